@@ -1,0 +1,18 @@
+//! Branchline: a voice gateway for a branch office.
+//!
+//! The modules in reading order; `ARCHITECTURE.md` is the map.
+
+pub mod config;
+pub mod random;
+pub mod rules;
+pub mod slots;
+pub mod stats;
+pub mod timers;
+
+pub mod media;
+pub mod scenario;
+pub mod sdp;
+pub mod sip;
+pub mod storage;
+
+pub mod gateway;

@@ -1,0 +1,201 @@
+//! What a script asks for: one variant per method that has an effect outside its runtime.
+//!
+//! Objects (calls, players, recorders) are numbers that the runtime gives out when the script
+//! makes them, one sequence per session; incoming calls come numbered by `session` with the top
+//! bit set.
+
+/// Number of a call, player or recorder inside its session.
+pub type Object = u32;
+
+/// `X-Name: value` pairs, checked already: names start with `X-`, values hold no control
+/// characters and fit 200 bytes; `VI-CallTimeout` where the method allows it.
+pub type ExtraHeaders = Vec<(String, String)>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    CallPstn {
+        call: Object,
+        number: String,
+        callerid: Option<String>,
+    },
+    CallSip(Box<CallSip>),
+    CallUser {
+        call: Object,
+        username: String,
+        callerid: String,
+        display_name: Option<String>,
+        headers: ExtraHeaders,
+    },
+    Ring {
+        call: Object,
+        headers: ExtraHeaders,
+    },
+    StartEarlyMedia {
+        call: Object,
+        headers: ExtraHeaders,
+    },
+    Answer {
+        call: Object,
+        headers: ExtraHeaders,
+        display_name: Option<String>,
+    },
+    Reject {
+        call: Object,
+        status: u16,
+        headers: ExtraHeaders,
+    },
+    Hangup {
+        call: Object,
+        headers: ExtraHeaders,
+    },
+    /// `say` and `startPlayback`.
+    Playback {
+        call: Object,
+        sound: Sound,
+        looped: bool,
+    },
+    StopPlayback {
+        call: Object,
+    },
+    ProgressTone {
+        call: Object,
+        country: String,
+    },
+    /// `call.record()`; `recording` is the new object that its events speak of by its call.
+    RecordCall {
+        call: Object,
+        parameters: RecordParameters,
+    },
+    HandleTones {
+        call: Object,
+        telephone_event: bool,
+        in_band: bool,
+        info: bool,
+    },
+    SendDigits {
+        call: Object,
+        digits: String,
+    },
+    SendMessage {
+        call: Object,
+        text: String,
+    },
+    SendInfo {
+        call: Object,
+        mime_type: String,
+        body: String,
+        headers: ExtraHeaders,
+    },
+    /// `call.customData(value)`: kept in the history.
+    CallCustomData {
+        call: Object,
+        value: String,
+    },
+
+    CreatePlayer {
+        player: Object,
+        sound: Sound,
+        looped: bool,
+        paused: bool,
+    },
+    PausePlayer {
+        player: Object,
+    },
+    ResumePlayer {
+        player: Object,
+    },
+    StopPlayer {
+        player: Object,
+    },
+    AddMarker {
+        player: Object,
+        offset_ms: i64,
+    },
+
+    SendMediaTo {
+        from: Object,
+        to: Object,
+    },
+    StopMediaTo {
+        from: Object,
+        to: Object,
+    },
+
+    /// `Net.httpRequest`: the worker holds the 3 active and 35 waiting; this one may start now.
+    HttpRequest(Box<HttpRequest>),
+    /// One line for the session log (`Logger.write`, `console.log`, `trace`, and errors).
+    Log {
+        text: String,
+    },
+    /// `Logger.hideTones`.
+    HideTones {
+        hidden: bool,
+    },
+    /// `VoxEngine.customData(value)`.
+    CustomData {
+        value: String,
+    },
+    /// `VoxEngine.terminate()`: the callback has ended; the session goes through its end.
+    Terminate,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CallSip {
+    pub call: Object,
+    pub to: String,
+    /// Trunk by number: its place in the config, from 1.
+    pub registration: Option<u32>,
+    pub callerid: Option<String>,
+    pub display_name: Option<String>,
+    pub auth_user: Option<String>,
+    pub password: Option<String>,
+    pub headers: ExtraHeaders,
+    pub out_proxy: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sound {
+    Url(UrlSound),
+    Speech(Speech),
+    /// A tone script's text.
+    Tone(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct UrlSound {
+    /// `http(s)://...`, `file:NAME`, or a relative name.
+    pub url: String,
+    pub method: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Speech {
+    pub text: String,
+    /// `Provider.locale_Name` or `Language` constant as the script gave it: `Amazon.en_US_Joanna`.
+    pub voice: String,
+    /// 1.0 is the voice's own speed.
+    pub rate: f32,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RecordParameters {
+    pub stereo: bool,
+    pub hd_audio: bool,
+    pub name_prefix: Option<String>,
+    /// `RecordExpireTime` value: `""`, `-6m`, `-1y`, ...
+    pub expire: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HttpRequest {
+    /// Echoed in `Event::HttpResult`.
+    pub request: u32,
+    pub url: String,
+    pub method: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub connect_timeout_s: f64,
+    pub timeout_s: f64,
+}

@@ -1,0 +1,147 @@
+//! What a script hears: one variant per event of the VoxEngine API, as plain data.
+
+use super::command::{ExtraHeaders, Object};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// `AppEvents.Started`, always the first.
+    Started(Box<Started>),
+    CallAlerting(Box<CallAlerting>),
+    Call {
+        call: Object,
+        event: CallEvent,
+    },
+    Player {
+        player: Object,
+        event: PlayerEvent,
+    },
+    /// A request to the access URL. The worker answers with `Output::HttpAnswer`.
+    HttpRequest {
+        request: u64,
+        method: String,
+        path: String,
+        content: String,
+        headers: Vec<(String, String)>,
+    },
+    HttpResult {
+        request: u32,
+        result: HttpResult,
+    },
+    Terminating {
+        system_error: bool,
+    },
+    Terminated {
+        system_error: bool,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Started {
+    pub access_url: String,
+    pub access_secure_url: String,
+    pub account_id: u32,
+    pub application_id: u32,
+    pub log_url: String,
+    pub session_id: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CallAlerting {
+    pub call: Object,
+    pub callerid: String,
+    pub destination: String,
+    pub to_uri: String,
+    pub from_uri: String,
+    pub display_name: String,
+    pub headers: ExtraHeaders,
+    /// `user`, `sip`, `pstn`.
+    pub client_type: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallEvent {
+    Ringing {
+        headers: ExtraHeaders,
+    },
+    AudioStarted {
+        headers: ExtraHeaders,
+    },
+    Connected {
+        headers: ExtraHeaders,
+    },
+    Disconnected {
+        headers: ExtraHeaders,
+        internal_code: u16,
+        reason: String,
+        duration_s: u64,
+        is_incoming: bool,
+    },
+    Failed {
+        headers: ExtraHeaders,
+        code: u16,
+        reason: String,
+    },
+    Forwarding,
+    PlaybackReady,
+    PlaybackStarted {
+        duration_s: f64,
+    },
+    PlaybackFinished {
+        error: Option<String>,
+    },
+    /// `source`: 1 RFC 4733, 2 in-band, 3 INFO.
+    ToneReceived {
+        tone: char,
+        source: u8,
+    },
+    RecordStarted {
+        url: String,
+    },
+    RecordStopped {
+        url: String,
+        duration_s: u64,
+    },
+    RecordError {
+        error: String,
+    },
+    OnHold,
+    OffHold,
+    ReInviteReceived {
+        headers: ExtraHeaders,
+        mime_type: String,
+        body: String,
+    },
+    InfoReceived {
+        headers: ExtraHeaders,
+        mime_type: String,
+        body: String,
+    },
+    MessageReceived {
+        headers: ExtraHeaders,
+        text: String,
+    },
+    FirstAudioPacketReceived,
+    RtpStopped,
+    RtpResumed,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlayerEvent {
+    Created,
+    PlaybackReady,
+    Started { duration_s: f64 },
+    Stopped,
+    PlaybackFinished { error: Option<String> },
+    Error { error: String },
+    PlaybackMarkerReached { offset_ms: i64 },
+}
+
+/// What came of a `Net.httpRequest`; `code` below 1 as section 21.2 of the reference has it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HttpResult {
+    pub code: i32,
+    pub raw_headers: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub error: String,
+}

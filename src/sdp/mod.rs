@@ -1,0 +1,6 @@
+//! SDP (RFC 8866) and the offer/answer model (RFC 3264) for one audio stream.
+//!
+//! Knows no SIP and no media engine: text in, an agreement out.
+
+pub mod description;
+pub mod offer_answer;

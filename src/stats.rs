@@ -1,0 +1,59 @@
+//! Named counters and gauges, shown at `/metrics`.
+//!
+//! Every drop, refusal and retry of any machine is one of these; they are plain atomics, so that
+//! each thread counts without asking another.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number with a Prometheus name and help text.
+#[derive(Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub kind: Kind,
+    value: AtomicU64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+}
+
+impl Metric {
+    const fn counter(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind: Kind::Counter, value: AtomicU64::new(0) }
+    }
+
+    const fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind: Kind::Gauge, value: AtomicU64::new(0) }
+    }
+
+    pub fn add(&self, amount: u64) {
+        self.value.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub fn set(&self, value: u64) {
+        self.value.store(value, Ordering::Relaxed);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! metrics {
+    ($($kind:ident $id:ident $name:literal $help:literal;)*) => {
+        $(#[doc = $help] pub static $id: Metric = Metric::$kind(concat!("branchline_", $name), $help);)*
+
+        /// All metrics in the order of this file, for `/metrics`.
+        pub static ALL: &[&Metric] = &[$(&$id),*];
+    };
+}
+
+metrics! {
+    gauge SESSIONS "sessions" "Sessions running.";
+    counter SESSIONS_STARTED "sessions_started_total" "Sessions started.";
+    counter SESSIONS_REFUSED "sessions_refused_total" "Sessions refused because the gateway was full or draining.";
+    gauge CALLS "calls" "SIP calls in progress.";
+}

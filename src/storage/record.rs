@@ -1,0 +1,88 @@
+//! Rows of the history, as GetCallHistory shows them (Management API reference, section 5.1).
+
+/// Unix time in milliseconds, UTC.
+pub type UnixMs = i64;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionRecord {
+    /// `call_session_history_id`.
+    pub id: u64,
+    pub application_id: u32,
+    pub application_name: String,
+    pub rule_id: u32,
+    pub rule_name: String,
+    pub start: UnixMs,
+    /// 0 while the session runs.
+    pub duration_ms: i64,
+    pub initiator_address: String,
+    pub media_server_address: String,
+    pub log_file_url: String,
+    /// `None` while the session runs.
+    pub finish_reason: Option<String>,
+    pub custom_data: String,
+    pub calls: Vec<CallRecord>,
+    pub records: Vec<RecordingRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallRecord {
+    pub id: u64,
+    pub start: UnixMs,
+    /// Talk time.
+    pub duration_ms: i64,
+    pub local_number: String,
+    pub remote_number: String,
+    /// `pstn`, `user`, `sipuri`.
+    pub remote_number_type: String,
+    pub is_incoming: bool,
+    pub is_successful: bool,
+    /// `486 Busy Here`.
+    pub end_reason: String,
+    pub record_url: Option<String>,
+    pub custom_data: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordingRecord {
+    pub id: u64,
+    pub name: String,
+    pub start: UnixMs,
+    pub duration_ms: i64,
+    pub url: String,
+    pub file_bytes: u64,
+}
+
+/// Filters of GetCallHistory; `None` and empty: any.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HistoryFilter {
+    pub ids: Vec<u64>,
+    pub from: Option<UnixMs>,
+    pub to: Option<UnixMs>,
+    pub application_id: Option<u32>,
+    pub rule_name: Option<String>,
+    pub remote_numbers: Vec<String>,
+    pub local_numbers: Vec<String>,
+    /// A part of the custom data.
+    pub custom_data: Option<String>,
+    pub min_duration_s: Option<i64>,
+    pub max_duration_s: Option<i64>,
+    pub newest_first: bool,
+    pub with_calls: bool,
+    pub with_records: bool,
+    pub count: usize,
+    pub offset: usize,
+}
+
+/// A registered contact as it is kept over a restart; the fields of `sip`'s binding as text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoredBinding {
+    pub user: String,
+    pub contact: String,
+    pub call_id: String,
+    pub cseq: u32,
+    pub expires_at: UnixMs,
+    pub source: String,
+    pub transport: String,
+    pub listener: u32,
+    pub user_agent: String,
+}
