@@ -3,8 +3,81 @@
 //! `control` calls its verbs for HTTP requests; `driver` feeds inputs and carries out outputs.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::scenario::worker::Answer;
+use crate::media::clip::Clip;
+use crate::media::engine as media;
+use crate::scenario::command::{HttpRequest, Sound};
+use crate::scenario::event::HttpResult;
+use crate::scenario::worker::{self, Answer, SessionId};
+use crate::sip::user_agent as sip;
+use crate::storage::store;
+
+/// What the world tells the gateway.
+#[derive(Debug)]
+pub enum Input<'a> {
+    Sip(sip::Input<'a>),
+    /// From worker `thread`.
+    Script {
+        thread: usize,
+        output: worker::Output,
+    },
+    /// Worker `thread` is stuck and was replaced: its sessions are over.
+    WorkerLost {
+        thread: usize,
+    },
+    /// From media thread `thread`.
+    Media {
+        thread: usize,
+        event: media::Event,
+    },
+    /// The answer to `Output::Load`.
+    Loaded {
+        request: u64,
+        result: Result<Arc<Clip>, String>,
+    },
+    /// The answer to `Output::Fetch`.
+    Fetched {
+        session: SessionId,
+        request: u32,
+        result: HttpResult,
+    },
+    /// The end of a recording's file.
+    Stored(store::Answer),
+    /// `poll_timeout` has come.
+    Timeout,
+}
+
+/// What the gateway wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Never `sip::Output::Event`.
+    Sip(sip::Output),
+    Script {
+        thread: usize,
+        input: worker::Input,
+    },
+    Media {
+        thread: usize,
+        command: media::Command,
+    },
+    /// Load, fetch or synthesise a sound.
+    Load {
+        request: u64,
+        sound: Sound,
+    },
+    /// Make an HTTP request of a script.
+    Fetch {
+        session: SessionId,
+        request: Box<HttpRequest>,
+    },
+    /// The session is gone: its requests may end unheard.
+    CancelFetches {
+        session: SessionId,
+    },
+    Disk(store::Operation),
+    Reply(Reply),
+}
 
 /// Number that `control` gives an HTTP request that waits for the gateway.
 pub type RequestId = u64;

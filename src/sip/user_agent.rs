@@ -253,7 +253,7 @@ pub enum Target {
     /// Number at a trunk, by name: Request-URI `sip:number@server-host`.
     Trunk { name: String, number: String },
     /// Any SIP URI, optionally through a proxy.
-    Uri { uri: Uri, proxy: Option<Uri> },
+    Uri { uri: Box<Uri>, proxy: Option<Box<Uri>> },
     /// All contacts of a registered user in parallel, first answer wins.
     User { name: String },
 }
