@@ -2,7 +2,10 @@
 //!
 //! The modules in reading order; `ARCHITECTURE.md` is the map.
 
+pub mod budget;
+pub mod clock;
 pub mod config;
+pub mod logger;
 pub mod random;
 pub mod rules;
 pub mod slots;

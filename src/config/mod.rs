@@ -1,12 +1,25 @@
 //! `config.toml`: one struct per table, defaults, parsing with line and hint.
 //!
 //! What the operator wrote becomes what it means in one step that may fail; after
-//! [`Config::parse`] nothing in it can be wrong.
+//! [`Config::parse`] nothing in it can be wrong. `read` takes typed values out of TOML tables and
+//! collects what is wrong, `parse` knows the tables. No file is read here: the caller lends the
+//! environment and the files.
 
-use std::net::{IpAddr, SocketAddr};
+mod network;
+mod parse;
+mod problem;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use network::Network;
+pub use problem::Problem;
+pub use read::{Environment, FileText};
 
 /// Everything the gateway is told.
 #[derive(Debug, Clone)]
@@ -39,6 +52,19 @@ pub struct Gateway {
     pub drain: Duration,
 }
 
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            name: "branch".into(),
+            data_dir: "data".into(),
+            scenarios_dir: "scenarios".into(),
+            log: "info".into(),
+            redact: true,
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
 /// `[control]`
 #[derive(Debug, Clone)]
 pub struct Control {
@@ -54,11 +80,21 @@ pub struct Control {
     pub cors_origins: Vec<String>,
 }
 
-/// An address prefix such as `192.0.2.0/24`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    pub address: IpAddr,
-    pub prefix: u8,
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+            public_url: None,
+            account_id: 1,
+            account_name: "branch".into(),
+            api_key: String::new(),
+            allow_from: vec![
+                Network { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
+                Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
+            ],
+            cors_origins: Vec::new(),
+        }
+    }
 }
 
 /// `[sip]`
@@ -69,6 +105,20 @@ pub struct Sip {
     pub public_address: String,
     /// Our domain for users; empty: any of our addresses.
     pub domain: String,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
+        Self {
+            listen: vec![
+                SipListen { transport: SipTransport::Udp, address },
+                SipListen { transport: SipTransport::Tcp, address },
+            ],
+            public_address: String::new(),
+            domain: String::new(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +143,12 @@ pub struct Media {
     pub threads: usize,
 }
 
+impl Default for Media {
+    fn default() -> Self {
+        Self { rtp_ports: (16384, 32767), codecs: vec![Codec::Pcma, Codec::Pcmu], threads: 1 }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
     Pcmu,
@@ -104,6 +160,12 @@ pub enum Codec {
 pub struct Scenario {
     pub threads: usize,
     pub on_error: OnError,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self { threads: 1, on_error: OnError::Log }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +183,17 @@ pub struct Tts {
     /// `"<Provider>.<locale_Name>"`, locale or language to the engine's own voice name.
     pub voices: Vec<(String, String)>,
     pub cache_bytes: u64,
+}
+
+impl Default for Tts {
+    fn default() -> Self {
+        Self {
+            engine: TtsEngine::Auto,
+            command: Vec::new(),
+            voices: Vec::new(),
+            cache_bytes: 64 * MIB,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +217,18 @@ pub struct Storage {
     pub logs_age: Duration,
 }
 
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            history_age: DAY * 90,
+            recordings_bytes: 1024 * MIB,
+            recordings_age: DAY * 30,
+            logs_bytes: 64 * MIB,
+            logs_age: DAY * 30,
+        }
+    }
+}
+
 /// `[limits]`, with the vendor's defaults (voxengine 1.6).
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -162,6 +247,7 @@ pub struct Limits {
     pub timers: usize,
     pub players: usize,
     pub http_active: usize,
+    /// Active and queued together.
     pub http_queued: usize,
     pub http_body_bytes: usize,
     /// Access URL and Management API request bodies.
@@ -181,6 +267,43 @@ pub struct Limits {
     pub log_line_chars: usize,
     pub session_log_bytes: u64,
     pub start_in_flight: usize,
+    /// Bodies of HTTP requests and answers held at one time, of all sessions together.
+    pub http_pool_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 0,
+            sessions: 0,
+            calls_per_session: 50,
+            calls_in_progress: 10,
+            js_heap_bytes: 16 << 20,
+            js_reserve_bytes: 1 << 20,
+            js_stack_bytes: 256 << 10,
+            js_run_time: Duration::from_secs(1),
+            timers: 100,
+            players: 10,
+            http_active: 3,
+            http_queued: 35,
+            http_body_bytes: 2 << 20,
+            request_body_bytes: 2 << 20,
+            http_connections: 256,
+            sip_streams: 64,
+            sip_transactions: 2000,
+            sip_message_bytes: 307_200,
+            contacts_per_user: 5,
+            ring_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            sound_bytes: 10 << 20,
+            sound_cache_bytes: 24 << 20,
+            script_chars: 256 * 1024,
+            log_line_chars: 15_000,
+            session_log_bytes: MIB,
+            start_in_flight: 200,
+            http_pool_bytes: 16 << 20,
+        }
+    }
 }
 
 /// `[[trunk]]`
@@ -259,8 +382,11 @@ pub enum From {
 pub struct Script {
     /// A stable number derived from the name, 31 bits.
     pub id: u32,
-    /// File name without folder: `callback.js`.
+    /// As the rule names it, relative to `scenarios_dir`: `callback.js`, `phones/answer.js`.
     pub name: String,
     pub source: Arc<str>,
     pub modified_unix: i64,
 }
+
+const MIB: u64 = 1 << 20;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
