@@ -7,7 +7,7 @@ trap 'rm -rf "$work"' EXIT
 
 # speech NAME TEXT: speech alone, 8 kHz, silence at both ends cut, peak at -3 dBFS.
 speech() {
-  espeak-ng -v en-us -s 180 -w "$work/raw.wav" "$2"
+  espeak-ng -v en-us -s 200 -w "$work/raw.wav" "$2"
   sox "$work/raw.wav" -r 8000 -b 16 -c 1 -D "$1.wav" highpass 200 norm -3 \
     silence 1 0.02 0.5% reverse silence 1 0.02 0.5% pad 0 0.05 reverse pad 0 0.1
 }
