@@ -101,7 +101,7 @@ impl Message {
         }
     }
 
-    /// The first header field of this name; Via, From, To, Call-ID and CSeq are fields of their own.
+    /// The first header field of this name. Via, From, To, Call-ID and CSeq are not among them.
     pub fn header(&self, name: &Name) -> Option<&str> {
         self.headers.get(name)
     }
@@ -282,11 +282,13 @@ pub fn reason_phrase(status: u16) -> &'static str {
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
         606 => "Not Acceptable",
-        100..=199 => "Progress",
-        200..=299 => "Success",
-        300..=399 => "Redirection",
-        400..=499 => "Request Failure",
-        500..=599 => "Server Failure",
-        _ => "Global Failure",
+        _ => match status / 100 {
+            1 => "Progress",
+            2 => "Success",
+            3 => "Redirection",
+            4 => "Request Failure",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
     }
 }

@@ -4,6 +4,9 @@
 //! `message`, `parse`, `framing`, `digest`. States: `transaction`, `dialog`, `invite`,
 //! `registration`, `registrar`.
 
+pub mod digest;
+pub mod fields;
+pub mod framing;
 pub mod header;
 pub mod lexical;
 pub mod message;

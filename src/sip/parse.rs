@@ -384,15 +384,15 @@ impl Reader {
 }
 
 /// The lines of the header, without their ends.
-struct Lines<'a> {
-    data: &'a [u8],
+pub(super) struct Lines<'a> {
+    pub data: &'a [u8],
     /// Start of the next line.
-    at: usize,
+    pub at: usize,
 }
 
 impl<'a> Lines<'a> {
     /// The next line and its offset; `None` when no line end follows.
-    fn next(&mut self) -> Option<(usize, &'a [u8])> {
+    pub fn next(&mut self) -> Option<(usize, &'a [u8])> {
         let offset = self.at;
         let rest = &self.data[offset..];
         // Elements that end lines with a bare LF are understood.
@@ -403,7 +403,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The next line if it continues the one before.
-    fn next_folded(&mut self) -> Option<&'a [u8]> {
+    pub fn next_folded(&mut self) -> Option<&'a [u8]> {
         match self.data.get(self.at) {
             Some(b' ' | b'\t') => self.next().map(|(_, line)| line),
             _ => None,

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(via.branch(), "z9hG4bK87asdks7");
         assert!(via.has_magic_cookie());
         let spaced = parse(
-            "SIP / 2.0 / UDP first.example.com: 4000;ttl=16  ;maddr=224.2.0.1 ;branch=z9hG4bKa7c6a8dlze.1",
+            "SIP / 2.0 / UDP first.example.com: 4000;ttl=16  ;maddr=224.2.0.1 ;branch=z9hG4bKa7c6a",
         );
         assert_eq!((spaced.host.as_str(), spaced.port), ("first.example.com", Some(4000)));
         assert_eq!(spaced.parameter("ttl"), Some("16"));
