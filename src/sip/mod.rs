@@ -4,9 +4,15 @@
 //! `message`, `parse`, `framing`, `digest`. States: `transaction`, `dialog`, `invite`,
 //! `registration`, `registrar`.
 
+pub mod digest;
+pub mod fields;
+pub mod framing;
 pub mod header;
+pub mod lexical;
 pub mod message;
 pub mod name_addr;
+pub mod parse;
 pub mod uri;
 pub mod user_agent;
 pub mod via;
+pub mod write;
