@@ -5,8 +5,11 @@
 //! `registration`, `registrar`.
 
 pub mod header;
+pub mod lexical;
 pub mod message;
 pub mod name_addr;
+pub mod parse;
 pub mod uri;
 pub mod user_agent;
 pub mod via;
+pub mod write;
