@@ -1,0 +1,543 @@
+//! Where messages leave and come in (RFC 3261 §18, RFC 3581), without sockets.
+//!
+//! Chooses the listener or stream for a destination, writes the sent-by of Via, finds the way of
+//! a response from the request's Via, keeps the table of TCP connections with their framers and
+//! the bytes that wait for a connection. TLS and WebSocket are **not** supported.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::framing::{Framer, FramingError};
+use super::transaction::Reliability;
+use super::user_agent::{Listener, Output, StreamId, Transport};
+use super::via::Via;
+use crate::stats;
+use crate::timers::Timers;
+
+/// The port of SIP over UDP and TCP (RFC 3261 §19.1.2).
+pub const DEFAULT_PORT: u16 = 5060;
+
+/// A way to one peer: where a request came from, or where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Destination {
+    Datagram { listener: usize, to: SocketAddr },
+    Stream { stream: StreamId, peer: SocketAddr },
+}
+
+impl Destination {
+    pub fn peer(&self) -> SocketAddr {
+        match self {
+            Self::Datagram { to, .. } => *to,
+            Self::Stream { peer, .. } => *peer,
+        }
+    }
+
+    pub fn transport(&self) -> Transport {
+        match self {
+            Self::Datagram { .. } => Transport::Udp,
+            Self::Stream { .. } => Transport::Tcp,
+        }
+    }
+
+    pub fn reliability(&self) -> Reliability {
+        match self {
+            Self::Datagram { .. } => Reliability::Unreliable,
+            Self::Stream { .. } => Reliability::Reliable,
+        }
+    }
+}
+
+/// Why something could not be sent: no listener, stream gone, or a table or queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsent;
+
+/// All listeners and streams, and what is to be done with them.
+#[derive(Debug)]
+pub struct Transports {
+    listeners: Vec<Listener>,
+    public_address: String,
+    /// At most `max_streams`. Full: an accepted connection is closed, one of ours not opened;
+    /// counted as `sip_refused_full_streams`.
+    streams: HashMap<StreamId, Stream>,
+    by_peer: HashMap<SocketAddr, StreamId>,
+    max_streams: usize,
+    max_message: usize,
+    next_stream: u64,
+    timers: Timers<StreamId>,
+    /// Drained by the driver after every input.
+    pub outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    peer: SocketAddr,
+    local: Option<SocketAddr>,
+    /// Bytes that wait until the connection stands; `None` once it does. At most
+    /// [`MAX_WAITING`]; what does not fit fails.
+    waiting: Option<Vec<u8>>,
+    framer: Framer,
+    /// When a message last came or went.
+    active: Instant,
+    heard: bool,
+}
+
+impl Transports {
+    pub fn new(
+        listeners: Vec<Listener>,
+        public_address: String,
+        max_streams: usize,
+        max_message: usize,
+    ) -> Self {
+        Self {
+            listeners,
+            public_address,
+            streams: HashMap::new(),
+            by_peer: HashMap::new(),
+            max_streams,
+            max_message,
+            next_stream: 2,
+            timers: Timers::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    pub fn set_public_address(&mut self, public_address: String) {
+        self.public_address = public_address;
+    }
+
+    /// Sends bytes, or queues them until their connection stands.
+    pub fn send(&mut self, now: Instant, way: Destination, data: Vec<u8>) -> Result<(), Unsent> {
+        match way {
+            Destination::Datagram { listener, to } => {
+                self.outputs.push_back(Output::Datagram { listener, to, data });
+            }
+            Destination::Stream { stream: id, .. } => {
+                let stream = self.streams.get_mut(&id).ok_or(Unsent)?;
+                stream.active = now;
+                match &mut stream.waiting {
+                    Some(waiting) if waiting.len() + data.len() > MAX_WAITING => {
+                        stats::SIP_SEND_FAILED.add(1);
+                        return Err(Unsent);
+                    }
+                    Some(waiting) => waiting.extend_from_slice(&data),
+                    None => self.outputs.push_back(Output::Stream { stream: id, data }),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The way to an address: a listener of its family, or a connection, opened when there is
+    /// none.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        transport: Transport,
+        to: SocketAddr,
+    ) -> Result<Destination, Unsent> {
+        match transport {
+            Transport::Udp => {
+                let listener = self.listener_for(Transport::Udp, to.ip()).ok_or(Unsent)?;
+                Ok(Destination::Datagram { listener, to })
+            }
+            Transport::Tcp => {
+                if let Some(&stream) = self.by_peer.get(&to) {
+                    return Ok(Destination::Stream { stream, peer: to });
+                }
+                if self.streams.len() >= self.max_streams {
+                    stats::SIP_REFUSED_FULL_STREAMS.add(1);
+                    return Err(Unsent);
+                }
+                let stream = StreamId(self.next_stream);
+                self.next_stream += 2;
+                self.insert(now, stream, to, None, Some(Vec::new()));
+                self.outputs.push_back(Output::Connect { stream, to });
+                Ok(Destination::Stream { stream, peer: to })
+            }
+        }
+    }
+
+    /// A peer connected.
+    pub fn accepted(&mut self, now: Instant, id: StreamId, peer: SocketAddr, local: SocketAddr) {
+        if self.streams.len() >= self.max_streams || self.streams.contains_key(&id) {
+            stats::SIP_REFUSED_FULL_STREAMS.add(1);
+            self.outputs.push_back(Output::Close { stream: id });
+            return;
+        }
+        self.insert(now, id, peer, Some(local), None);
+    }
+
+    /// A connection of ours stands: what waited for it goes out.
+    pub fn connected(&mut self, now: Instant, id: StreamId, local: SocketAddr) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        stream.local = Some(local);
+        stream.active = now;
+        if let Some(data) = stream.waiting.take().filter(|data| !data.is_empty()) {
+            self.outputs.push_back(Output::Stream { stream: id, data });
+        }
+        self.timers.arm(id, now + IDLE);
+    }
+
+    /// A stream is gone, or was never there.
+    pub fn closed(&mut self, id: StreamId) -> Option<SocketAddr> {
+        let stream = self.streams.remove(&id)?;
+        self.timers.disarm(id);
+        if self.by_peer.get(&stream.peer) == Some(&id) {
+            self.by_peer.remove(&stream.peer);
+        }
+        Some(stream.peer)
+    }
+
+    /// Closes a stream from our side.
+    pub fn close(&mut self, id: StreamId) {
+        if self.closed(id).is_some() {
+            self.outputs.push_back(Output::Close { stream: id });
+        }
+    }
+
+    /// Takes in bytes of a stream; [`Transports::next_message`] gives what they complete.
+    pub fn receive(&mut self, now: Instant, id: StreamId, data: &[u8]) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.active = now;
+            stream.framer.push(data);
+        }
+    }
+
+    /// The next whole message of a stream; pings are answered on the way (RFC 5626 §3.5.1).
+    pub fn next_message(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+    ) -> Option<Result<(Vec<u8>, Destination), FramingError>> {
+        let stream = self.streams.get_mut(&id)?;
+        let (frame, peer) = (stream.framer.next_message(), stream.peer);
+        if stream.framer.take_pings() > 0 {
+            self.outputs.push_back(Output::Stream { stream: id, data: b"\r\n".to_vec() });
+        }
+        match frame? {
+            Ok(bytes) => {
+                let stream = self.streams.get_mut(&id)?;
+                if !stream.heard {
+                    stream.heard = true;
+                    self.timers.arm(id, now + IDLE);
+                }
+                Some(Ok((bytes, Destination::Stream { stream: id, peer })))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// A stream that has been idle for its time; the caller keeps it alive or closes it.
+    pub fn pop_idle(&mut self, now: Instant) -> Option<StreamId> {
+        while let Some(id) = self.timers.pop_due(now) {
+            let Some(stream) = self.streams.get(&id) else {
+                continue;
+            };
+            let allowed = if stream.heard || stream.local.is_none() { IDLE } else { SILENT };
+            let deadline = stream.active + allowed;
+            // Bytes that never make a message do not keep a connection.
+            if deadline > now && stream.heard {
+                self.timers.arm(id, deadline);
+                continue;
+            }
+            return Some(id);
+        }
+        None
+    }
+
+    /// Double CRLF: keeps the NAT's mapping and finds out whether the peer is there
+    /// (RFC 5626 §3.5.1).
+    pub fn keep_alive(&mut self, now: Instant, id: StreamId) {
+        self.outputs.push_back(Output::Stream { stream: id, data: b"\r\n\r\n".to_vec() });
+        self.timers.arm(id, now + IDLE);
+    }
+
+    /// Whether a message may leave this way.
+    pub fn is_open(&self, way: Destination) -> bool {
+        match way {
+            Destination::Datagram { listener, .. } => listener < self.listeners.len(),
+            Destination::Stream { stream, .. } => self.streams.contains_key(&stream),
+        }
+    }
+
+    /// The way of a response (RFC 3261 §18.2.2, RFC 3581 §4). `via` is the top-most of the
+    /// request after [`stamp`].
+    ///
+    /// `maddr` is ignored: it would let a stranger send our answers to anybody.
+    pub fn response_way(&mut self, now: Instant, via: &Via, source: Destination) -> Destination {
+        match source {
+            Destination::Datagram { listener, to } => {
+                let behind_nat = via.host.parse() != Ok(to.ip());
+                let port = if via.has_parameter("rport") || behind_nat {
+                    to.port()
+                } else {
+                    via.port.unwrap_or(DEFAULT_PORT)
+                };
+                Destination::Datagram { listener, to: SocketAddr::new(to.ip(), port) }
+            }
+            Destination::Stream { .. } if self.is_open(source) => source,
+            Destination::Stream { peer, .. } => {
+                let to = SocketAddr::new(peer.ip(), via.port.unwrap_or(DEFAULT_PORT));
+                self.open(now, Transport::Tcp, to).unwrap_or(source)
+            }
+        }
+    }
+
+    /// The Via that we put on a request leaving this way.
+    pub fn via(&self, way: Destination, branch: String) -> Via {
+        let (host, port) = self.local_name(way);
+        let transport = match way.transport() {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+        };
+        Via {
+            transport: transport.to_owned(),
+            host,
+            port: Some(port),
+            parameters: vec![
+                ("branch".to_owned(), Some(branch)),
+                ("rport".to_owned(), None), // RFC 3581 §3: the answer comes to the source.
+            ],
+        }
+    }
+
+    /// Host and port at which the peer of this way reaches us: sent-by and Contact.
+    pub fn local_name(&self, way: Destination) -> (String, u16) {
+        let peer = way.peer().ip();
+        let port = match way {
+            Destination::Datagram { listener, .. } => {
+                self.listeners.get(listener).map(|listener| listener.address.port())
+            }
+            Destination::Stream { .. } => self
+                .listener_for(Transport::Tcp, peer)
+                .and_then(|listener| self.listeners.get(listener))
+                .map(|listener| listener.address.port()),
+        };
+        let host = match &*self.public_address {
+            public if public.is_empty() || peer.is_loopback() => self.local_ip(way).to_string(),
+            public => public.to_owned(),
+        };
+        (host, port.unwrap_or(DEFAULT_PORT))
+    }
+
+    /// The address to write in SDP for the peer of this way.
+    pub fn sdp_ip(&self, way: Destination) -> IpAddr {
+        match self.public_address.parse() {
+            Ok(public) if !way.peer().ip().is_loopback() => public,
+            _ => self.local_ip(way),
+        }
+    }
+
+    /// Whether a host is one of our names.
+    pub fn is_ours(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(&self.public_address)
+            || host.parse::<IpAddr>().is_ok_and(|ip| {
+                ip.is_loopback()
+                    || self.listeners.iter().any(|listener| {
+                        listener.address.ip() == ip || listener.advertised.ip() == ip
+                    })
+            })
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    fn local_ip(&self, way: Destination) -> IpAddr {
+        let peer = way.peer().ip();
+        if let Destination::Stream { stream, .. } = way
+            && let Some(local) = self.streams.get(&stream).and_then(|stream| stream.local)
+        {
+            return local.ip();
+        }
+        let listener = match way {
+            Destination::Datagram { listener, .. } => Some(listener),
+            Destination::Stream { .. } => self
+                .listener_for(Transport::Tcp, peer)
+                .or_else(|| self.listener_for(Transport::Udp, peer)),
+        };
+        match listener.and_then(|listener| self.listeners.get(listener)) {
+            Some(listener) if !listener.address.ip().is_unspecified() => listener.address.ip(),
+            // A peer on this machine reaches us where it is itself.
+            _ if peer.is_loopback() => peer,
+            Some(listener) => listener.advertised.ip(),
+            None => self.listeners.first().map_or(peer, |listener| listener.advertised.ip()),
+        }
+    }
+
+    /// The first listener that can reach this address.
+    fn listener_for(&self, transport: Transport, to: IpAddr) -> Option<usize> {
+        self.listeners.iter().position(|listener| {
+            let own = listener.address.ip();
+            listener.transport == transport
+                && own.is_ipv4() == to.is_ipv4()
+                // A socket bound to loopback reaches nobody else, and the other way round.
+                && (own.is_unspecified() || own.is_loopback() == to.is_loopback())
+        })
+    }
+
+    fn insert(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        peer: SocketAddr,
+        local: Option<SocketAddr>,
+        waiting: Option<Vec<u8>>,
+    ) {
+        let framer = Framer::new(self.max_message);
+        let heard = waiting.is_some();
+        self.timers.arm(id, now + if heard { IDLE } else { SILENT });
+        self.streams.insert(id, Stream { peer, local, waiting, framer, active: now, heard });
+        self.by_peer.insert(peer, id);
+    }
+}
+
+/// Writes where a request really came from into its top-most Via (RFC 3261 §18.2.1, RFC 3581 §4).
+pub fn stamp(via: &mut Via, source: SocketAddr) {
+    let asks_port = via.has_parameter("rport");
+    if asks_port || via.host.parse() != Ok(source.ip()) {
+        via.set_parameter("received", Some(source.ip().to_string()));
+    }
+    if asks_port {
+        via.set_parameter("rport", Some(source.port().to_string()));
+    }
+}
+
+/// Bytes that may wait for a connection: some tens of requests.
+const MAX_WAITING: usize = 64 * 1024;
+/// A stream without traffic is looked at after this time: closed, or pinged when still needed.
+const IDLE: Duration = Duration::from_secs(120);
+/// A peer that connected must send a whole message within this time.
+const SILENT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn transports(public: &str) -> Transports {
+        let listener = |transport, bound: &str| Listener {
+            transport,
+            address: address(bound),
+            advertised: address("192.0.2.1:5060"),
+        };
+        let listeners = vec![
+            listener(Transport::Udp, "0.0.0.0:5060"),
+            listener(Transport::Tcp, "0.0.0.0:5062"),
+        ];
+        Transports::new(listeners, public.to_owned(), 2, 65536)
+    }
+
+    fn via(host: &str, port: Option<u16>, rport: bool) -> Via {
+        let mut parameters = vec![("branch".to_owned(), Some("z9hG4bK1".to_owned()))];
+        if rport {
+            parameters.push(("rport".to_owned(), None));
+        }
+        Via { transport: "UDP".to_owned(), host: host.to_owned(), port, parameters }
+    }
+
+    #[test]
+    fn via_with_rport_learns_the_source_and_the_answer_goes_there() {
+        let mut transports = transports("");
+        let mut via = via("10.0.0.5", Some(5060), true);
+        let from = address("203.0.113.9:40001");
+        stamp(&mut via, from);
+        assert_eq!(via.parameter("received"), Some("203.0.113.9"));
+        assert_eq!(via.parameter("rport"), Some("40001"));
+        let source = Destination::Datagram { listener: 0, to: from };
+        assert_eq!(transports.response_way(Instant::now(), &via, source), source);
+    }
+
+    #[test]
+    fn answer_without_rport_goes_to_the_port_of_sent_by() {
+        let mut transports = transports("");
+        let mut via = via("203.0.113.9", None, false);
+        let from = address("203.0.113.9:40001");
+        stamp(&mut via, from);
+        assert_eq!(via.parameter("received"), None);
+        let source = Destination::Datagram { listener: 0, to: from };
+        let expected = Destination::Datagram { listener: 0, to: address("203.0.113.9:5060") };
+        assert_eq!(transports.response_way(Instant::now(), &via, source), expected);
+    }
+
+    #[test]
+    fn peer_sees_the_address_at_which_it_reaches_us() {
+        let public = transports("198.51.100.7");
+        let plain = transports("");
+        let far = Destination::Datagram { listener: 0, to: address("203.0.113.9:5060") };
+        let near = Destination::Datagram { listener: 0, to: address("127.0.0.1:5070") };
+        assert_eq!(public.local_name(far), ("198.51.100.7".to_owned(), 5060));
+        assert_eq!(public.local_name(near), ("127.0.0.1".to_owned(), 5060));
+        assert_eq!(plain.local_name(far), ("192.0.2.1".to_owned(), 5060));
+        assert_eq!(plain.sdp_ip(far), address("192.0.2.1:0").ip());
+        assert_eq!(public.sdp_ip(far), address("198.51.100.7:0").ip());
+        assert_eq!(public.sdp_ip(near), address("127.0.0.1:0").ip());
+    }
+
+    #[test]
+    fn stream_is_opened_once_and_keeps_what_is_sent_before_it_stands() {
+        let now = Instant::now();
+        let mut transports = transports("");
+        let to = address("203.0.113.9:5060");
+        let way = transports.open(now, Transport::Tcp, to).unwrap();
+        assert_eq!(transports.open(now, Transport::Tcp, to), Ok(way));
+        transports.send(now, way, b"one".to_vec()).unwrap();
+        transports.send(now, way, b"two".to_vec()).unwrap();
+        let stream = StreamId(2);
+        assert!(matches!(transports.outputs.pop_front(), Some(Output::Connect { .. })));
+        assert!(transports.outputs.is_empty());
+        transports.connected(now, stream, address("192.0.2.1:33333"));
+        let Some(Output::Stream { data, .. }) = transports.outputs.pop_front() else {
+            panic!("the waiting bytes go out");
+        };
+        assert_eq!(data, b"onetwo");
+        assert_eq!(transports.send(now, way, vec![0; 70_000]), Ok(()));
+    }
+
+    #[test]
+    fn waiting_bytes_are_bounded() {
+        let now = Instant::now();
+        let mut transports = transports("");
+        let way = transports.open(now, Transport::Tcp, address("203.0.113.9:5060")).unwrap();
+        assert_eq!(transports.send(now, way, vec![0; MAX_WAITING]), Ok(()));
+        assert_eq!(transports.send(now, way, vec![0; 1]), Err(Unsent));
+    }
+
+    #[test]
+    fn surplus_streams_are_refused() {
+        let now = Instant::now();
+        let mut transports = transports("");
+        for number in [1, 3, 5] {
+            let peer = SocketAddr::new(address("203.0.113.9:0").ip(), 1000 + number as u16);
+            transports.accepted(now, StreamId(number), peer, address("192.0.2.1:5062"));
+        }
+        assert_eq!(transports.stream_count(), 2);
+        assert!(matches!(
+            transports.outputs.pop_front(),
+            Some(Output::Close { stream: StreamId(5) })
+        ));
+        assert_eq!(transports.open(now, Transport::Tcp, address("203.0.113.9:9")), Err(Unsent));
+    }
+
+    #[test]
+    fn peer_that_sends_no_message_is_noticed_after_30_seconds() {
+        let now = Instant::now();
+        let mut transports = transports("");
+        let peer = address("203.0.113.9:1000");
+        transports.accepted(now, StreamId(1), peer, address("192.0.2.1:5062"));
+        let later = now + Duration::from_secs(29);
+        transports.receive(later, StreamId(1), b"INVITE");
+        assert_eq!(transports.pop_idle(later), None);
+        assert_eq!(transports.pop_idle(now + SILENT), Some(StreamId(1)));
+    }
+}
