@@ -2,15 +2,28 @@
 //!
 //! `control` calls its verbs for HTTP requests; `driver` feeds inputs and carries out outputs.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::clock::WallClock;
+use crate::config::{self, Config};
 use crate::media::clip::Clip;
 use crate::media::engine as media;
+use crate::media::engine::UnitId;
+use crate::random::Random;
+use crate::rules;
 use crate::scenario::command::{HttpRequest, Sound};
-use crate::scenario::event::HttpResult;
-use crate::scenario::worker::{self, Answer, SessionId};
+use crate::scenario::event::{Event as ScriptEvent, HttpResult, Started};
+use crate::scenario::worker::{self, Answer, Script, SessionId};
+use crate::session::{Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text};
+use crate::sip::uri::Uri;
 use crate::sip::user_agent as sip;
+use crate::sip::user_agent::UserAgent;
+use crate::slots::Slots;
+use crate::stats;
+use crate::storage::record::{SessionRecord, StoredBinding, UnixMs};
 use crate::storage::store;
 
 /// What the world tells the gateway.
@@ -146,7 +159,6 @@ pub struct TrunkStatus {
     pub state: &'static str,
     /// `403 Forbidden`, empty when up.
     pub reason: String,
-    pub calls: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,3 +166,649 @@ pub struct UserStatus {
     pub name: String,
     pub contacts: usize,
 }
+
+/// What the gateway is made of besides its config.
+pub struct Setup {
+    pub config: Arc<Config>,
+    /// The SIP sockets as they are bound, in the order of `[sip] listen`.
+    pub listeners: Vec<sip::Listener>,
+    /// Base of access URLs without a slash at the end.
+    pub control_url: String,
+    pub opening: store::Opening,
+    pub random: Random,
+    pub wall: WallClock,
+}
+
+/// User agent, sessions and rules.
+pub struct Gateway {
+    exchange: Exchange,
+    /// Full: SIP 503 with Retry-After, HTTP error 314, counted as `sessions_refused_total`.
+    sessions: Slots<Option<Box<Session>>>,
+    by_number: HashMap<u64, SessionId>,
+    /// The rules' sources as workers take them.
+    scripts: HashMap<u32, Arc<[Script]>>,
+    listeners: Vec<sip::Listener>,
+    last_session_number: u64,
+    /// Sessions placed so far, to spread them over workers and media threads.
+    placed: usize,
+    is_draining: bool,
+    last_reload: Option<Result<(), String>>,
+}
+
+impl Gateway {
+    pub fn new(now: Instant, setup: Setup) -> Self {
+        let Setup { config, listeners, control_url, opening, mut random, wall } = setup;
+        let sip_config = sip_config(&config, &listeners);
+        let mut user_agent = UserAgent::new(now, sip_config, random.fork());
+        restore_bindings(now, wall.unix_ms(now), &mut user_agent, &opening.bindings);
+        Self {
+            sessions: Slots::with_capacity(config.limits.sessions),
+            by_number: HashMap::new(),
+            scripts: scripts_by_rule(&config),
+            exchange: Exchange::new(now, wall, config, user_agent, control_url, random),
+            listeners,
+            last_session_number: opening.last_session_id,
+            placed: 0,
+            is_draining: false,
+            last_reload: None,
+        }
+    }
+
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        self.exchange.advance(now);
+        match input {
+            Input::Sip(input) => self.exchange.user_agent.handle_input(now, input),
+            Input::Script { output, .. } => self.on_script(now, output),
+            Input::WorkerLost { thread } => {
+                let lost: Vec<SessionId> = self
+                    .live_sessions()
+                    .filter(|session| session.place.worker == thread)
+                    .map(|session| session.place.session)
+                    .collect();
+                for id in lost {
+                    self.with_session(now, id, |now, session, exchange| {
+                        session.end(now, exchange, Cause::Worker);
+                    });
+                }
+            }
+            Input::Media { event, .. } => self.on_media(now, event),
+            Input::Loaded { request, result } => {
+                if let Some((id, role)) = self.exchange.take_load(request) {
+                    self.with_session(now, id, |_, session, exchange| {
+                        session.on_loaded(exchange, role, request, result);
+                    });
+                }
+            }
+            Input::Fetched { session, request, result } => {
+                self.with_session(now, session, |now, session, exchange| {
+                    session.on_fetched(now, exchange, request, result);
+                });
+            }
+            Input::Stored(answer) => self.on_stored(now, answer),
+            Input::Timeout => {
+                while let Some(timer) = self.exchange.timers.pop_due(now) {
+                    self.on_timer(now, timer);
+                }
+                self.exchange.user_agent.handle_input(now, sip::Input::Timeout);
+            }
+        }
+        self.hear_user_agent(now);
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.exchange.poll_output()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let own = self.exchange.timers.next();
+        [own, self.exchange.user_agent.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// StartScenarios: `Reply::Started` follows when the scripts have run.
+    pub fn start_session(&mut self, now: Instant, start: StartSession) -> Result<(), StartError> {
+        self.exchange.advance(now);
+        let config = self.exchange.config.clone();
+        let (application, rule) = rules::rule_by_id(&config.applications, start.rule_id)
+            .ok_or(StartError::UnknownRule)?;
+        let initiator = start.initiator.to_string();
+        let id = self.open_session(now, application, rule, &initiator, Some(start.request));
+        let id = id.ok_or(StartError::Full)?;
+        let custom_data = start.custom_data;
+        self.run_session(now, id, rule.id, custom_data, None);
+        self.hear_user_agent(now);
+        Ok(())
+    }
+
+    /// A request to an access URL; `Reply::Accessed` follows in every case.
+    pub fn access(&mut self, now: Instant, access: Access) {
+        self.exchange.advance(now);
+        let request = access.request;
+        let session = self.by_number.get(&access.session_id).copied().and_then(|id| {
+            let session = self.sessions.get(id.0)?.as_ref()?;
+            is_same_token(&session.token, &access.token).then_some(id)
+        });
+        match session {
+            Some(id) => self.with_session(now, id, |_, session, exchange| {
+                session.on_access(exchange, access);
+            }),
+            None => self.exchange.reply(Reply::Accessed { request, answer: None }),
+        }
+    }
+
+    /// No new sessions from here on; those that run get their time.
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Ends every session (`Terminated administratively`).
+    pub fn stop(&mut self, now: Instant) {
+        self.exchange.advance(now);
+        self.is_draining = true;
+        let all: Vec<SessionId> =
+            self.live_sessions().map(|session| session.place.session).collect();
+        for id in all {
+            self.with_session(now, id, |now, session, exchange| {
+                session.end(now, exchange, Cause::Stop);
+            });
+        }
+        self.hear_user_agent(now);
+    }
+
+    /// No session is left and the user agent has no call under way.
+    pub fn is_drained(&self) -> bool {
+        self.sessions.is_empty() && self.exchange.user_agent.usage().calls == 0
+    }
+
+    /// Takes a new config: rules, scripts, routes, users and trunks. Sessions that run keep the
+    /// scripts they started with; the tables keep their capacity until a restart.
+    pub fn reload(&mut self, now: Instant, config: Arc<Config>) {
+        let sip_config = sip_config(&config, &self.listeners);
+        self.exchange.user_agent.reload(now, sip_config);
+        self.scripts = scripts_by_rule(&config);
+        self.exchange.config = config;
+        self.hear_user_agent(now);
+    }
+
+    /// What became of the last reload, for `/health`.
+    pub fn set_last_reload(&mut self, result: Result<(), String>) {
+        self.last_reload = Some(result);
+    }
+
+    pub fn last_reload(&self) -> Option<&Result<(), String>> {
+        self.last_reload.as_ref()
+    }
+
+    pub fn set_wall(&mut self, wall: WallClock) {
+        self.exchange.set_wall(wall);
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.exchange.config
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// Rows of the sessions that run, oldest first.
+    pub fn running(&self) -> Vec<Running> {
+        let mut rows: Vec<Running> =
+            self.live_sessions().map(|session| session.record.clone()).collect();
+        rows.sort_by_key(|row| row.id);
+        rows
+    }
+
+    pub fn trunks(&self) -> Vec<TrunkStatus> {
+        let status = |trunk: &config::Trunk| {
+            let (state, reason) = match self.exchange.user_agent.trunk_state(&trunk.name) {
+                sip::TrunkState::Unknown => ("unknown", String::new()),
+                sip::TrunkState::Up => ("up", String::new()),
+                sip::TrunkState::Down { status, reason } => ("down", format!("{status} {reason}")),
+            };
+            TrunkStatus {
+                name: trunk.name.clone(),
+                server: trunk.server.clone(),
+                registers: trunk.register,
+                state,
+                reason,
+            }
+        };
+        self.exchange.config.trunks.iter().map(status).collect()
+    }
+
+    pub fn users(&self) -> Vec<UserStatus> {
+        let status = |user: &config::User| UserStatus {
+            name: user.name.clone(),
+            contacts: self.exchange.user_agent.contacts(&user.name),
+        };
+        self.exchange.config.users.iter().map(status).collect()
+    }
+
+    /// What is held, for gauges and for tests that expect an empty world.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            sessions: self.sessions.len(),
+            legs: self.exchange.legs(),
+            units: self.exchange.units(),
+            loads: self.exchange.loads(),
+            timers: self.exchange.timers.len(),
+            user_agent: self.exchange.user_agent.usage(),
+        }
+    }
+
+    fn live_sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().filter_map(|(_, session)| session.as_deref())
+    }
+
+    /// Lends a session and the exchange to `act`, and removes the session if that was its end.
+    fn with_session(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        act: impl FnOnce(Instant, &mut Session, &mut Exchange),
+    ) {
+        let Some(Some(session)) = self.sessions.get_mut(id.0) else { return };
+        act(now, session, &mut self.exchange);
+        if session.is_gone() {
+            let number = session.record.id;
+            if let Some(Some(session)) = self.sessions.remove(id.0) {
+                session.bury(now, &mut self.exchange);
+            }
+            self.by_number.remove(&number);
+            stats::SESSIONS.set(self.sessions.len() as u64);
+        }
+    }
+
+    /// A session with its ids and its row, before its scripts run; `None`: no place.
+    fn open_session(
+        &mut self,
+        now: Instant,
+        application: &config::Application,
+        rule: &config::Rule,
+        initiator: &str,
+        starter: Option<RequestId>,
+    ) -> Option<SessionId> {
+        let slot = if self.is_draining { None } else { self.sessions.insert(None).ok() };
+        let Some(key) = slot else {
+            stats::SESSIONS_REFUSED.add(1);
+            return None;
+        };
+        let exchange = &mut self.exchange;
+        let session = SessionId(key);
+        let config = exchange.config.clone();
+        let place = Place {
+            session,
+            worker: self.placed % config.scenario.threads.max(1),
+            media: self.placed % config.media.threads.max(1),
+        };
+        self.placed = self.placed.wrapping_add(1);
+        self.last_session_number += 1;
+        let number = self.last_session_number;
+        let start = exchange.unix_ms();
+        let token = exchange.random.hex(TOKEN_BYTES);
+        let access_url =
+            format!("{}/request/{number}.{}/{token}", exchange.control_url, start / 1000);
+        let log_file = format!("{start}-{number}-{}.log", exchange.random.hex(TOKEN_BYTES));
+        let record = SessionRecord {
+            id: number,
+            application_id: application.id,
+            application_name: application.name.clone(),
+            rule_id: rule.id,
+            rule_name: rule.name.clone(),
+            start,
+            initiator_address: initiator.to_owned(),
+            media_server_address: media_address(&self.listeners),
+            log_file_url: format!("{}/logs/{log_file}", exchange.control_url),
+            ..SessionRecord::default()
+        };
+        log::info!("session={number} starts: rule {} for {initiator}", rule.name);
+        let new = NewSession {
+            place,
+            token,
+            urls: SessionUrls {
+                session_id: number,
+                access_secure_url: access_url.clone(),
+                access_url,
+            },
+            record,
+            log_file,
+            starter,
+        };
+        let session = Session::new(now, exchange, new);
+        if let Some(slot) = self.sessions.get_mut(key) {
+            *slot = Some(Box::new(session));
+        }
+        self.by_number.insert(number, SessionId(key));
+        stats::SESSIONS_STARTED.add(1);
+        stats::SESSIONS.set(self.sessions.len() as u64);
+        Some(SessionId(key))
+    }
+
+    /// Hands the scripts to the session's worker, with its first events.
+    fn run_session(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        rule: u32,
+        custom_data: String,
+        incoming: Option<sip::Incoming>,
+    ) {
+        let Some(scripts) = self.scripts.get(&rule).cloned() else { return };
+        let account_id = self.exchange.config.control.account_id;
+        self.with_session(now, id, |now, session, exchange| {
+            session.record.custom_data.clone_from(&custom_data);
+            let mut first = vec![ScriptEvent::Started(Box::new(Started {
+                access_url: session.urls.access_url.clone(),
+                access_secure_url: session.urls.access_secure_url.clone(),
+                account_id,
+                application_id: session.record.application_id,
+                log_url: session.record.log_file_url.clone(),
+                session_id: session.record.id,
+            }))];
+            if let Some(incoming) = incoming {
+                let alerting = session.add_incoming(now, exchange, incoming);
+                first.push(ScriptEvent::CallAlerting(Box::new(alerting)));
+            }
+            let place = session.place;
+            let input =
+                worker::Input::Start { session: place.session, scripts, custom_data, first };
+            exchange.script(place, input);
+        });
+    }
+
+    /// Takes the user agent's outputs: bytes go out, events go to their sessions.
+    fn hear_user_agent(&mut self, now: Instant) {
+        while let Some(output) = self.exchange.user_agent.poll_output() {
+            match output {
+                sip::Output::Event(event) => self.on_sip(now, event),
+                output => self.exchange.push(Output::Sip(output)),
+            }
+        }
+    }
+
+    fn on_sip(&mut self, now: Instant, event: sip::Event) {
+        let leg = match event {
+            sip::Event::Incoming(incoming) => return self.on_incoming(now, *incoming),
+            sip::Event::Trunk { name, state } => {
+                match state {
+                    sip::TrunkState::Unknown => {}
+                    sip::TrunkState::Up => log::info!("trunk={name} is up"),
+                    sip::TrunkState::Down { status, reason } => {
+                        log::warn!("trunk={name} is down: {status} {reason}");
+                    }
+                }
+                return;
+            }
+            sip::Event::Bindings { user, contacts } => {
+                let unix_ms = self.exchange.unix_ms();
+                let bindings =
+                    contacts.into_iter().map(|contact| stored(&user, contact, unix_ms)).collect();
+                return self.exchange.disk(store::Operation::Bindings { user, bindings });
+            }
+            sip::Event::Progress { call, .. }
+            | sip::Event::Answered { call, .. }
+            | sip::Event::Confirmed { call, .. }
+            | sip::Event::Failed { call, .. }
+            | sip::Event::Forwarding { call }
+            | sip::Event::Cancelled { call, .. }
+            | sip::Event::Ended { call, .. }
+            | sip::Event::Change { call, .. }
+            | sip::Event::Info { call, .. }
+            | sip::Event::Message { call, .. } => call,
+        };
+        if let Some((id, object)) = self.exchange.leg(leg) {
+            self.with_session(now, id, |now, session, exchange| {
+                session.on_sip(now, exchange, object, event);
+            });
+        }
+    }
+
+    /// An INVITE of a known peer: the first rule that takes its number makes a session.
+    fn on_incoming(&mut self, now: Instant, incoming: sip::Incoming) {
+        let leg = incoming.call;
+        let config = self.exchange.config.clone();
+        let caller = match &incoming.peer {
+            sip::Peer::Trunk(name) => rules::Caller::Trunk(name),
+            sip::Peer::User(name) => rules::Caller::User(name),
+        };
+        let destination = incoming.request_uri.user.clone().unwrap_or_default();
+        let found = rules::find_rule(&config.applications, &destination, caller);
+        let Some((application, rule)) = found else {
+            log::info!(
+                "no rule takes {} from {:?}",
+                crate::logger::Private(&destination),
+                incoming.peer
+            );
+            return self.refuse_incoming(now, leg, Refusal::NoRule);
+        };
+        let initiator = incoming.source.ip().to_string();
+        match self.open_session(now, application, rule, &initiator, None) {
+            Some(id) => self.run_session(now, id, rule.id, String::new(), Some(incoming)),
+            None => self.refuse_incoming(now, leg, Refusal::Full),
+        }
+    }
+
+    fn refuse_incoming(&mut self, now: Instant, leg: sip::CallId, refusal: Refusal) {
+        stats::CALLS_REFUSED.add(1);
+        let (status, _) = refusal.status();
+        self.exchange.user_agent.reject(now, leg, status, &Vec::new());
+    }
+
+    fn on_script(&mut self, now: Instant, output: worker::Output) {
+        match output {
+            worker::Output::Command { session, command } => {
+                self.with_session(now, session, |now, session, exchange| {
+                    session.on_command(now, exchange, command);
+                });
+            }
+            worker::Output::Ready { session } => {
+                self.with_session(now, session, |_, session, exchange| session.on_ready(exchange));
+            }
+            worker::Output::HttpAnswer { session, request, answer } => {
+                self.with_session(now, session, |_, session, exchange| {
+                    session.on_http_answer(exchange, request, Some(answer));
+                });
+            }
+            worker::Output::TerminatingDone { session, .. } => {
+                self.with_session(now, session, |now, session, exchange| {
+                    session.on_terminating_done(now, exchange);
+                });
+            }
+            worker::Output::TerminatedDone { session } => {
+                self.with_session(now, session, |now, session, exchange| {
+                    session.on_terminated_done(now, exchange);
+                });
+            }
+            worker::Output::Failed { session, error } => {
+                stats::SCRIPT_FAILURES.add(1);
+                self.with_session(now, session, |now, session, exchange| {
+                    session.on_script_failed(now, exchange, &error);
+                });
+            }
+            worker::Output::Exception { .. } => stats::SCRIPT_EXCEPTIONS.add(1),
+        }
+    }
+
+    fn on_media(&mut self, now: Instant, event: media::Event) {
+        let unit = match event {
+            media::Event::Opened { unit, .. }
+            | media::Event::OpenFailed { unit }
+            | media::Event::FirstPacket { unit }
+            | media::Event::RtpStopped { unit }
+            | media::Event::RtpResumed { unit }
+            | media::Event::Digit { unit, .. }
+            | media::Event::Started { unit, .. }
+            | media::Event::Finished { unit }
+            | media::Event::Marked { unit, .. }
+            | media::Event::Closed { unit, .. } => unit,
+        };
+        if let Some((id, role)) = self.exchange.unit(unit) {
+            self.with_session(now, id, |now, session, exchange| {
+                session.on_media(now, exchange, role, event);
+            });
+        }
+    }
+
+    fn on_stored(&mut self, now: Instant, answer: store::Answer) {
+        let unit = match answer {
+            store::Answer::RecordingFinished { recording, .. }
+            | store::Answer::RecordingFailed { recording, .. } => UnitId(recording),
+            store::Answer::History { .. } => return,
+        };
+        if let Some((id, _)) = self.exchange.unit(unit) {
+            self.with_session(now, id, |now, session, exchange| {
+                session.on_stored(now, exchange, unit, answer);
+            });
+        }
+    }
+
+    fn on_timer(&mut self, now: Instant, timer: Timer) {
+        match timer {
+            Timer::Idle(id) => self.with_session(now, id, |now, session, exchange| {
+                session.end(now, exchange, Cause::Idle);
+            }),
+            Timer::Alerting(id, call) => self.with_session(now, id, |now, session, exchange| {
+                session.on_alerting_timer(now, exchange, call);
+            }),
+            Timer::End(id) => self.with_session(now, id, |now, session, exchange| {
+                session.on_end_timer(now, exchange);
+            }),
+            Timer::Digits(id, call) => self.with_session(now, id, |now, session, exchange| {
+                session.on_digits_timer(now, exchange, call);
+            }),
+        }
+    }
+}
+
+/// What the machine holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub sessions: usize,
+    pub legs: usize,
+    pub units: usize,
+    pub loads: usize,
+    pub timers: usize,
+    pub user_agent: sip::Usage,
+}
+
+fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
+    let network = |network: &config::Network| sip::Network {
+        address: network.address,
+        prefix: network.prefix,
+    };
+    let limits = &config.limits;
+    sip::Config {
+        listeners: listeners.to_vec(),
+        public_address: config.sip.public_address.clone(),
+        domain: config.sip.domain.clone(),
+        trunks: config
+            .trunks
+            .iter()
+            .map(|trunk| sip::Trunk {
+                name: trunk.name.clone(),
+                server: trunk.server.parse::<Uri>().expect("Config::parse checked the URI"),
+                register: trunk.register,
+                username: trunk.username.clone(),
+                password: trunk.password.clone(),
+                accept_from: trunk.accept_from.iter().map(network).collect(),
+                options: (!trunk.options.is_zero()).then_some(trunk.options),
+            })
+            .collect(),
+        users: config
+            .users
+            .iter()
+            .map(|user| sip::User {
+                name: user.name.clone(),
+                password: user.password.clone(),
+                display_name: user.display_name.clone(),
+            })
+            .collect(),
+        product: format!("branchline/{}", env!("CARGO_PKG_VERSION")),
+        limits: sip::Limits {
+            // Legs in both roles: no session has more than its own cap at one time.
+            calls: limits.sessions.saturating_mul(LEGS_PER_SESSION),
+            transactions: limits.sip_transactions,
+            streams: limits.sip_streams,
+            contacts_per_user: limits.contacts_per_user,
+            message_bytes: limits.sip_message_bytes,
+        },
+    }
+}
+
+fn scripts_by_rule(config: &Config) -> HashMap<u32, Arc<[Script]>> {
+    let rules = config.applications.iter().flat_map(|application| &application.rules);
+    let script = |script: &config::Script| Script {
+        name: script.name.clone(),
+        source: script.source.to_string(),
+    };
+    rules.map(|rule| (rule.id, rule.scripts.iter().map(script).collect())).collect()
+}
+
+fn restore_bindings(
+    now: Instant,
+    unix_ms: UnixMs,
+    user_agent: &mut UserAgent,
+    bindings: &[StoredBinding],
+) {
+    let mut users: Vec<&str> = bindings.iter().map(|binding| binding.user.as_str()).collect();
+    users.sort_unstable();
+    users.dedup();
+    for user in users {
+        let own = bindings.iter().filter(|binding| binding.user == user);
+        let restored = own.filter_map(|binding| restored(binding, unix_ms)).collect();
+        user_agent.restore(now, user, restored);
+    }
+}
+
+fn stored(user: &str, binding: sip::Binding, unix_ms: UnixMs) -> StoredBinding {
+    StoredBinding {
+        user: user.to_owned(),
+        contact: binding.contact.to_string(),
+        call_id: binding.call_id,
+        cseq: binding.cseq,
+        expires_at: unix_ms + binding.expires_in.as_millis() as UnixMs,
+        source: binding.source.to_string(),
+        transport: match binding.transport {
+            sip::Transport::Udp => "udp".into(),
+            sip::Transport::Tcp => "tcp".into(),
+        },
+        listener: binding.listener as u32,
+        user_agent: binding.user_agent,
+    }
+}
+
+/// `None`: expired, or a row that an older release wrote in another form.
+fn restored(binding: &StoredBinding, unix_ms: UnixMs) -> Option<sip::Binding> {
+    let left = u64::try_from(binding.expires_at - unix_ms).ok().filter(|left| *left > 0)?;
+    Some(sip::Binding {
+        contact: binding.contact.parse::<Uri>().ok()?,
+        call_id: binding.call_id.clone(),
+        cseq: binding.cseq,
+        expires_in: std::time::Duration::from_millis(left),
+        source: binding.source.parse().ok()?,
+        transport: match binding.transport.as_str() {
+            "udp" => sip::Transport::Udp,
+            "tcp" => sip::Transport::Tcp,
+            _ => return None,
+        },
+        listener: binding.listener as usize,
+        user_agent: binding.user_agent.clone(),
+    })
+}
+
+/// In constant time: a caller must not learn a token byte by byte.
+fn is_same_token(ours: &str, theirs: &str) -> bool {
+    let difference = |(a, b): (u8, u8)| a ^ b;
+    ours.len() == theirs.len()
+        && ours.bytes().zip(theirs.bytes()).map(difference).fold(0, |all, one| all | one) == 0
+}
+
+fn media_address(listeners: &[sip::Listener]) -> String {
+    listeners.first().map(|listener| host_text(listener.advertised.ip())).unwrap_or_default()
+}
+
+/// 128 bits.
+const TOKEN_BYTES: usize = 16;
+/// The user agent's table of calls holds this many per session: two legs each, with room for
+/// those that are ending.
+const LEGS_PER_SESSION: usize = 8;

@@ -18,4 +18,8 @@ pub mod sdp;
 pub mod sip;
 pub mod storage;
 
+pub mod session;
+
 pub mod gateway;
+
+pub mod sim;

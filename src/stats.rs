@@ -56,4 +56,10 @@ metrics! {
     counter SESSIONS_STARTED "sessions_started_total" "Sessions started.";
     counter SESSIONS_REFUSED "sessions_refused_total" "Sessions refused because the gateway was full or draining.";
     gauge CALLS "calls" "SIP calls in progress.";
+    counter CALLS_REFUSED "calls_refused_total" "Calls refused by a limit, a rule or the dial plan.";
+    counter TRUNK_FAILOVERS "trunk_failovers_total" "Calls that went on to the next trunk of their route.";
+    counter ACCESS_REFUSED "access_refused_total" "Requests to an access URL whose session had too many waiting.";
+    counter SCRIPT_FAILURES "script_failures_total" "Sessions ended by a script error or limit.";
+    counter SCRIPT_EXCEPTIONS "script_exceptions_total" "Exceptions in listeners after which the session went on.";
+    counter DTMF_INFO_UNREADABLE "dtmf_info_unreadable_total" "SIP INFO bodies for digits that held none.";
 }

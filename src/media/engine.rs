@@ -5,9 +5,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use crate::random::Random;
 
 /// What sends or hears audio. The number is chosen by whoever opens the unit and is never used
 /// again.
@@ -265,4 +266,39 @@ pub struct Figures {
     pub round_trip_ms: f32,
     /// Length of a recording.
     pub recorded: Duration,
+}
+
+/// The engine.
+pub struct Engine {}
+
+impl Engine {
+    pub fn new(_now: Instant, _config: Config, _random: Random) -> Self {
+        Self {}
+    }
+
+    pub fn handle_input(&mut self, _now: Instant, _input: Input<'_>) {}
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        None
+    }
+
+    /// The next packet to send; until `None`, before the next input.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        None
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    pub fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// What the engine holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub units: usize,
+    pub sockets: usize,
 }

@@ -1,10 +1,11 @@
 //! The door of `scenario`: the runtimes of many sessions as one machine.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::command::Command;
 use super::event::Event;
+use crate::random::Random;
 use crate::slots::Key;
 
 /// The session that a runtime belongs to; chosen by `session`.
@@ -112,4 +113,29 @@ pub enum Answer {
     Error(String),
     /// A promise that did not settle in 30 s.
     TimedOut,
+}
+
+/// The runtimes of one worker thread.
+pub struct Worker {}
+
+impl Worker {
+    /// `stopwatch` tells the time that the run-time limit is measured with.
+    pub fn new(_limits: Limits, _stopwatch: fn() -> Duration, _random: Random) -> Self {
+        Self {}
+    }
+
+    pub fn handle_input(&mut self, _now: Instant, _input: Input) {}
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        None
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Runtimes alive.
+    pub fn usage(&self) -> usize {
+        0
+    }
 }

@@ -55,3 +55,29 @@ pub enum Direction {
     RecvOnly,
     Inactive,
 }
+
+impl Description {
+    pub fn parse(_text: &[u8]) -> Result<Self, Error> {
+        Ok(Self::without_media())
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// A description that no answer can be made to.
+    pub fn without_media() -> Self {
+        Self {
+            origin_id: 0,
+            origin_version: 0,
+            origin_address: IpAddr::from([127, 0, 0, 1]),
+            connection: None,
+            direction: None,
+            media: Vec::new(),
+        }
+    }
+}
+
+/// What is wrong with a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {}

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::description::Direction;
+use super::description::{Description, Direction};
 
 /// An audio codec that can be offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,4 +44,24 @@ pub struct Agreed {
     pub ptime: Duration,
     /// The peer put us on hold: its direction is `sendonly` or `inactive`, or its address 0.0.0.0.
     pub is_held: bool,
+}
+
+/// Our offer.
+pub fn offer(_local: &Local) -> Description {
+    Description::without_media()
+}
+
+/// Our answer to the peer's offer, with what both then agree on.
+pub fn answer(_local: &Local, _offer: &Description) -> Result<(Description, Agreed), Error> {
+    Err(Error::NoCommonCodec)
+}
+
+/// What our offer and the peer's answer agree on.
+pub fn agree(_local: &Local, _offer: &Description, _answer: &Description) -> Result<Agreed, Error> {
+    Err(Error::NoCommonCodec)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    NoCommonCodec,
 }

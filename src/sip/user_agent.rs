@@ -4,11 +4,12 @@
 //! connections to open, names to resolve and events. The verbs (`invite`, `ring`, `accept`, ...)
 //! are what `session` asks of it.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use super::name_addr::NameAddr;
 use super::uri::Uri;
+use crate::random::Random;
 use crate::slots::Key;
 
 /// One INVITE usage: an incoming or outgoing call from its INVITE to its end.
@@ -272,4 +273,97 @@ pub struct Usage {
     pub dialogs: usize,
     pub transactions: usize,
     pub streams: usize,
+}
+
+/// The user agent.
+pub struct UserAgent {}
+
+impl UserAgent {
+    pub fn new(_now: Instant, _config: Config, _random: Random) -> Self {
+        Self {}
+    }
+
+    pub fn handle_input(&mut self, _now: Instant, _input: Input<'_>) {}
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        None
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// New trunks, users and texts; calls and bindings stay.
+    pub fn reload(&mut self, _now: Instant, _config: Config) {}
+
+    /// Bindings of one user from before a restart.
+    pub fn restore(&mut self, _now: Instant, _user: &str, _bindings: Vec<Binding>) {}
+
+    pub fn invite(&mut self, _now: Instant, _invite: Invite) -> Result<CallId, Refused> {
+        Err(Refused { status: 503, reason: String::new() })
+    }
+
+    /// 180 without SDP.
+    pub fn ring(&mut self, _now: Instant, _call: CallId, _headers: &ExtraHeaders) {}
+
+    /// 183 with SDP.
+    pub fn progress(&mut self, _: Instant, _: CallId, _headers: &ExtraHeaders, _sdp: Vec<u8>) {}
+
+    /// 200 with SDP: the answer, or our offer where the INVITE had none.
+    pub fn accept(
+        &mut self,
+        _now: Instant,
+        _call: CallId,
+        _headers: &ExtraHeaders,
+        _display_name: Option<&str>,
+        _sdp: Vec<u8>,
+    ) {
+    }
+
+    /// A final refusal of an unanswered incoming call. The call id is dead.
+    pub fn reject(&mut self, _: Instant, _: CallId, _status: u16, _headers: &ExtraHeaders) {}
+
+    /// BYE, or CANCEL of our unanswered INVITE; an unanswered incoming call gets 603. The call
+    /// id is dead for the caller; the user agent ends the dialog by itself.
+    pub fn hangup(&mut self, _now: Instant, _call: CallId, _headers: &ExtraHeaders) {}
+
+    pub fn accept_change(&mut self, _now: Instant, _call: CallId, _sdp: Vec<u8>) {}
+
+    pub fn reject_change(&mut self, _now: Instant, _call: CallId, _status: u16) {}
+
+    pub fn info(
+        &mut self,
+        _now: Instant,
+        _call: CallId,
+        _headers: &ExtraHeaders,
+        _content_type: &str,
+        _body: Vec<u8>,
+    ) {
+    }
+
+    /// MESSAGE with `text/plain` inside the dialog.
+    pub fn message(&mut self, _now: Instant, _call: CallId, _text: &str) {}
+
+    pub fn trunk_state(&self, _name: &str) -> TrunkState {
+        TrunkState::Unknown
+    }
+
+    /// Registered contacts of a user.
+    pub fn contacts(&self, _user: &str) -> usize {
+        0
+    }
+
+    /// Our address as the peer of this call sees it, for SDP.
+    pub fn local_ip(&self, _call: CallId) -> IpAddr {
+        IpAddr::from([127, 0, 0, 1])
+    }
+
+    /// Our address towards a target that is not called yet.
+    pub fn local_ip_for(&self, _target: &Target) -> IpAddr {
+        IpAddr::from([127, 0, 0, 1])
+    }
+
+    pub fn usage(&self) -> Usage {
+        Usage::default()
+    }
 }

@@ -1,0 +1,171 @@
+//! One SIP leg inside a session: from the script's wish or the caller's INVITE to its end.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::sound::Playback;
+use crate::config::{Codec, Dtmf};
+use crate::media::engine::{self, StreamSettings, UnitId};
+use crate::scenario::command::{ExtraHeaders, Object};
+use crate::sdp::description::{Description, Direction};
+use crate::sdp::offer_answer::{self, Agreed, Local};
+use crate::sip::user_agent::{CallId, Target};
+use crate::storage::record::CallRecord;
+
+/// A call of a session.
+pub struct Call {
+    pub object: Object,
+    pub unit: UnitId,
+    pub phase: Phase,
+    /// The address that our SDP names.
+    pub address: IpAddr,
+    /// Our RTP port, once media has bound it.
+    pub port: Option<u16>,
+    /// `o=` of our descriptions; the version rises with each.
+    pub origin_id: u64,
+    pub origin_version: u64,
+    pub agreed: Option<Agreed>,
+    pub is_held: bool,
+    pub has_rung: bool,
+    pub audio_started: bool,
+    pub playback: Option<Playback>,
+    pub recorder: Option<UnitId>,
+    pub dtmf: Dtmf,
+    /// Digits still to be sent by SIP INFO.
+    pub info_digits: VecDeque<char>,
+    /// For the history; its duration and end are filled in when the call ends.
+    pub record: CallRecord,
+}
+
+pub enum Phase {
+    /// Outgoing; media is finding a port.
+    Opening { outgoing: Box<Outgoing> },
+    /// Our INVITE is on its way.
+    Calling { leg: CallId, outgoing: Box<Outgoing>, offer: Box<Description> },
+    /// Incoming and unanswered. `wish` waits for media's port.
+    Alerting { leg: CallId, offer: Option<Box<Description>>, wish: Wish, is_early: bool },
+    /// 200 is sent; the ACK is awaited. `offer` is ours, if the INVITE had none.
+    Answering { leg: CallId, offer: Option<Box<Description>> },
+    /// `offer` is ours in the answer to a re-INVITE that had none, until its ACK.
+    Connected { leg: CallId, since: Instant, offer: Option<Box<Description>> },
+}
+
+/// What the script asked of an alerting call.
+pub enum Wish {
+    Nothing,
+    EarlyMedia { headers: ExtraHeaders },
+    Answer { headers: ExtraHeaders, display_name: Option<String> },
+}
+
+/// An outgoing call's INVITE, and where else it may go.
+#[derive(Default)]
+pub struct Outgoing {
+    /// The first is the one in use.
+    pub targets: VecDeque<Target>,
+    pub caller: String,
+    pub display_name: String,
+    pub credentials: Option<(String, String)>,
+    pub headers: ExtraHeaders,
+    pub timeout: Duration,
+}
+
+impl Call {
+    pub fn leg(&self) -> Option<CallId> {
+        match &self.phase {
+            Phase::Opening { .. } => None,
+            Phase::Calling { leg, .. }
+            | Phase::Alerting { leg, .. }
+            | Phase::Answering { leg, .. }
+            | Phase::Connected { leg, .. } => Some(*leg),
+        }
+    }
+
+    pub fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Connected { .. } | Phase::Answering { .. })
+    }
+
+    pub fn connected_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Connected { since, .. } => Some(since),
+            _ => None,
+        }
+    }
+
+    /// Our side of the next description.
+    pub fn local(&mut self, port: u16, codecs: Vec<offer_answer::Codec>) -> Local {
+        self.origin_version += 1;
+        Local {
+            address: self.address,
+            port,
+            origin_id: self.origin_id,
+            origin_version: self.origin_version,
+            codecs,
+            direction: Direction::SendRecv,
+            ptime: PTIME,
+        }
+    }
+
+    /// What media is told of an agreement. Early media of an incoming call is heard by the
+    /// caller only.
+    pub fn stream_settings(&self, agreed: &Agreed, hears_peer: bool) -> StreamSettings {
+        let (sends, receives) = match agreed.direction {
+            Direction::SendRecv => (true, true),
+            Direction::SendOnly => (true, false),
+            Direction::RecvOnly => (false, true),
+            Direction::Inactive => (false, false),
+        };
+        StreamSettings {
+            remote: agreed.remote,
+            remote_rtcp: agreed.remote_rtcp,
+            rtcp_mux: agreed.rtcp_mux,
+            codec: match agreed.codec {
+                offer_answer::Codec::Pcmu => engine::Codec::Pcmu,
+                offer_answer::Codec::Pcma => engine::Codec::Pcma,
+            },
+            payload_type: agreed.payload_type,
+            dtmf_payload_type: match self.dtmf {
+                Dtmf::Inband => None,
+                Dtmf::Auto | Dtmf::Rfc4733 | Dtmf::Info => agreed.dtmf_payload_type,
+            },
+            sends,
+            receives: receives && hears_peer,
+            ptime: agreed.ptime,
+        }
+    }
+}
+
+/// The configured codecs with `first` in front, so that a joined pair has one in common.
+pub fn codecs_preferring(
+    configured: &[Codec],
+    first: Option<offer_answer::Codec>,
+) -> Vec<offer_answer::Codec> {
+    let mut codecs: Vec<_> = configured
+        .iter()
+        .map(|codec| match codec {
+            Codec::Pcmu => offer_answer::Codec::Pcmu,
+            Codec::Pcma => offer_answer::Codec::Pcma,
+        })
+        .collect();
+    if let Some(place) = codecs.iter().position(|codec| Some(*codec) == first) {
+        codecs[..=place].rotate_right(1);
+    }
+    codecs
+}
+
+/// RFC 3551 §4.2: the default packet length.
+const PTIME: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use offer_answer::Codec::{Pcma, Pcmu};
+
+    #[test]
+    fn offer_prefers_the_codec_of_the_joined_leg() {
+        let configured = [Codec::Pcma, Codec::Pcmu];
+        assert_eq!(codecs_preferring(&configured, None), [Pcma, Pcmu]);
+        assert_eq!(codecs_preferring(&configured, Some(Pcmu)), [Pcmu, Pcma]);
+        assert_eq!(codecs_preferring(&[Codec::Pcma], Some(Pcmu)), [Pcma]);
+    }
+}

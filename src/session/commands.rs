@@ -1,0 +1,324 @@
+//! Down: what a script asked for becomes what `sip` and `media` do.
+
+use std::time::Instant;
+
+use super::call::{Phase, Wish};
+use super::dial::Dialled;
+use super::ending::Stage;
+use super::exchange::{Exchange, Timer};
+use super::refusal::{Refusal, reject_status};
+use super::{Session, sound};
+use crate::config::Dtmf;
+use crate::gateway::Output;
+use crate::media::engine::{Command as MediaCommand, DigitSources};
+use crate::scenario::command::{Command, ExtraHeaders, HttpRequest, Object};
+use crate::scenario::event::{CallEvent, Event as ScriptEvent, HttpResult};
+
+impl Session {
+    /// One command, in the order in which the script gave it.
+    pub fn on_command(&mut self, now: Instant, exchange: &mut Exchange, command: Command) {
+        let is_running = matches!(self.stage, Stage::Running);
+        match command {
+            Command::Log { text } => return self.log_line(exchange, &text),
+            Command::CustomData { value } => return self.record.custom_data = value,
+            Command::HttpRequest(request) => return self.fetch(exchange, request),
+            _ if !is_running => return,
+            _ => {}
+        }
+        match command {
+            Command::CallPstn { call, number, callerid } => {
+                let dialled = self.dial_pstn(exchange, &number, callerid);
+                self.call_out(now, exchange, call, dialled);
+            }
+            Command::CallSip(parameters) => {
+                let call = parameters.call;
+                let dialled = self.dial_sip(exchange, *parameters);
+                self.call_out(now, exchange, call, dialled);
+            }
+            Command::CallUser { call, username, callerid, display_name, headers } => {
+                let dialled = Dialled::user(exchange, username, callerid, display_name, headers);
+                self.call_out(now, exchange, call, Ok(dialled));
+            }
+            Command::Ring { call, headers } => {
+                if let Some(Phase::Alerting { leg, .. }) = self.phase(call) {
+                    let leg = *leg;
+                    exchange.user_agent.ring(now, leg, &headers);
+                }
+            }
+            Command::StartEarlyMedia { call, headers } => {
+                self.start_early_media(now, exchange, call, headers);
+            }
+            Command::Answer { call, headers, display_name } => {
+                self.answer(now, exchange, call, headers, display_name);
+            }
+            Command::Reject { call, status, headers } => {
+                let status = reject_status(status);
+                if let Some(Phase::Alerting { leg, .. }) = self.phase(call) {
+                    let leg = *leg;
+                    exchange.user_agent.reject(now, leg, status, &headers);
+                    let reason = crate::sip::message::reason_phrase(status).to_owned();
+                    self.end_incoming(now, exchange, call, status, reason);
+                }
+            }
+            Command::Hangup { call, headers } => self.hangup(now, exchange, call, headers),
+            Command::Playback { call, sound, looped } => {
+                self.play_to_call(now, exchange, call, sound, looped);
+            }
+            Command::StopPlayback { call } => self.stop_playback(exchange, call),
+            Command::ProgressTone { call, country } => {
+                self.play_progress_tone(exchange, call, &country);
+            }
+            Command::RecordCall { call, parameters } => {
+                self.record_call(exchange, call, parameters);
+            }
+            Command::HandleTones { call, telephone_event, in_band, info } => {
+                if let Some(call) = self.calls.get(&call) {
+                    let sources = DigitSources { telephone_event, in_band, info };
+                    let unit = call.unit;
+                    exchange.media(self.place, MediaCommand::ListenDigits { unit, sources });
+                }
+            }
+            Command::SendDigits { call, digits } => {
+                self.send_digits(now, exchange, call, digits);
+            }
+            Command::SendMessage { call, text } => {
+                if let Some(Phase::Connected { leg, .. }) = self.phase(call) {
+                    let leg = *leg;
+                    exchange.user_agent.message(now, leg, &text);
+                }
+            }
+            Command::SendInfo { call, mime_type, body, headers } => {
+                if let Some(Phase::Connected { leg, .. }) = self.phase(call) {
+                    let leg = *leg;
+                    exchange.user_agent.info(now, leg, &headers, &mime_type, body.into_bytes());
+                }
+            }
+            Command::CallCustomData { call, value } => {
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.record.custom_data = Some(value);
+                }
+            }
+            Command::CreatePlayer { player, sound, looped, paused } => {
+                self.create_player(exchange, player, sound, looped, paused);
+            }
+            Command::PausePlayer { player } => self.pause_player(exchange, player, true),
+            Command::ResumePlayer { player } => self.pause_player(exchange, player, false),
+            Command::StopPlayer { player } => self.stop_player(exchange, player),
+            Command::AddMarker { player, offset_ms } => {
+                self.add_marker(exchange, player, offset_ms);
+            }
+            Command::SendMediaTo { from, to } => self.send_media(exchange, from, to),
+            Command::StopMediaTo { from, to } => self.stop_media(exchange, from, to),
+            Command::HideTones { hidden } => self.hides_tones = hidden,
+            Command::Terminate => self.terminate(now, exchange),
+            Command::Log { .. } | Command::CustomData { .. } | Command::HttpRequest(_) => {}
+        }
+    }
+
+    pub(super) fn phase(&self, call: Object) -> Option<&Phase> {
+        self.calls.get(&call).map(|call| &call.phase)
+    }
+
+    /// 183 with our answer, as soon as media has a port.
+    pub(super) fn start_early_media(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        headers: ExtraHeaders,
+    ) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        if let Phase::Alerting { wish: wish @ Wish::Nothing, is_early: false, .. } = &mut call.phase
+        {
+            *wish = Wish::EarlyMedia { headers };
+            self.grant_wish(now, exchange, object);
+        }
+    }
+
+    /// 200 with our answer, as soon as media has a port. On any other leg: no effect.
+    fn answer(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        headers: ExtraHeaders,
+        display_name: Option<String>,
+    ) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        if let Phase::Alerting { wish, .. } = &mut call.phase {
+            *wish = Wish::Answer { headers, display_name };
+            self.grant_wish(now, exchange, object);
+        }
+    }
+
+    pub(super) fn hangup(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        headers: ExtraHeaders,
+    ) {
+        let Some(call) = self.calls.get(&object) else { return };
+        if let Some(leg) = call.leg() {
+            exchange.user_agent.hangup(now, leg, &headers);
+        }
+        match call.phase {
+            Phase::Opening { .. } | Phase::Calling { .. } => {
+                self.fail(now, exchange, object, 487, "Request Terminated".into(), Vec::new());
+            }
+            Phase::Alerting { .. } => {
+                let (status, reason) = Refusal::HungUpBeforeAnswer.status();
+                self.end_incoming(now, exchange, object, status, reason.into());
+            }
+            Phase::Answering { .. } | Phase::Connected { .. } => {
+                let reason = "Normal call clearing".into();
+                self.disconnect(now, exchange, object, 200, reason, Vec::new());
+            }
+        }
+    }
+
+    /// By RFC 4733 or in-band by media, or one SIP INFO per digit where the trunk says so.
+    fn send_digits(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        digits: String,
+    ) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        if call.dtmf != Dtmf::Info {
+            let unit = call.unit;
+            return exchange.media(self.place, MediaCommand::SendDigits { unit, digits });
+        }
+        let room = INFO_DIGITS.saturating_sub(call.info_digits.len());
+        let is_idle = call.info_digits.is_empty();
+        call.info_digits.extend(digits.chars().filter(|digit| is_digit(*digit)).take(room));
+        if is_idle && !call.info_digits.is_empty() {
+            exchange.timers.arm(Timer::Digits(self.place.session, object), now);
+        }
+    }
+
+    fn send_media(&mut self, exchange: &mut Exchange, from: Object, to: Object) {
+        let source = self.unit_of(from);
+        if let Some(player) = self.players.get_mut(&from)
+            && matches!(player.stage, sound::Stage::Loading { .. })
+        {
+            // A call hears one source, so a listener stands here once.
+            if !player.listeners.contains(&to) {
+                player.listeners.push(to);
+            }
+            return;
+        }
+        if let (Some(from), Some(to)) = (source, self.unit_of(to)) {
+            exchange.media(self.place, MediaCommand::Route { from, to });
+        }
+    }
+
+    fn stop_media(&mut self, exchange: &mut Exchange, from: Object, to: Object) {
+        if let Some(player) = self.players.get_mut(&from) {
+            player.listeners.retain(|listener| *listener != to);
+        }
+        if let (Some(from), Some(to)) = (self.unit_of(from), self.unit_of(to)) {
+            exchange.media(self.place, MediaCommand::Unroute { from, to });
+        }
+    }
+
+    fn fetch(&mut self, exchange: &mut Exchange, request: Box<HttpRequest>) {
+        if !self.may_fetch() {
+            let error = "the session is ending: no more HTTP requests".to_owned();
+            let result = HttpResult { error, ..HttpResult::default() };
+            let event = ScriptEvent::HttpResult { request: request.request, result };
+            return exchange.script_event(self.place, event);
+        }
+        self.fetches.push(request.request);
+        exchange.push(Output::Fetch { session: self.place.session, request });
+    }
+
+    pub fn on_fetched(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        request: u32,
+        result: HttpResult,
+    ) {
+        let Some(place) = self.fetches.iter().position(|waiting| *waiting == request) else {
+            return;
+        };
+        self.fetches.swap_remove(place);
+        exchange.script_event(self.place, ScriptEvent::HttpResult { request, result });
+        self.proceed_with_end(now, exchange);
+    }
+
+    /// The next digit by INFO (`application/dtmf-relay`, as most gateways read it).
+    pub fn on_digits_timer(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let Some(digit) = call.info_digits.pop_front() else { return };
+        if let (Phase::Connected { leg, .. }, false) = (&call.phase, digit == 'p') {
+            let body = format!("Signal={digit}\r\nDuration={INFO_DIGIT_MS}\r\n").into_bytes();
+            exchange.user_agent.info(now, *leg, &Vec::new(), "application/dtmf-relay", body);
+        }
+        let pause = if digit == 'p' { PAUSE } else { INFO_DIGIT_GAP };
+        if !call.info_digits.is_empty() {
+            exchange.timers.arm(Timer::Digits(self.place.session, object), now + pause);
+        }
+    }
+
+    /// The outgoing leg ended before it was connected.
+    pub(super) fn fail(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        code: u16,
+        reason: String,
+        headers: ExtraHeaders,
+    ) {
+        self.log_line(exchange, &format!("call {object}: failed: {code} {reason}"));
+        self.close_call(now, exchange, object, format!("{code} {reason}"));
+        self.call_event(exchange, object, CallEvent::Failed { headers, code, reason });
+    }
+
+    /// The incoming leg ended before it was answered.
+    pub(super) fn end_incoming(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        status: u16,
+        reason: String,
+    ) {
+        self.disconnect(now, exchange, object, status, reason, Vec::new());
+    }
+
+    pub(super) fn disconnect(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        internal_code: u16,
+        reason: String,
+        headers: ExtraHeaders,
+    ) {
+        let Some(call) = self.calls.get(&object) else { return };
+        let is_incoming = call.record.is_incoming;
+        let duration_s = call
+            .connected_since()
+            .map_or(0, |since| now.saturating_duration_since(since).as_secs());
+        self.log_line(exchange, &format!("call {object}: ended: {internal_code} {reason}"));
+        self.close_call(now, exchange, object, format!("{internal_code} {reason}"));
+        let event =
+            CallEvent::Disconnected { headers, internal_code, reason, duration_s, is_incoming };
+        self.call_event(exchange, object, event);
+    }
+}
+
+fn is_digit(digit: char) -> bool {
+    matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D' | 'p')
+}
+
+/// Digits of one call that wait to be sent by INFO; the surplus is skipped.
+const INFO_DIGITS: usize = 64;
+/// Section 9 of the VoxEngine reference: tone 100 ms, gap 100 ms, pause 1 s.
+const INFO_DIGIT_MS: u32 = 100;
+const INFO_DIGIT_GAP: std::time::Duration = std::time::Duration::from_millis(200);
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);

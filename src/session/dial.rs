@@ -1,0 +1,326 @@
+//! Outgoing calls: from what the script dials to an INVITE, trunk after trunk.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Session;
+use super::call::{Call, Outgoing, Phase, codecs_preferring};
+use super::exchange::{Exchange, Role};
+use super::refusal::{Refusal, tries_next_trunk};
+use crate::config::Dtmf;
+use crate::media::engine::Command as MediaCommand;
+use crate::rules;
+use crate::scenario::command::{CallSip, ExtraHeaders, Object};
+use crate::sdp::offer_answer;
+use crate::sip::uri::Uri;
+use crate::sip::user_agent::{Invite, Refused, Target, TrunkState};
+use crate::storage::record::CallRecord;
+
+/// A number or URI that the dial plan understood.
+pub struct Dialled {
+    outgoing: Outgoing,
+    local_number: String,
+    remote_number: String,
+    remote_number_type: &'static str,
+    dtmf: Dtmf,
+}
+
+impl Dialled {
+    pub fn user(
+        exchange: &Exchange,
+        username: String,
+        callerid: String,
+        display_name: Option<String>,
+        mut headers: ExtraHeaders,
+    ) -> Self {
+        let mut timeout = exchange.config.limits.ring_timeout;
+        if let Some(place) = headers.iter().position(|(name, _)| is_call_timeout(name)) {
+            let (_, seconds) = headers.remove(place);
+            if let Ok(seconds) = seconds.trim().parse::<u64>() {
+                timeout = Duration::from_secs(seconds.clamp(CALL_TIMEOUT_S.0, CALL_TIMEOUT_S.1));
+            }
+        }
+        Self {
+            outgoing: Outgoing {
+                targets: VecDeque::from([Target::User { name: username.clone() }]),
+                caller: callerid.clone(),
+                display_name: display_name.unwrap_or_default(),
+                credentials: None,
+                headers,
+                timeout,
+            },
+            local_number: callerid,
+            remote_number: username,
+            remote_number_type: "user",
+            dtmf: Dtmf::Auto,
+        }
+    }
+}
+
+impl Session {
+    /// `callPSTN`: the first route that matches, its trunks that are not down, in order.
+    pub(super) fn dial_pstn(
+        &mut self,
+        exchange: &Exchange,
+        number: &str,
+        callerid: Option<String>,
+    ) -> Result<Dialled, (Refusal, String)> {
+        let refuse = |refusal| (refusal, number.to_owned());
+        let config = &exchange.config;
+        let dial = rules::dial(&config.routes, number).ok_or(refuse(Refusal::NoRoute))?;
+        let alive: Vec<&String> = dial
+            .trunks
+            .iter()
+            .filter(|name| {
+                !matches!(exchange.user_agent.trunk_state(name), TrunkState::Down { .. })
+            })
+            .collect();
+        let first = *alive.first().ok_or(refuse(Refusal::NoTrunk))?;
+        let trunk = config.trunks.iter().find(|trunk| trunk.name == *first);
+        let caller = match callerid.filter(|callerid| !callerid.is_empty()) {
+            Some(callerid) => callerid,
+            None => trunk.map(|trunk| trunk.caller_id.clone()).unwrap_or_default(),
+        };
+        let target =
+            |name: &&String| Target::Trunk { name: (*name).clone(), number: dial.number.clone() };
+        Ok(Dialled {
+            outgoing: Outgoing {
+                targets: alive.iter().map(target).collect(),
+                caller: caller.clone(),
+                display_name: String::new(),
+                credentials: None,
+                headers: Vec::new(),
+                timeout: config.limits.ring_timeout,
+            },
+            local_number: caller,
+            remote_number: number.to_owned(),
+            remote_number_type: "pstn",
+            dtmf: trunk.map_or(Dtmf::Auto, |trunk| trunk.dtmf),
+        })
+    }
+
+    /// `callSIP`: any SIP URI, through a trunk's registration if one is named.
+    pub(super) fn dial_sip(
+        &mut self,
+        exchange: &Exchange,
+        parameters: CallSip,
+    ) -> Result<Dialled, (Refusal, String)> {
+        let refuse = |refusal| (refusal, parameters.to.clone());
+        let config = &exchange.config;
+        let text = match parameters.to.split_once(':') {
+            Some(("sip" | "sips" | "tel", _)) => parameters.to.clone(),
+            _ => format!("sip:{}", parameters.to),
+        };
+        let trunk = match parameters.registration {
+            None => None,
+            Some(number) => {
+                let place = (number as usize).checked_sub(1);
+                let trunk = place.and_then(|place| config.trunks.get(place));
+                Some(trunk.ok_or(refuse(Refusal::NoRoute))?)
+            }
+        };
+        let target = match (text.parse::<Uri>(), trunk) {
+            (Ok(uri), None) => {
+                let proxy = match parameters.out_proxy.as_deref().filter(|p| !p.is_empty()) {
+                    None => None,
+                    Some(proxy) => {
+                        let text = match proxy.starts_with("sip:") {
+                            true => proxy.to_owned(),
+                            false => format!("sip:{proxy}"),
+                        };
+                        Some(Box::new(text.parse::<Uri>().map_err(|_| refuse(Refusal::NoRoute))?))
+                    }
+                };
+                Target::Uri { uri: Box::new(uri), proxy }
+            }
+            // `sip:1001` with a registration: the host is the trunk's.
+            (Ok(uri), Some(trunk)) => {
+                Target::Trunk { name: trunk.name.clone(), number: uri.user.unwrap_or(uri.host) }
+            }
+            (Err(_), _) => return Err(refuse(Refusal::NoRoute)),
+        };
+        let caller = match parameters.callerid.filter(|callerid| !callerid.is_empty()) {
+            Some(callerid) => callerid,
+            None => trunk.map(|trunk| trunk.caller_id.clone()).unwrap_or_default(),
+        };
+        let credentials = parameters
+            .password
+            .map(|password| (parameters.auth_user.unwrap_or_else(|| caller.clone()), password));
+        Ok(Dialled {
+            outgoing: Outgoing {
+                targets: VecDeque::from([target]),
+                caller: caller.clone(),
+                display_name: parameters.display_name.unwrap_or_default(),
+                credentials,
+                headers: parameters.headers,
+                timeout: config.limits.ring_timeout,
+            },
+            local_number: caller,
+            remote_number: parameters.to,
+            remote_number_type: "sipuri",
+            dtmf: trunk.map_or(Dtmf::Auto, |trunk| trunk.dtmf),
+        })
+    }
+
+    /// Makes the call, or the `Failed` event that says why not.
+    pub(super) fn call_out(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        dialled: Result<Dialled, (Refusal, String)>,
+    ) {
+        self.call_attempts += 1;
+        let limits = &exchange.config.limits;
+        let in_progress = self.calls.values().filter(|call| !call.is_answered()).count();
+        let is_over = self.call_attempts > limits.calls_per_session
+            || in_progress >= limits.calls_in_progress;
+        let dialled = match (is_over, dialled) {
+            (false, Ok(dialled)) => dialled,
+            (true, Ok(dialled)) => {
+                return self.refuse_call(
+                    now,
+                    exchange,
+                    object,
+                    Refusal::CallLimit,
+                    dialled.remote_number,
+                );
+            }
+            (_, Err((refusal, number))) => {
+                return self.refuse_call(now, exchange, object, refusal, number);
+            }
+        };
+        let unit = exchange.add_unit(self.place.session, Role::Call(object));
+        let address = match dialled.outgoing.targets.front() {
+            Some(target) => exchange.user_agent.local_ip_for(target),
+            None => return,
+        };
+        let record = CallRecord {
+            id: exchange.next_call_number(),
+            start: exchange.unix_ms(),
+            local_number: dialled.local_number,
+            remote_number: dialled.remote_number,
+            remote_number_type: dialled.remote_number_type.to_owned(),
+            ..CallRecord::default()
+        };
+        let number = crate::logger::Private(&record.remote_number).to_string();
+        let call = Call {
+            object,
+            unit,
+            phase: Phase::Opening { outgoing: Box::new(dialled.outgoing) },
+            address,
+            port: None,
+            origin_id: exchange.random.next_u64() >> 1,
+            origin_version: 0,
+            agreed: None,
+            is_held: false,
+            has_rung: false,
+            audio_started: false,
+            playback: None,
+            recorder: None,
+            dtmf: dialled.dtmf,
+            info_digits: VecDeque::new(),
+            record,
+        };
+        self.calls.insert(object, call);
+        exchange.timers.disarm(super::Timer::Idle(self.place.session));
+        self.log_line(exchange, &format!("call {object}: calling {number}"));
+        exchange.media(self.place, MediaCommand::Open { unit, address });
+    }
+
+    fn refuse_call(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        refusal: Refusal,
+        remote_number: String,
+    ) {
+        let (code, reason) = refusal.status();
+        crate::stats::CALLS_REFUSED.add(1);
+        self.record.calls.push(CallRecord {
+            id: exchange.next_call_number(),
+            start: exchange.unix_ms(),
+            remote_number,
+            end_reason: format!("{code} {reason}"),
+            ..CallRecord::default()
+        });
+        self.fail(now, exchange, object, code, reason.to_owned(), Vec::new());
+    }
+
+    /// Sends the INVITE to the first target that takes one.
+    pub(super) fn send_invite(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let preferred = self.codec_of_the_other_leg(object);
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let Some(port) = call.port else { return };
+        let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
+        let offer = offer_answer::offer(&call.local(port, codecs));
+        let Phase::Opening { outgoing } = &mut call.phase else { return };
+        let mut refused = Refused { status: 404, reason: "Not Found".into() };
+        while let Some(target) = outgoing.targets.front() {
+            let invite = Invite {
+                target: target.clone(),
+                caller: outgoing.caller.clone(),
+                display_name: outgoing.display_name.clone(),
+                credentials: outgoing.credentials.clone(),
+                headers: outgoing.headers.clone(),
+                offer: Some(offer.to_bytes()),
+                timeout: outgoing.timeout,
+            };
+            match exchange.user_agent.invite(now, invite) {
+                Ok(leg) => {
+                    let outgoing = std::mem::take(outgoing);
+                    call.phase = Phase::Calling { leg, outgoing, offer: Box::new(offer) };
+                    exchange.add_leg(leg, self.place.session, object);
+                    return;
+                }
+                Err(refusal) => {
+                    refused = refusal;
+                    outgoing.targets.pop_front();
+                }
+            }
+        }
+        self.fail(now, exchange, object, refused.status, refused.reason, Vec::new());
+    }
+
+    /// A final failure of the INVITE: the next trunk, or the script's `Failed`.
+    pub(super) fn on_invite_failed(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        status: u16,
+        reason: String,
+        headers: ExtraHeaders,
+    ) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let Phase::Calling { outgoing, .. } = &mut call.phase else { return };
+        outgoing.targets.pop_front();
+        if !tries_next_trunk(status) || outgoing.targets.is_empty() {
+            return self.fail(now, exchange, object, status, reason, headers);
+        }
+        let outgoing = std::mem::take(outgoing);
+        call.phase = Phase::Opening { outgoing };
+        crate::stats::TRUNK_FAILOVERS.add(1);
+        self.log_line(
+            exchange,
+            &format!("call {object}: {status} {reason}: trying the next trunk"),
+        );
+        self.send_invite(now, exchange, object);
+    }
+
+    /// A joined pair in one codec is relayed without decoding: the new leg's offer begins with
+    /// the codec that another leg of the session has.
+    fn codec_of_the_other_leg(&self, object: Object) -> Option<offer_answer::Codec> {
+        let others = self.calls.values().filter(|call| call.object != object);
+        others.filter_map(|call| call.agreed.as_ref()).map(|agreed| agreed.codec).next_back()
+    }
+}
+
+/// Section 8 of the VoxEngine reference.
+fn is_call_timeout(name: &str) -> bool {
+    name.eq_ignore_ascii_case("VI-CallTimeout")
+}
+
+/// Section 1.6: 10 to 400 seconds.
+const CALL_TIMEOUT_S: (u64, u64) = (10, 400);

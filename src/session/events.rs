@@ -1,0 +1,530 @@
+//! Up: what happened in `sip` and `media` becomes what the script hears.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::Session;
+use super::call::{Call, Phase, Wish, codecs_preferring};
+use super::exchange::{Exchange, Role, Timer, host_text};
+use super::refusal::Refusal;
+use crate::config::Dtmf;
+use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
+use crate::scenario::command::{ExtraHeaders, Object};
+use crate::scenario::event::{CallAlerting, CallEvent};
+use crate::sdp::description::Description;
+use crate::sdp::offer_answer::{self, Agreed};
+use crate::sip::user_agent::{Event as SipEvent, Incoming, Peer};
+use crate::storage::record::CallRecord;
+
+impl Session {
+    /// A call came in for this session: its CallAlerting, and a port for its media.
+    pub fn add_incoming(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        incoming: Incoming,
+    ) -> CallAlerting {
+        let object = INCOMING | self.incoming_so_far;
+        self.incoming_so_far += 1;
+        self.call_attempts += 1;
+        let unit = exchange.add_unit(self.place.session, Role::Call(object));
+        let address = exchange.user_agent.local_ip(incoming.call);
+        let destination = incoming.request_uri.user.clone().unwrap_or_default();
+        let (callerid, client_type) = match &incoming.peer {
+            Peer::User(name) => (name.clone(), "user"),
+            Peer::Trunk(_) => (incoming.from.uri.user.clone().unwrap_or_default(), "sip"),
+        };
+        let dtmf = match &incoming.peer {
+            Peer::Trunk(name) => exchange
+                .config
+                .trunks
+                .iter()
+                .find(|trunk| trunk.name == *name)
+                .map_or(Dtmf::Auto, |trunk| trunk.dtmf),
+            Peer::User(_) => Dtmf::Auto,
+        };
+        let record = CallRecord {
+            id: exchange.next_call_number(),
+            start: exchange.unix_ms(),
+            local_number: destination.clone(),
+            remote_number: callerid.clone(),
+            remote_number_type: if client_type == "user" { "user" } else { "sipuri" }.to_owned(),
+            is_incoming: true,
+            ..CallRecord::default()
+        };
+        // An offer that does not parse is refused when the script answers, like one without a
+        // common codec.
+        let offer = incoming.offer.as_deref().map(|sdp| {
+            Box::new(Description::parse(sdp).unwrap_or_else(|_| Description::without_media()))
+        });
+        let leg = incoming.call;
+        let phase = Phase::Alerting { leg, offer, wish: Wish::Nothing, is_early: false };
+        let call = Call {
+            object,
+            unit,
+            phase,
+            address,
+            port: None,
+            origin_id: exchange.random.next_u64() >> 1,
+            origin_version: 0,
+            agreed: None,
+            is_held: false,
+            has_rung: false,
+            audio_started: false,
+            playback: None,
+            recorder: None,
+            dtmf,
+            info_digits: VecDeque::new(),
+            record,
+        };
+        self.calls.insert(object, call);
+        exchange.add_leg(leg, self.place.session, object);
+        exchange.timers.disarm(Timer::Idle(self.place.session));
+        let deadline = now + exchange.config.limits.ring_timeout;
+        exchange.timers.arm(Timer::Alerting(self.place.session, object), deadline);
+        exchange.media(self.place, MediaCommand::Open { unit, address });
+        let from = crate::logger::Private(&callerid).to_string();
+        let to = crate::logger::Private(&destination).to_string();
+        self.log_line(exchange, &format!("call {object:x}: incoming from {from} to {to}"));
+
+        let mut headers = incoming.headers;
+        headers.push(("VI-Client-Type".into(), client_type.into()));
+        let own_host = host_text(address);
+        let to_host = incoming.to.uri.host.clone();
+        let host = if to_host.is_empty() { own_host } else { to_host };
+        let from_user = incoming.from.uri.user.clone().unwrap_or_default();
+        CallAlerting {
+            call: object,
+            callerid,
+            to_uri: format!("sip:{destination}@{host}"),
+            from_uri: format!("sip:{from_user}@{}", incoming.from.uri.host),
+            destination,
+            display_name: incoming.from.display_name,
+            headers,
+            client_type: client_type.to_owned(),
+        }
+    }
+
+    /// An event of one of this session's legs.
+    pub fn on_sip(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        event: SipEvent,
+    ) {
+        match event {
+            SipEvent::Progress { status, headers, sdp, .. } => {
+                self.on_progress(exchange, object, status, headers, sdp);
+            }
+            SipEvent::Answered { call: leg, headers, sdp } => {
+                let Some(call) = self.calls.get_mut(&object) else { return };
+                let Phase::Calling { offer, .. } = &call.phase else { return };
+                let offer = offer.clone();
+                let agreed = agree(call, exchange, &offer, sdp.as_deref());
+                // A 200 without SDP repeats what a 18x said.
+                if agreed.is_none() && (sdp.is_some() || call.agreed.is_none()) {
+                    let (code, reason) = Refusal::NoCommonCodec.status();
+                    exchange.user_agent.hangup(now, leg, &Vec::new());
+                    return self.fail(now, exchange, object, code, reason.into(), headers);
+                }
+                call.phase = Phase::Connected { leg, since: now, offer: None };
+                if let Some(agreed) = agreed {
+                    self.configure(exchange, object, agreed, true);
+                }
+                self.on_connected(exchange, object, headers);
+            }
+            SipEvent::Confirmed { call: leg, sdp } => {
+                let Some(call) = self.calls.get_mut(&object) else { return };
+                let (offer, is_first) = match &mut call.phase {
+                    Phase::Answering { offer, .. } => (offer.take(), true),
+                    Phase::Connected { offer, .. } => (offer.take(), false),
+                    Phase::Opening { .. } | Phase::Calling { .. } | Phase::Alerting { .. } => {
+                        return;
+                    }
+                };
+                let agreed =
+                    offer.as_ref().map(|offer| agree(call, exchange, offer, sdp.as_deref()));
+                if is_first {
+                    call.phase = Phase::Connected { leg, since: now, offer: None };
+                }
+                match agreed {
+                    Some(Some(agreed)) => self.configure(exchange, object, agreed, true),
+                    // Our offer got no answer that we can use (RFC 3261 §13.2.2.4: hang up).
+                    Some(None) if is_first => {
+                        let (code, reason) = Refusal::NoCommonCodec.status();
+                        exchange.user_agent.hangup(now, leg, &Vec::new());
+                        return self.disconnect(
+                            now,
+                            exchange,
+                            object,
+                            code,
+                            reason.into(),
+                            Vec::new(),
+                        );
+                    }
+                    Some(None) | None => {}
+                }
+                if is_first {
+                    self.on_connected(exchange, object, Vec::new());
+                }
+            }
+            SipEvent::Failed { call: leg, status, reason, headers } => {
+                exchange.remove_leg(leg);
+                self.on_invite_failed(now, exchange, object, status, reason, headers);
+            }
+            SipEvent::Forwarding { .. } => {
+                self.call_event(exchange, object, CallEvent::Forwarding);
+            }
+            SipEvent::Cancelled { status, reason, headers, .. } => {
+                self.disconnect(now, exchange, object, status, reason, headers);
+            }
+            SipEvent::Ended { status, reason, headers, .. } => {
+                self.disconnect(now, exchange, object, status, reason, headers);
+            }
+            SipEvent::Change { headers, sdp, .. } => {
+                self.on_change(now, exchange, object, headers, sdp);
+            }
+            SipEvent::Info { headers, content_type, body, .. } => {
+                self.on_info(exchange, object, headers, content_type, body);
+            }
+            SipEvent::Message { headers, body, .. } => {
+                let text = String::from_utf8_lossy(&body).into_owned();
+                self.call_event(exchange, object, CallEvent::MessageReceived { headers, text });
+            }
+            SipEvent::Incoming(_) | SipEvent::Trunk { .. } | SipEvent::Bindings { .. } => {}
+        }
+    }
+
+    fn on_progress(
+        &mut self,
+        exchange: &mut Exchange,
+        object: Object,
+        status: u16,
+        headers: ExtraHeaders,
+        sdp: Option<Vec<u8>>,
+    ) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let Phase::Calling { offer, .. } = &call.phase else { return };
+        let offer = offer.clone();
+        let agreed = sdp.and_then(|sdp| agree(call, exchange, &offer, Some(&sdp)));
+        let is_first_ring = (180..=183).contains(&status) && !call.has_rung;
+        call.has_rung |= is_first_ring;
+        if is_first_ring {
+            self.log_line(exchange, &format!("call {object}: ringing ({status})"));
+            let event = CallEvent::Ringing { headers: headers.clone() };
+            self.call_event(exchange, object, event);
+        }
+        let Some(agreed) = agreed else { return };
+        self.configure(exchange, object, agreed, true);
+        self.start_audio(exchange, object, headers);
+    }
+
+    fn on_connected(&mut self, exchange: &mut Exchange, object: Object, headers: ExtraHeaders) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        call.record.is_successful = true;
+        exchange.timers.disarm(Timer::Alerting(self.place.session, object));
+        let is_outgoing = !call.record.is_incoming;
+        self.log_line(exchange, &format!("call {object:x}: connected"));
+        self.call_event(exchange, object, CallEvent::Connected { headers: headers.clone() });
+        if is_outgoing {
+            self.start_audio(exchange, object, headers);
+        }
+    }
+
+    /// `AudioStarted`, once.
+    fn start_audio(&mut self, exchange: &mut Exchange, object: Object, headers: ExtraHeaders) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        if !std::mem::replace(&mut call.audio_started, true) {
+            self.call_event(exchange, object, CallEvent::AudioStarted { headers });
+        }
+    }
+
+    pub(super) fn configure(
+        &mut self,
+        exchange: &mut Exchange,
+        object: Object,
+        agreed: Agreed,
+        hears_peer: bool,
+    ) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let settings = call.stream_settings(&agreed, hears_peer);
+        call.agreed = Some(agreed);
+        let unit = call.unit;
+        exchange.media(self.place, MediaCommand::Configure { unit, settings });
+    }
+
+    /// Carries out what the script wished of an alerting call, once media has a port.
+    pub(super) fn grant_wish(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let Some(port) = call.port else { return };
+        let Phase::Alerting { leg, offer, wish, .. } = &mut call.phase else { return };
+        let (leg, offer) = (*leg, offer.clone());
+        let wish = std::mem::replace(wish, Wish::Nothing);
+        if matches!(wish, Wish::Nothing) {
+            return;
+        }
+        let codecs = codecs_preferring(&exchange.config.media.codecs, None);
+        let local = call.local(port, codecs);
+        let (sdp, agreed, own_offer) = match &offer {
+            Some(offer) => match offer_answer::answer(&local, offer) {
+                Ok((answer, agreed)) => (answer.to_bytes(), Some(agreed), None),
+                Err(_) => {
+                    let (status, reason) = Refusal::NoCommonCodec.status();
+                    exchange.user_agent.reject(now, leg, status, &Vec::new());
+                    return self.end_incoming(now, exchange, object, status, reason.into());
+                }
+            },
+            None => {
+                let offer = offer_answer::offer(&local);
+                (offer.to_bytes(), None, Some(Box::new(offer)))
+            }
+        };
+        match wish {
+            Wish::EarlyMedia { headers } => {
+                // Without an offer there is nothing to answer yet: media begins with the 200.
+                if let Some(agreed) = agreed {
+                    exchange.user_agent.progress(now, leg, &headers, sdp);
+                    self.configure(exchange, object, agreed, false);
+                    if let Some(Call { phase: Phase::Alerting { is_early, .. }, .. }) =
+                        self.calls.get_mut(&object)
+                    {
+                        *is_early = true;
+                    }
+                }
+            }
+            Wish::Answer { headers, display_name } => {
+                exchange.user_agent.accept(now, leg, &headers, display_name.as_deref(), sdp);
+                exchange.timers.disarm(Timer::Alerting(self.place.session, object));
+                if let Some(agreed) = agreed {
+                    self.configure(exchange, object, agreed, true);
+                }
+                if let Some(call) = self.calls.get_mut(&object) {
+                    call.phase = Phase::Answering { leg, offer: own_offer };
+                }
+            }
+            Wish::Nothing => {}
+        }
+    }
+
+    /// A re-INVITE: hold, resume, a new address or codec. Answered without the script.
+    fn on_change(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        headers: ExtraHeaders,
+        sdp: Option<Vec<u8>>,
+    ) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let (Some(leg), Some(port)) = (call.leg(), call.port) else { return };
+        let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
+        let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
+        let local = call.local(port, codecs);
+        let Some(sdp) = sdp else {
+            let offer = offer_answer::offer(&local);
+            exchange.user_agent.accept_change(now, leg, offer.to_bytes());
+            if let Phase::Connected { offer: own_offer, .. } = &mut call.phase {
+                *own_offer = Some(Box::new(offer));
+            }
+            return;
+        };
+        let answer = Description::parse(&sdp)
+            .ok()
+            .and_then(|offer| offer_answer::answer(&local, &offer).ok());
+        let Some((answer, agreed)) = answer else {
+            let (status, _) = Refusal::NoCommonCodec.status();
+            return exchange.user_agent.reject_change(now, leg, status);
+        };
+        exchange.user_agent.accept_change(now, leg, answer.to_bytes());
+        let was_held = std::mem::replace(&mut call.is_held, agreed.is_held);
+        let is_held = agreed.is_held;
+        self.configure(exchange, object, agreed, true);
+        let event = CallEvent::ReInviteReceived {
+            headers,
+            mime_type: "application/sdp".into(),
+            body: String::from_utf8_lossy(&sdp).into_owned(),
+        };
+        self.call_event(exchange, object, event);
+        match (was_held, is_held) {
+            (false, true) => self.call_event(exchange, object, CallEvent::OnHold),
+            (true, false) => self.call_event(exchange, object, CallEvent::OffHold),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn on_info(
+        &mut self,
+        exchange: &mut Exchange,
+        object: Object,
+        headers: ExtraHeaders,
+        content_type: String,
+        body: Vec<u8>,
+    ) {
+        let mime_type = content_type.split(';').next().unwrap_or_default().trim();
+        let text = String::from_utf8_lossy(&body);
+        let digit = match mime_type.to_ascii_lowercase().as_str() {
+            "application/dtmf-relay" => signal_of_dtmf_relay(&text),
+            "application/dtmf" => digit_of(text.trim()),
+            _ => {
+                let (mime_type, body) = (mime_type.to_owned(), text.into_owned());
+                let event = CallEvent::InfoReceived { headers, mime_type, body };
+                return self.call_event(exchange, object, event);
+            }
+        };
+        match (digit, self.calls.get(&object)) {
+            (Some(digit), Some(call)) => {
+                let unit = call.unit;
+                exchange.media(self.place, MediaCommand::InfoDigit { unit, digit });
+            }
+            _ => crate::stats::DTMF_INFO_UNREADABLE.add(1),
+        }
+    }
+
+    /// An event of one of this session's units.
+    pub fn on_media(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        role: Role,
+        event: MediaEvent,
+    ) {
+        match (event, role) {
+            (MediaEvent::Opened { port, .. }, Role::Call(object)) => {
+                let Some(call) = self.calls.get_mut(&object) else { return };
+                call.port = Some(port);
+                match call.phase {
+                    Phase::Opening { .. } => self.send_invite(now, exchange, object),
+                    Phase::Alerting { .. } => self.grant_wish(now, exchange, object),
+                    Phase::Calling { .. } | Phase::Answering { .. } | Phase::Connected { .. } => {}
+                }
+            }
+            (MediaEvent::OpenFailed { unit }, Role::Call(object)) => {
+                exchange.forget_unit(unit);
+                self.on_no_media(now, exchange, object);
+            }
+            (MediaEvent::OpenFailed { unit }, Role::Playback(_) | Role::Player(_)) => {
+                self.log_line(exchange, "no place for another player");
+                self.on_finished(exchange, role, unit);
+            }
+            (MediaEvent::OpenFailed { unit }, Role::Recorder(object)) => {
+                exchange.forget_unit(unit);
+                self.recording_failed(now, exchange, object, unit, "no place for another recorder");
+            }
+            (MediaEvent::FirstPacket { .. }, Role::Call(object)) => {
+                self.call_event(exchange, object, CallEvent::FirstAudioPacketReceived);
+            }
+            (MediaEvent::RtpStopped { .. }, Role::Call(object)) => {
+                self.log_line(exchange, &format!("call {object:x}: no more RTP from the peer"));
+                self.call_event(exchange, object, CallEvent::RtpStopped);
+            }
+            (MediaEvent::RtpResumed { .. }, Role::Call(object)) => {
+                self.call_event(exchange, object, CallEvent::RtpResumed);
+            }
+            (MediaEvent::Digit { digit, source, .. }, Role::Call(object)) => {
+                let source = match source {
+                    DigitSource::TelephoneEvent => 1,
+                    DigitSource::InBand => 2,
+                    DigitSource::Info => 3,
+                };
+                if !self.hides_tones && !exchange.config.gateway.redact {
+                    self.log_line(exchange, &format!("call {object:x}: digit {digit}"));
+                }
+                self.call_event(exchange, object, CallEvent::ToneReceived { tone: digit, source });
+            }
+            (MediaEvent::Started { duration, .. }, role) => {
+                self.on_started(exchange, role, duration.as_secs_f64());
+            }
+            (MediaEvent::Finished { unit }, role) => self.on_finished(exchange, role, unit),
+            (MediaEvent::Marked { offset_ms, .. }, Role::Player(player)) => {
+                let event =
+                    crate::scenario::event::PlayerEvent::PlaybackMarkerReached { offset_ms };
+                self.player_event(exchange, player, event);
+            }
+            (MediaEvent::Closed { unit, figures }, Role::Recorder(_)) => {
+                self.on_recorder_closed(exchange, unit, figures.recorded);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_no_media(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let (status, reason) = Refusal::NoMedia.status();
+        crate::stats::CALLS_REFUSED.add(1);
+        match self.phase(object) {
+            Some(Phase::Opening { .. }) => {
+                self.fail(now, exchange, object, status, reason.into(), Vec::new());
+            }
+            Some(Phase::Alerting { leg, .. }) => {
+                let leg = *leg;
+                exchange.user_agent.reject(now, leg, status, &Vec::new());
+                self.end_incoming(now, exchange, object, status, reason.into());
+            }
+            _ => {}
+        }
+    }
+
+    /// Nobody answered an incoming call in time (section 1.6: 60 s).
+    pub fn on_alerting_timer(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        if let Some(Phase::Alerting { leg, .. }) = self.phase(object) {
+            let leg = *leg;
+            let (status, _) = Refusal::NoAnswer.status();
+            exchange.user_agent.reject(now, leg, status, &Vec::new());
+            self.end_incoming(now, exchange, object, 408, "Request Timeout".into());
+        }
+    }
+}
+
+/// What our offer and the peer's answer agree on; `None` is an answer that we can't use.
+fn agree(
+    call: &mut Call,
+    exchange: &Exchange,
+    offer: &Description,
+    answer: Option<&[u8]>,
+) -> Option<Agreed> {
+    let answer = Description::parse(answer?).ok()?;
+    let codecs = codecs_preferring(&exchange.config.media.codecs, None);
+    let local = call.local(call.port?, codecs);
+    offer_answer::agree(&local, offer, &answer).ok()
+}
+
+/// `Signal=5` of an `application/dtmf-relay` body.
+fn signal_of_dtmf_relay(body: &str) -> Option<char> {
+    let line = body.lines().find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("signal").then_some(value.trim())
+    })?;
+    digit_of(line)
+}
+
+/// A digit by its character or, as some phones write `*` and `#`, by its RFC 4733 number.
+fn digit_of(text: &str) -> Option<char> {
+    match text {
+        "10" => return Some('*'),
+        "11" => return Some('#'),
+        _ => {}
+    }
+    let mut characters = text.chars();
+    let digit = characters.next()?.to_ascii_uppercase();
+    let is_digit = matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D');
+    (is_digit && characters.next().is_none()).then_some(digit)
+}
+
+/// Numbers of incoming calls; the runtime's own begin at 1.
+const INCOMING: u32 = 1 << 31;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_bodies_are_read_in_the_forms_that_phones_send() {
+        assert_eq!(signal_of_dtmf_relay("Signal=5\r\nDuration=160\r\n"), Some('5'));
+        assert_eq!(signal_of_dtmf_relay("Signal= *\r\nDuration= 100"), Some('*'));
+        assert_eq!(signal_of_dtmf_relay("signal=11\n"), Some('#'));
+        assert_eq!(signal_of_dtmf_relay("Duration=160\r\n"), None);
+        assert_eq!(digit_of("d"), Some('D'));
+        assert_eq!(digit_of("55"), None);
+        assert_eq!(digit_of(""), None);
+    }
+}

@@ -1,0 +1,209 @@
+//! The centre: one run of a rule's scripts with its calls, players and recordings.
+//!
+//! The only room that knows the leaves. Events of `sip` and `media` become JavaScript events
+//! (`events`), JavaScript commands become calls of `sip` and `media` (`commands`).
+//!
+//! A session lives through three stages:
+//!
+//! ```text
+//! Running --terminate, idle, error, stop--> Ending --scripts, requests, recorders done--> gone
+//! ```
+//!
+//! Invariant: a session that is gone has no leg, unit, timer or waiting request left.
+
+mod call;
+mod commands;
+mod dial;
+mod ending;
+mod events;
+mod exchange;
+mod recording;
+mod refusal;
+mod sound;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+pub use self::call::Call;
+pub use self::ending::Cause;
+pub use self::exchange::{Exchange, Place, Role, Timer, host_text};
+pub use self::refusal::Refusal;
+
+use self::ending::Stage;
+use self::recording::Recording;
+use self::sound::Player;
+use crate::clock;
+use crate::gateway::{Reply, RequestId, SessionUrls};
+use crate::media::engine::UnitId;
+use crate::scenario::command::Object;
+use crate::scenario::event::{CallEvent, Event as ScriptEvent, PlayerEvent};
+use crate::scenario::worker::{Answer, Input as ScriptInput};
+use crate::storage::record::SessionRecord;
+use crate::storage::store::Operation;
+
+/// A run of a rule's scripts.
+pub struct Session {
+    pub place: Place,
+    /// What authorizes requests to the access URL: 128 random bits in hexadecimal.
+    pub token: String,
+    pub urls: SessionUrls,
+    /// The row of the history as far as it is known.
+    pub record: SessionRecord,
+    started: Instant,
+    stage: Stage,
+    calls: BTreeMap<Object, Call>,
+    players: BTreeMap<Object, Player>,
+    recordings: BTreeMap<UnitId, Recording>,
+    /// Calls made and received so far, failed ones included.
+    call_attempts: usize,
+    incoming_so_far: u32,
+    /// `Net.httpRequest`s under way.
+    fetches: Vec<u32>,
+    /// StartScenarios that waits for the scripts.
+    starter: Option<RequestId>,
+    /// Requests to the access URL that wait for their handler.
+    accesses: Vec<RequestId>,
+    hides_tones: bool,
+    log_file: String,
+    log_bytes: u64,
+}
+
+/// What a new session is made of.
+pub struct NewSession {
+    pub place: Place,
+    pub token: String,
+    pub urls: SessionUrls,
+    pub record: SessionRecord,
+    pub log_file: String,
+    pub starter: Option<RequestId>,
+}
+
+impl Session {
+    pub fn new(now: Instant, exchange: &mut Exchange, new: NewSession) -> Self {
+        let place = new.place;
+        exchange.timers.arm(Timer::Idle(place.session), now + exchange.idle_timeout());
+        exchange.disk(Operation::BeginSession(Box::new(new.record.clone())));
+        Self {
+            place,
+            token: new.token,
+            urls: new.urls,
+            record: new.record,
+            started: now,
+            stage: Stage::Running,
+            calls: BTreeMap::new(),
+            players: BTreeMap::new(),
+            recordings: BTreeMap::new(),
+            call_attempts: 0,
+            incoming_so_far: 0,
+            fetches: Vec::new(),
+            starter: new.starter,
+            accesses: Vec::new(),
+            hides_tones: false,
+            log_file: new.log_file,
+            log_bytes: 0,
+        }
+    }
+
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// The scripts ran and Started was dispatched, or never will be.
+    pub fn on_ready(&mut self, exchange: &mut Exchange) {
+        if let Some(request) = self.starter.take() {
+            exchange.reply(Reply::Started { request, urls: self.urls.clone() });
+        }
+    }
+
+    /// A request to the access URL, its token checked.
+    pub fn on_access(&mut self, exchange: &mut Exchange, access: crate::gateway::Access) {
+        let request = access.request;
+        if !matches!(self.stage, Stage::Running) || self.accesses.len() >= WAITING_ACCESSES {
+            if self.accesses.len() >= WAITING_ACCESSES {
+                crate::stats::ACCESS_REFUSED.add(1);
+            }
+            exchange.reply(Reply::Accessed { request, answer: None });
+            return;
+        }
+        self.accesses.push(request);
+        let event = ScriptEvent::HttpRequest {
+            request,
+            method: access.method,
+            path: access.path,
+            content: access.content,
+            headers: access.headers,
+        };
+        exchange.script_event(self.place, event);
+    }
+
+    pub fn on_http_answer(
+        &mut self,
+        exchange: &mut Exchange,
+        request: RequestId,
+        answer: Option<Answer>,
+    ) {
+        if let Some(place) = self.accesses.iter().position(|waiting| *waiting == request) {
+            self.accesses.swap_remove(place);
+            exchange.reply(Reply::Accessed { request, answer });
+        }
+    }
+
+    /// The runtime broke a limit or threw at top level; it is gone already.
+    pub fn on_script_failed(&mut self, now: Instant, exchange: &mut Exchange, error: &str) {
+        log::error!("session={} rule={} {error}", self.record.id, self.record.rule_name);
+        self.log_line(exchange, error);
+        self.end(now, exchange, Cause::Script);
+    }
+
+    fn unit_of(&self, object: Object) -> Option<UnitId> {
+        if let Some(call) = self.calls.get(&object) {
+            return Some(call.unit);
+        }
+        match self.players.get(&object)?.stage {
+            sound::Stage::Playing { unit } => Some(unit),
+            sound::Stage::Loading { .. } => None,
+        }
+    }
+
+    /// Once the end has begun, scripts hear of nothing but Terminating and Terminated.
+    fn call_event(&mut self, exchange: &mut Exchange, call: Object, event: CallEvent) {
+        if !matches!(self.stage, Stage::Running) {
+            return;
+        }
+        exchange.script_event(self.place, ScriptEvent::Call { call, event });
+    }
+
+    fn player_event(&mut self, exchange: &mut Exchange, player: Object, event: PlayerEvent) {
+        if !matches!(self.stage, Stage::Running) {
+            return;
+        }
+        exchange.script_event(self.place, ScriptEvent::Player { player, event });
+    }
+
+    /// One line of the session's own log.
+    fn log_line(&mut self, exchange: &mut Exchange, text: &str) {
+        log::debug!("session={} {text}", self.record.id);
+        let limit = exchange.config.limits.session_log_bytes;
+        if self.log_bytes >= limit {
+            return;
+        }
+        self.log_bytes += text.len() as u64 + LOG_STAMP_BYTES;
+        let stamp = clock::utc_with_milliseconds(exchange.unix_ms());
+        let line = match self.log_bytes >= limit {
+            false => format!("{stamp} {text}"),
+            true => format!("{stamp} the log is full ({limit} bytes): no more lines are kept"),
+        };
+        exchange.disk(Operation::Log { file: self.log_file.clone(), line });
+    }
+
+    fn drop_runtime(&mut self, exchange: &mut Exchange) {
+        exchange.script(self.place, ScriptInput::Drop { session: self.place.session });
+    }
+}
+
+/// Requests to one access URL that wait for the script at one time. Full: the request is
+/// answered like one to a session that is gone, counted as `access_refused_total`.
+const WAITING_ACCESSES: usize = 64;
+
+/// `2026-01-02 03:04:05.678 ` and the line's end.
+const LOG_STAMP_BYTES: u64 = 25;

@@ -1,0 +1,696 @@
+//! A scripted phone: one call at a time, with SIP and RTP code of its own.
+//!
+//! It does what RFC 3261 asks of a peer that means well: retransmits INVITE, 200, CANCEL and BYE,
+//! absorbs what comes twice, acknowledges. Its manner says when it rings, answers, speaks, presses
+//! digits and hangs up.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::link::Packet;
+use super::sound;
+
+/// What a phone does; times count from the INVITE until it is answered, then from the answer.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    pub rings_after: Option<Duration>,
+    /// 183 with SDP in the place of 180.
+    pub early_media: bool,
+    pub answers_after: Option<Duration>,
+    /// The final answer is this one in the place of 200.
+    pub refuses: Option<u16>,
+    /// A tone of this pitch while the call stands.
+    pub speaks: Option<f64>,
+    /// RFC 4733 digits.
+    pub presses: Vec<(Duration, char)>,
+    /// Digits by SIP INFO.
+    pub sends_info: Vec<(Duration, char)>,
+    pub hangs_up_after: Option<Duration>,
+    pub law: Law,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Law {
+    Mu,
+    A,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            rings_after: Some(Duration::from_millis(100)),
+            early_media: false,
+            answers_after: Some(Duration::from_secs(1)),
+            refuses: None,
+            speaks: None,
+            presses: Vec::new(),
+            sends_info: Vec::new(),
+            hangs_up_after: None,
+            law: Law::Mu,
+        }
+    }
+}
+
+/// A call that the phone makes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dial {
+    pub number: String,
+    pub after: Duration,
+    pub cancels_after: Option<Duration>,
+}
+
+/// A line for the ladder, with what tells a message from its retransmission.
+pub struct Step {
+    pub line: String,
+    pub identity: String,
+}
+
+pub struct Phone {
+    pub name: String,
+    pub sip: SocketAddr,
+    pub rtp: SocketAddr,
+    /// Samples heard, in the order of arrival.
+    pub heard: Vec<i16>,
+    /// RFC 4733 digits heard, once per event.
+    pub digits: String,
+    pub steps: Vec<Step>,
+    pub out: Vec<Packet>,
+    manner: Manner,
+    gateway: SocketAddr,
+    plans: Vec<(Instant, Plan)>,
+    call: Option<Leg>,
+    calls_so_far: u32,
+    events_heard: Vec<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Plan {
+    Dial(Dial),
+    Ring,
+    Answer,
+    Cancel,
+    HangUp,
+    Press(char),
+    Info(char),
+    /// Send again what is unanswered, and wait twice as long for the next time.
+    Again {
+        message: Vec<u8>,
+        until: Unanswered,
+        wait: Duration,
+        sent: u32,
+    },
+    Frame,
+}
+
+/// What stops a retransmission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unanswered {
+    Invite,
+    FinalResponse,
+    Cancel,
+    Bye,
+    Info,
+}
+
+/// The phone's side of a call.
+struct Leg {
+    call_id: String,
+    /// Headers of the INVITE, for responses to it.
+    invite: Text,
+    /// Local and remote, as they stand in From and To with tags.
+    local: String,
+    remote: String,
+    target: String,
+    cseq: u32,
+    invite_cseq: u32,
+    state: State,
+    last_response: Vec<u8>,
+    waits: Vec<Unanswered>,
+    media: Option<SocketAddr>,
+    payload_type: u8,
+    frames: u32,
+    press: Option<(char, u32)>,
+    ssrc: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Proceeding,
+    Confirmed,
+    Over,
+}
+
+/// A SIP message taken apart as text.
+#[derive(Debug, Clone, Default)]
+struct Text {
+    first: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Phone {
+    pub fn new(name: &str, sip: SocketAddr, gateway: SocketAddr, manner: Manner) -> Self {
+        let rtp = SocketAddr::new(sip.ip(), sip.port() + 10_000);
+        Self {
+            name: name.to_owned(),
+            sip,
+            rtp,
+            heard: Vec::new(),
+            digits: String::new(),
+            steps: Vec::new(),
+            out: Vec::new(),
+            manner,
+            gateway,
+            plans: Vec::new(),
+            call: None,
+            calls_so_far: 0,
+            events_heard: Vec::new(),
+        }
+    }
+
+    pub fn dial(&mut self, now: Instant, dial: Dial) {
+        let at = now + dial.after;
+        self.plans.push((at, Plan::Dial(dial)));
+    }
+
+    /// No call stands and nothing is awaited.
+    pub fn is_idle(&self) -> bool {
+        self.call.as_ref().is_none_or(|leg| leg.state == State::Over)
+            && !self.plans.iter().any(|(_, plan)| !matches!(plan, Plan::Again { .. }))
+    }
+
+    pub fn next(&self) -> Option<Instant> {
+        self.plans.iter().map(|(at, _)| *at).min()
+    }
+
+    pub fn receive(&mut self, now: Instant, packet: &Packet) {
+        if packet.to == self.rtp {
+            self.receive_rtp(&packet.data);
+        } else if packet.to == self.sip {
+            let text = Text::parse(&packet.data);
+            match text.first.starts_with("SIP/2.0") {
+                true => self.receive_response(now, text),
+                false => self.receive_request(now, text, packet.from),
+            }
+        }
+    }
+
+    /// Carries out what is due.
+    pub fn act(&mut self, now: Instant) {
+        while let Some(place) = self.plans.iter().position(|(at, _)| *at <= now) {
+            let (at, plan) = self.plans.remove(place);
+            self.carry_out(now, at, plan);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, at: Instant, plan: Plan) {
+        match plan {
+            Plan::Dial(dial) => self.invite(now, &dial),
+            Plan::Ring => {
+                let (status, body) = match self.manner.early_media {
+                    true => (183, self.sdp()),
+                    false => (180, String::new()),
+                };
+                let response = self.respond_to_invite(status, &body);
+                self.send_message(response);
+                if self.manner.early_media {
+                    self.plans.push((now, Plan::Frame));
+                }
+            }
+            Plan::Answer => self.answer(now),
+            Plan::Cancel => {
+                let waits = self.call.as_ref().is_some_and(|leg| leg.state == State::Proceeding);
+                if waits {
+                    let message = self.request("CANCEL", "", "");
+                    self.send_until(now, message, Unanswered::Cancel);
+                }
+            }
+            Plan::HangUp => self.hang_up(now),
+            Plan::Press(digit) => {
+                if let Some(leg) = &mut self.call {
+                    leg.press = Some((digit, 0));
+                }
+            }
+            Plan::Info(digit) => {
+                let body = format!("Signal={digit}\r\nDuration=160\r\n");
+                let message =
+                    self.request("INFO", "Content-Type: application/dtmf-relay\r\n", &body);
+                self.send_until(now, message, Unanswered::Info);
+            }
+            Plan::Again { message, until, wait, sent } => {
+                let waits = self.call.as_ref().is_some_and(|leg| leg.waits.contains(&until));
+                if waits && sent < MOST_TRANSMISSIONS {
+                    self.send_message(message.clone());
+                    let wait = (wait * 2).min(T2);
+                    self.plans
+                        .push((now + wait, Plan::Again { message, until, wait, sent: sent + 1 }));
+                } else if let Some(leg) = &mut self.call {
+                    leg.waits.retain(|waiting| *waiting != until);
+                }
+            }
+            Plan::Frame => self.send_frame(at),
+        }
+    }
+
+    fn invite(&mut self, now: Instant, dial: &Dial) {
+        self.calls_so_far += 1;
+        let number = self.calls_so_far;
+        let call_id = format!("{}-{number}@{}", self.name, self.sip.ip());
+        let local = format!("<sip:{}@{}>;tag=p{number}", self.name, self.sip.ip());
+        let remote = format!("<sip:{}@{}>", dial.number, self.gateway.ip());
+        let target = format!("sip:{}@{}", dial.number, self.gateway);
+        self.call = Some(Leg {
+            call_id,
+            invite: Text::default(),
+            local,
+            remote,
+            target,
+            cseq: 0,
+            invite_cseq: 0,
+            state: State::Proceeding,
+            last_response: Vec::new(),
+            waits: Vec::new(),
+            media: None,
+            payload_type: 0,
+            frames: 0,
+            press: None,
+            ssrc: 0x5000 + number,
+        });
+        let sdp = self.sdp();
+        let message =
+            self.request("INVITE", "Content-Type: application/sdp\r\nX-Test: yes\r\n", &sdp);
+        self.send_until(now, message, Unanswered::Invite);
+        if let Some(after) = dial.cancels_after {
+            self.plans.push((now + after, Plan::Cancel));
+        }
+    }
+
+    fn answer(&mut self, now: Instant) {
+        if self.call.as_ref().is_none_or(|leg| leg.state != State::Proceeding) {
+            return;
+        }
+        let response = match self.manner.refuses {
+            Some(status) => self.respond_to_invite(status, ""),
+            None => {
+                let sdp = self.sdp();
+                self.respond_to_invite(200, &sdp)
+            }
+        };
+        if let Some(leg) = &mut self.call {
+            leg.state = match self.manner.refuses {
+                Some(_) => State::Over,
+                None => State::Confirmed,
+            };
+        }
+        self.send_until(now, response, Unanswered::FinalResponse);
+        if self.manner.refuses.is_none() {
+            self.begin_talk(now);
+        }
+    }
+
+    fn begin_talk(&mut self, now: Instant) {
+        if !self.plans.iter().any(|(_, plan)| *plan == Plan::Frame) {
+            self.plans.push((now, Plan::Frame));
+        }
+        for (after, digit) in self.manner.presses.clone() {
+            self.plans.push((now + after, Plan::Press(digit)));
+        }
+        for (after, digit) in self.manner.sends_info.clone() {
+            self.plans.push((now + after, Plan::Info(digit)));
+        }
+        if let Some(after) = self.manner.hangs_up_after {
+            self.plans.push((now + after, Plan::HangUp));
+        }
+    }
+
+    fn hang_up(&mut self, now: Instant) {
+        if self.call.as_ref().is_some_and(|leg| leg.state == State::Confirmed) {
+            let message = self.request("BYE", "", "");
+            self.end_talk();
+            self.send_until(now, message, Unanswered::Bye);
+        }
+    }
+
+    fn end_talk(&mut self) {
+        if let Some(leg) = &mut self.call {
+            leg.state = State::Over;
+        }
+        self.plans.retain(|(_, plan)| matches!(plan, Plan::Again { .. } | Plan::Dial(_)));
+    }
+
+    fn receive_request(&mut self, now: Instant, text: Text, from: SocketAddr) {
+        let method = text.first.split(' ').next().unwrap_or_default().to_owned();
+        self.note(format!("{} <- {method}", self.name), &text);
+        let call_id = text.header("Call-ID");
+        let is_ours = self.call.as_ref().is_some_and(|leg| leg.call_id == call_id);
+        match method.as_str() {
+            "INVITE" if is_ours => {
+                let again = self.call.as_ref().map(|leg| leg.last_response.clone());
+                if let Some(response) = again.filter(|response| !response.is_empty()) {
+                    self.send_message(response);
+                }
+            }
+            "INVITE" => self.be_called(now, text, from),
+            "ACK" if is_ours => self.stop_waiting(Unanswered::FinalResponse),
+            "ACK" => {}
+            "BYE" if is_ours => {
+                self.send_message(text.response(200, "", ""));
+                self.end_talk();
+            }
+            "CANCEL" if is_ours => {
+                self.send_message(text.response(200, "", ""));
+                let proceeds = self.call.as_ref().is_some_and(|leg| leg.state == State::Proceeding);
+                if proceeds {
+                    let response = self.respond_to_invite(487, "");
+                    self.end_talk();
+                    self.send_until(now, response, Unanswered::FinalResponse);
+                }
+            }
+            "OPTIONS" | "INFO" | "MESSAGE" => self.send_message(text.response(200, "", "")),
+            _ => self.send_message(text.response(481, "", "")),
+        }
+    }
+
+    fn be_called(&mut self, now: Instant, text: Text, from: SocketAddr) {
+        if self.call.as_ref().is_some_and(|leg| leg.state != State::Over) {
+            return self.send_message(text.response(486, "", ""));
+        }
+        self.calls_so_far += 1;
+        let number = self.calls_so_far;
+        let media = media_address(&text.body);
+        self.call = Some(Leg {
+            call_id: text.header("Call-ID"),
+            local: format!("{};tag=q{number}", text.header("To")),
+            remote: text.header("From"),
+            target: uri_of(&text.header("Contact"))
+                .unwrap_or_else(|| format!("sip:gateway@{from}")),
+            invite: text,
+            cseq: 100,
+            invite_cseq: 0,
+            state: State::Proceeding,
+            last_response: Vec::new(),
+            waits: Vec::new(),
+            media,
+            payload_type: self.payload_type(),
+            frames: 0,
+            press: None,
+            ssrc: 0x6000 + number,
+        });
+        if let Some(after) = self.manner.rings_after {
+            self.plans.push((now + after, Plan::Ring));
+        }
+        if let Some(after) = self.manner.answers_after {
+            self.plans.push((now + after, Plan::Answer));
+        }
+    }
+
+    fn receive_response(&mut self, now: Instant, text: Text) {
+        let status: u16 =
+            text.first.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let cseq = text.header("CSeq");
+        let method = cseq.split(' ').nth(1).unwrap_or_default().to_owned();
+        if self.call.as_ref().is_none_or(|leg| leg.call_id != text.header("Call-ID")) {
+            return;
+        }
+        self.note(format!("{} <- {status} {method}", self.name), &text);
+        match method.as_str() {
+            "INVITE" => self.receive_invite_response(now, status, &text),
+            "CANCEL" => self.stop_waiting(Unanswered::Cancel),
+            "BYE" => self.stop_waiting(Unanswered::Bye),
+            "INFO" => self.stop_waiting(Unanswered::Info),
+            _ => {}
+        }
+    }
+
+    fn receive_invite_response(&mut self, now: Instant, status: u16, text: &Text) {
+        self.stop_waiting(Unanswered::Invite);
+        let payload_type = self.payload_type();
+        let Some(leg) = &mut self.call else { return };
+        if let Some(media) = media_address(&text.body) {
+            leg.media = Some(media);
+            leg.payload_type = payload_type;
+        }
+        if status < 200 {
+            return;
+        }
+        leg.remote = text.header("To");
+        if status < 300 {
+            if let Some(target) = uri_of(&text.header("Contact")) {
+                leg.target = target;
+            }
+            let is_first = leg.state == State::Proceeding;
+            let message = self.request("ACK", "", "");
+            self.send_message(message);
+            if is_first {
+                if let Some(leg) = &mut self.call {
+                    leg.state = State::Confirmed;
+                }
+                self.begin_talk(now);
+            }
+        } else {
+            leg.state = State::Over;
+            let message = self.request("ACK", "", "");
+            self.send_message(message);
+            self.plans.retain(|(_, plan)| matches!(plan, Plan::Again { .. } | Plan::Dial(_)));
+        }
+    }
+
+    fn stop_waiting(&mut self, for_what: Unanswered) {
+        if let Some(leg) = &mut self.call {
+            leg.waits.retain(|waiting| *waiting != for_what);
+        }
+    }
+
+    fn send_until(&mut self, now: Instant, message: Vec<u8>, until: Unanswered) {
+        if let Some(leg) = &mut self.call {
+            leg.waits.push(until);
+        }
+        self.send_message(message.clone());
+        self.plans.push((now + T1, Plan::Again { message, until, wait: T1, sent: 1 }));
+    }
+
+    fn send_message(&mut self, message: Vec<u8>) {
+        let text = Text::parse(&message);
+        let cseq = text.header("CSeq");
+        let line = match text.first.strip_prefix("SIP/2.0 ") {
+            Some(rest) => {
+                let method = cseq.split(' ').nth(1).unwrap_or_default();
+                format!("{} -> {} {method}", self.name, &rest[..3.min(rest.len())])
+            }
+            None => {
+                format!("{} -> {}", self.name, text.first.split(' ').next().unwrap_or_default())
+            }
+        };
+        self.note(line, &text);
+        self.out.push(Packet { from: self.sip, to: self.gateway, data: message });
+    }
+
+    fn note(&mut self, line: String, text: &Text) {
+        let identity =
+            format!("{} {} {}", text.header("Call-ID"), text.header("CSeq"), text.header("Via"));
+        self.steps.push(Step { line, identity });
+    }
+
+    fn respond_to_invite(&mut self, status: u16, body: &str) -> Vec<u8> {
+        let contact = format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip);
+        let Some(leg) = &mut self.call else { return Vec::new() };
+        let response = leg.invite.response_tagged(status, &leg.local, &contact, body);
+        leg.last_response.clone_from(&response);
+        response
+    }
+
+    fn request(&mut self, method: &str, extra: &str, body: &str) -> Vec<u8> {
+        let Some(leg) = &mut self.call else { return Vec::new() };
+        let cseq = match method {
+            "ACK" | "CANCEL" => leg.invite_cseq,
+            _ => {
+                leg.cseq += 1;
+                leg.cseq
+            }
+        };
+        if method == "INVITE" {
+            leg.invite_cseq = cseq;
+        }
+        // The ACK of a 2xx is a transaction of its own; other ACKs and CANCEL share the INVITE's.
+        let branch = match (method, leg.state) {
+            ("ACK", State::Proceeding | State::Confirmed) => format!("ack{cseq}"),
+            _ => cseq.to_string(),
+        };
+        let mut message = String::new();
+        let _ = write!(
+            // A String takes every line.
+            message,
+            "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK{}.{branch};rport\r\n\
+             Max-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} {method}\r\n\
+             Contact: <sip:{}@{}>\r\n{extra}Content-Length: {}\r\n\r\n{body}",
+            leg.target,
+            self.sip,
+            leg.call_id,
+            leg.local,
+            leg.remote,
+            leg.call_id,
+            cseq,
+            self.name,
+            self.sip,
+            body.len(),
+        );
+        message.into_bytes()
+    }
+
+    fn payload_type(&self) -> u8 {
+        match self.manner.law {
+            Law::Mu => 0,
+            Law::A => 8,
+        }
+    }
+
+    fn sdp(&self) -> String {
+        let (number, name) = match self.manner.law {
+            Law::Mu => (0, "PCMU"),
+            Law::A => (8, "PCMA"),
+        };
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP {number} {DTMF}\r\na=rtpmap:{number} {name}/8000\r\n\
+             a=rtpmap:{DTMF} telephone-event/8000\r\na=fmtp:{DTMF} 0-15\r\na=sendrecv\r\n",
+            ip = self.rtp.ip(),
+            port = self.rtp.port(),
+        )
+    }
+
+    /// One packet of 20 ms: the tone, silence, or a digit.
+    fn send_frame(&mut self, at: Instant) {
+        let law = self.manner.law;
+        let pitch = self.manner.speaks;
+        let from = self.rtp;
+        let Some(leg) = &mut self.call else { return };
+        if leg.state == State::Over {
+            return;
+        }
+        self.plans.push((at + FRAME, Plan::Frame));
+        let Some(to) = leg.media else { return };
+        let number = leg.frames;
+        leg.frames += 1;
+        let mut packet = vec![0x80, leg.payload_type];
+        packet.extend((number as u16).to_be_bytes());
+        let mut timestamp = number * 160;
+        let payload: Vec<u8> = match &mut leg.press {
+            Some((digit, sent)) => {
+                let event = "0123456789*#ABCD".find(*digit).unwrap_or(0) as u8;
+                let is_end = *sent >= PRESS_FRAMES;
+                timestamp -= *sent * 160;
+                packet[1] = DTMF | if *sent == 0 { 0x80 } else { 0 };
+                let duration = ((*sent + 1) * 160) as u16;
+                *sent += 1;
+                if *sent == PRESS_FRAMES + 3 {
+                    leg.press = None;
+                }
+                let flags = 10 | if is_end { 0x80 } else { 0 };
+                vec![event, flags, (duration >> 8) as u8, duration as u8]
+            }
+            None => {
+                let samples = match pitch {
+                    Some(hertz) => sound::sine(hertz, AMPLITUDE, u64::from(number) * 160),
+                    None => [0; 160],
+                };
+                let encode = match law {
+                    Law::Mu => sound::encode_ulaw,
+                    Law::A => sound::encode_alaw,
+                };
+                samples.iter().map(|&sample| encode(sample)).collect()
+            }
+        };
+        packet.extend(timestamp.to_be_bytes());
+        packet.extend(leg.ssrc.to_be_bytes());
+        packet.extend(payload);
+        self.out.push(Packet { from, to, data: packet });
+    }
+
+    fn receive_rtp(&mut self, data: &[u8]) {
+        if data.len() < 12 || data[0] >> 6 != 2 {
+            return;
+        }
+        let payload = &data[12..];
+        match data[1] & 0x7f {
+            0 => self.heard.extend(payload.iter().map(|&byte| sound::decode_ulaw(byte))),
+            8 => self.heard.extend(payload.iter().map(|&byte| sound::decode_alaw(byte))),
+            DTMF if payload.len() >= 4 => {
+                let timestamp = u32::from_be_bytes([data[4], data[5], data[6], data[7]]);
+                if !self.events_heard.contains(&timestamp) {
+                    self.events_heard.push(timestamp);
+                    let digit = "0123456789*#ABCD".chars().nth(usize::from(payload[0]));
+                    self.digits.extend(digit);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Text {
+    fn parse(data: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(data);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut lines = head.split("\r\n");
+        let first = lines.next().unwrap_or_default().to_owned();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.trim().to_owned(), value.trim().to_owned()))
+        };
+        Self { first, headers: lines.filter_map(header).collect(), body: body.to_owned() }
+    }
+
+    fn header(&self, name: &str) -> String {
+        let found = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
+    fn response(&self, status: u16, extra: &str, body: &str) -> Vec<u8> {
+        self.response_tagged(status, &self.header("To"), extra, body)
+    }
+
+    fn response_tagged(&self, status: u16, to: &str, extra: &str, body: &str) -> Vec<u8> {
+        let mut message = format!("SIP/2.0 {status} Reason\r\n");
+        for (name, value) in &self.headers {
+            if name.eq_ignore_ascii_case("Via") || name.eq_ignore_ascii_case("Record-Route") {
+                let _ = write!(message, "{name}: {value}\r\n"); // A String takes every line.
+            }
+        }
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let _ = write!(
+            // A String takes every line.
+            message,
+            "From: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n{extra}{kind}\
+             Content-Length: {}\r\n\r\n{body}",
+            self.header("From"),
+            self.header("Call-ID"),
+            self.header("CSeq"),
+            body.len(),
+        );
+        message.into_bytes()
+    }
+}
+
+fn uri_of(value: &str) -> Option<String> {
+    let (_, rest) = value.split_once('<')?;
+    rest.split_once('>').map(|(uri, _)| uri.to_owned())
+}
+
+/// `c=` and `m=audio` of an SDP.
+fn media_address(sdp: &str) -> Option<SocketAddr> {
+    let ip = sdp.lines().find_map(|line| line.strip_prefix("c=IN IP4 "))?;
+    let port = sdp.lines().find_map(|line| line.strip_prefix("m=audio "))?.split(' ').next()?;
+    format!("{}:{port}", ip.trim()).parse().ok()
+}
+
+const T1: Duration = Duration::from_millis(500);
+const T2: Duration = Duration::from_secs(4);
+const FRAME: Duration = Duration::from_millis(20);
+/// RFC 3261 timers B, F and H: 64 T1, about this many with doubling up to T2.
+const MOST_TRANSMISSIONS: u32 = 11;
+/// Telephone-event's payload type in the phones' descriptions.
+const DTMF: u8 = 101;
+/// 100 ms of a key.
+const PRESS_FRAMES: u32 = 5;
+const AMPLITUDE: f64 = 8000.0;

@@ -1,0 +1,491 @@
+//! The world: a gateway with its engine and worker inline, phones, and the time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::ladder::Ladder;
+use super::link::{Link, Packet, Weather};
+use super::phone::{Dial, Manner, Phone};
+use crate::clock::WallClock;
+use crate::config::{Config, Environment, FileText, OnError};
+use crate::gateway::{Access, Gateway, Input, Output, Reply, SessionUrls, Setup, StartSession};
+use crate::media::clip::Clip;
+use crate::media::engine::{self, Engine, SocketId};
+use crate::random::Random;
+use crate::scenario::command::{HttpRequest, Sound};
+use crate::scenario::event::HttpResult;
+use crate::scenario::worker::{self, Answer, Worker};
+use crate::sip::user_agent as sip;
+use crate::storage::record::SessionRecord;
+use crate::storage::store::{self, Operation};
+
+/// What a world is made of.
+pub struct Plan {
+    pub weather: Weather,
+    pub seed: u64,
+    /// Pattern and source of each rule, numbered from 1.
+    pub rules: Vec<(String, String)>,
+    /// Name (its number) and manner; the trunk `phones` reaches them all.
+    pub phones: Vec<(String, Manner)>,
+    /// More tables for the config, TOML.
+    pub config: String,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            weather: Weather::default(),
+            seed: 1,
+            rules: Vec::new(),
+            phones: Vec::new(),
+            config: String::new(),
+        }
+    }
+}
+
+/// A finished or unfinished recording.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    pub file: String,
+    pub channels: u16,
+    pub samples: Vec<i16>,
+    pub is_finished: bool,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub gateway: Gateway,
+    pub phones: Vec<Phone>,
+    pub ladder: Ladder,
+    /// Lines that scripts and sessions logged, without their times.
+    pub log: Vec<String>,
+    pub history: Vec<SessionRecord>,
+    pub recordings: BTreeMap<u64, Recorded>,
+    pub bindings: Vec<store::Operation>,
+    /// Sounds by URL or text; any other is half a second of silence.
+    pub sounds: HashMap<String, Arc<Clip>>,
+    /// Requests that scripts made, and what each is answered with.
+    pub fetched: Vec<HttpRequest>,
+    pub fetch_result: HttpResult,
+    pub started: Vec<SessionUrls>,
+    pub answers: Vec<(u64, Option<Answer>)>,
+    /// How often a script threw and its session went on.
+    pub exceptions: usize,
+    engine: Engine,
+    worker: Worker,
+    link: Link,
+    start: Instant,
+    sockets: HashMap<SocketId, SocketAddr>,
+    by_address: HashMap<SocketAddr, (SocketId, bool)>,
+    requests: u64,
+}
+
+impl World {
+    pub fn new(plan: Plan) -> Self {
+        let start = Instant::now();
+        let config = Arc::new(config_of(&plan));
+        let gateway_address = SocketAddr::new(GATEWAY, 5060);
+        let listener = sip::Listener {
+            transport: sip::Transport::Udp,
+            address: gateway_address,
+            advertised: gateway_address,
+        };
+        let mut random = Random::seeded(plan.seed);
+        let engine_config = engine::Config {
+            ports: config.media.rtp_ports,
+            units: 4096,
+            rtp_timeout: Duration::from_secs(7),
+        };
+        let limits = &config.limits;
+        let worker_limits = worker::Limits {
+            heap_bytes: limits.js_heap_bytes,
+            stack_bytes: limits.js_stack_bytes,
+            run_time: limits.js_run_time,
+            timers: limits.timers,
+            players: limits.players,
+            http_active: limits.http_active,
+            http_queued: limits.http_queued,
+            sessions: limits.sessions,
+            on_error: match config.scenario.on_error {
+                OnError::Log => worker::OnError::Log,
+                OnError::End => worker::OnError::End,
+            },
+        };
+        let setup = Setup {
+            config,
+            listeners: vec![listener],
+            control_url: "http://gateway:8080".into(),
+            opening: store::Opening::default(),
+            random: random.fork(),
+            wall: WallClock::new(start, 1_767_225_600_000),
+        };
+        let phone = |(place, (name, manner)): (usize, &(String, Manner))| {
+            let sip = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 1, place as u8 + 1)), 5060);
+            Phone::new(name, sip, gateway_address, manner.clone())
+        };
+        Self {
+            now: start,
+            gateway: Gateway::new(start, setup),
+            phones: plan.phones.iter().enumerate().map(phone).collect(),
+            ladder: Ladder::default(),
+            log: Vec::new(),
+            history: Vec::new(),
+            recordings: BTreeMap::new(),
+            bindings: Vec::new(),
+            sounds: HashMap::new(),
+            fetched: Vec::new(),
+            fetch_result: HttpResult { code: 200, ..HttpResult::default() },
+            started: Vec::new(),
+            answers: Vec::new(),
+            exceptions: 0,
+            engine: Engine::new(start, engine_config, random.fork()),
+            worker: Worker::new(worker_limits, stopwatch, random.fork()),
+            link: Link::new(plan.weather, plan.seed),
+            start,
+            sockets: HashMap::new(),
+            by_address: HashMap::new(),
+            requests: 0,
+        }
+    }
+
+    /// StartScenarios; the session's URLs, once its scripts ran.
+    pub fn start_scenario(&mut self, rule_id: u32, custom_data: &str) -> Option<SessionUrls> {
+        self.requests += 1;
+        let start = StartSession {
+            request: self.requests,
+            rule_id,
+            custom_data: custom_data.to_owned(),
+            initiator: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        self.gateway.start_session(self.now, start).ok()?;
+        self.settle();
+        self.started.last().cloned()
+    }
+
+    /// A request to the access URL; its number in `answers`.
+    pub fn access(&mut self, urls: &SessionUrls, content: &str) -> u64 {
+        self.requests += 1;
+        let path = urls.access_url.trim_start_matches("http://gateway:8080").to_owned();
+        let access = Access {
+            request: self.requests,
+            session_id: urls.session_id,
+            token: path.rsplit('/').next().unwrap_or_default().to_owned(),
+            method: "POST".into(),
+            path,
+            content: content.to_owned(),
+            headers: Vec::new(),
+        };
+        self.gateway.access(self.now, access);
+        self.settle();
+        self.requests
+    }
+
+    pub fn dial(&mut self, phone: usize, number: &str) {
+        let dial = Dial { number: number.to_owned(), after: Duration::ZERO, cancels_after: None };
+        self.dial_as(phone, dial);
+    }
+
+    pub fn dial_as(&mut self, phone: usize, dial: Dial) {
+        let now = self.now;
+        self.phones[phone].dial(now, dial);
+        self.settle();
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Until nothing is left to happen, or for an hour.
+    pub fn run_to_the_end(&mut self) {
+        let end = self.now + Duration::from_secs(3600);
+        while !self.is_empty() && self.step(end) {}
+    }
+
+    /// No session, call, unit, transaction, timer or runtime is left anywhere.
+    pub fn is_empty(&self) -> bool {
+        self.gateway.usage() == crate::gateway::Usage::default()
+            && self.engine.usage() == engine::Usage::default()
+            && self.worker.usage() == 0
+            && self.phones.iter().all(Phone::is_idle)
+    }
+
+    /// What is left, for the message of a test that expected an empty world.
+    pub fn leftovers(&self) -> String {
+        format!(
+            "{:?}\n{:?}\n{} runtimes",
+            self.gateway.usage(),
+            self.engine.usage(),
+            self.worker.usage()
+        )
+    }
+
+    /// Jumps to the next deadline before `end` and lives through it.
+    fn step(&mut self, end: Instant) -> bool {
+        let deadlines = [
+            self.link.next(),
+            self.gateway.poll_timeout(),
+            self.engine.poll_timeout(),
+            self.worker.poll_timeout(),
+            self.phones.iter().filter_map(Phone::next).min(),
+        ];
+        let Some(next) = deadlines.into_iter().flatten().min() else { return false };
+        if next > end {
+            return false;
+        }
+        self.now = self.now.max(next);
+        let now = self.now;
+        while let Some(packet) = self.link.receive(now) {
+            self.deliver(&packet);
+            self.settle();
+        }
+        for phone in &mut self.phones {
+            phone.act(now);
+        }
+        if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
+            self.gateway.handle_input(now, Input::Timeout);
+        }
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle_input(now, engine::Input::Timeout);
+        }
+        if self.worker.poll_timeout().is_some_and(|at| at <= now) {
+            self.worker.handle_input(now, worker::Input::Timeout);
+        }
+        self.settle();
+        true
+    }
+
+    fn deliver(&mut self, packet: &Packet) {
+        let now = self.now;
+        if packet.to.ip() == GATEWAY && packet.to.port() == 5060 {
+            let input = sip::Input::Datagram { listener: 0, from: packet.from, data: &packet.data };
+            return self.gateway.handle_input(now, Input::Sip(input));
+        }
+        if let Some(&(socket, is_rtcp)) = self.by_address.get(&packet.to) {
+            let (from, data) = (packet.from, packet.data.as_slice());
+            let input = match is_rtcp {
+                false => engine::Input::Rtp { socket, from, data },
+                true => engine::Input::Rtcp { socket, from, data },
+            };
+            return self.engine.handle_input(now, input);
+        }
+        for phone in &mut self.phones {
+            if packet.to.ip() == phone.sip.ip() {
+                phone.receive(now, packet);
+            }
+        }
+    }
+
+    /// Carries out what every machine wants until none wants anything.
+    fn settle(&mut self) {
+        loop {
+            let mut is_quiet = true;
+            while let Some(output) = self.gateway.poll_output() {
+                is_quiet = false;
+                self.carry_out(output);
+            }
+            while let Some(output) = self.worker.poll_output() {
+                is_quiet = false;
+                if matches!(output, worker::Output::Exception { .. }) {
+                    self.exceptions += 1;
+                }
+                self.gateway.handle_input(self.now, Input::Script { thread: 0, output });
+            }
+            is_quiet &= !self.settle_media();
+            is_quiet &= !self.settle_phones();
+            if is_quiet {
+                return;
+            }
+        }
+    }
+
+    fn settle_media(&mut self) -> bool {
+        let mut has_worked = false;
+        let now = self.now;
+        while let Some(transmit) = self.engine.poll_transmit() {
+            has_worked = true;
+            let Some(&rtp) = self.sockets.get(&transmit.socket) else { continue };
+            let from = match transmit.is_rtcp {
+                false => rtp,
+                true => SocketAddr::new(rtp.ip(), rtp.port() + 1),
+            };
+            self.link.send(now, Packet { from, to: transmit.to, data: transmit.data.to_vec() });
+        }
+        while let Some(output) = self.engine.poll_output() {
+            has_worked = true;
+            match output {
+                engine::Output::Bind { socket, address, port } => {
+                    let rtp = SocketAddr::new(address, port);
+                    self.sockets.insert(socket, rtp);
+                    self.by_address.insert(rtp, (socket, false));
+                    self.by_address.insert(SocketAddr::new(address, port + 1), (socket, true));
+                    self.engine.handle_input(now, engine::Input::Bound { socket });
+                }
+                engine::Output::Unbind { socket } => {
+                    self.sockets.remove(&socket);
+                    self.by_address.retain(|_, (bound, _)| *bound != socket);
+                }
+                engine::Output::Recorded { unit, samples } => {
+                    self.recordings.entry(unit.0).or_default().samples.extend(samples);
+                }
+                engine::Output::Event(event) => {
+                    self.gateway.handle_input(now, Input::Media { thread: 0, event });
+                }
+            }
+        }
+        has_worked
+    }
+
+    fn settle_phones(&mut self) -> bool {
+        let mut has_worked = false;
+        let at = self.now.saturating_duration_since(self.start);
+        for phone in &mut self.phones {
+            for step in phone.steps.drain(..) {
+                has_worked = true;
+                self.ladder.add_message(at, step.line, step.identity);
+            }
+            for packet in phone.out.drain(..) {
+                has_worked = true;
+                self.link.send(self.now, packet);
+            }
+        }
+        has_worked
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        let now = self.now;
+        match output {
+            Output::Sip(sip::Output::Datagram { to, data, .. }) => {
+                let from = SocketAddr::new(GATEWAY, 5060);
+                self.link.send(now, Packet { from, to, data });
+            }
+            Output::Sip(sip::Output::Resolve { query, host, port }) => {
+                let addresses = host.parse().map(|ip| SocketAddr::new(ip, port)).into_iter();
+                let input = sip::Input::Resolved { query, addresses: addresses.collect() };
+                self.gateway.handle_input(now, Input::Sip(input));
+            }
+            // The world has no streams: whoever asks for one learns that it is closed.
+            Output::Sip(sip::Output::Connect { stream, .. }) => {
+                self.gateway.handle_input(now, Input::Sip(sip::Input::Closed { stream }));
+            }
+            Output::Sip(
+                sip::Output::Stream { .. } | sip::Output::Close { .. } | sip::Output::Event(_),
+            ) => {}
+            Output::Script { input, .. } => self.worker.handle_input(now, input),
+            Output::Media { command, .. } => {
+                self.engine.handle_input(now, engine::Input::Command(command));
+            }
+            Output::Load { request, sound } => {
+                let result = self.load(&sound);
+                self.gateway.handle_input(now, Input::Loaded { request, result });
+            }
+            Output::Fetch { session, request } => {
+                let number = request.request;
+                self.fetched.push(*request);
+                let result = self.fetch_result.clone();
+                let input = Input::Fetched { session, request: number, result };
+                self.gateway.handle_input(now, input);
+            }
+            Output::CancelFetches { .. } => {}
+            Output::Disk(operation) => self.store(operation),
+            Output::Reply(Reply::Started { urls, .. }) => self.started.push(urls),
+            Output::Reply(Reply::Accessed { request, answer }) => {
+                self.answers.push((request, answer));
+            }
+        }
+    }
+
+    fn load(&self, sound: &Sound) -> Result<Arc<Clip>, String> {
+        let name = match sound {
+            Sound::Url(url) => &url.url,
+            Sound::Speech(speech) => &speech.text,
+            Sound::Tone(text) => text,
+        };
+        if name.contains("missing") {
+            return Err("404 Not Found".into());
+        }
+        let silence = || Arc::new(Clip { rate: 8000, samples: vec![0; 4000] });
+        Ok(self.sounds.get(name).cloned().unwrap_or_else(silence))
+    }
+
+    fn store(&mut self, operation: Operation) {
+        let answer = match operation {
+            Operation::Log { line, .. } => {
+                // The time and a space stand before it.
+                self.log.push(line.get(24..).unwrap_or_default().to_owned());
+                return;
+            }
+            Operation::EndSession(record) => {
+                self.history.push(*record);
+                return;
+            }
+            Operation::Bindings { .. } => {
+                self.bindings.push(operation);
+                return;
+            }
+            Operation::OpenRecording { recording, file, channels, .. } => {
+                let entry = self.recordings.entry(recording).or_default();
+                entry.file = file;
+                entry.channels = channels;
+                return;
+            }
+            Operation::FinishRecording { recording } => {
+                let entry = self.recordings.entry(recording).or_default();
+                entry.is_finished = true;
+                let file_bytes = entry.samples.len() as u64 * 2 + 44;
+                store::Answer::RecordingFinished { recording, file_bytes }
+            }
+            Operation::BeginSession(_)
+            | Operation::CloseLog { .. }
+            | Operation::AppendRecording { .. }
+            | Operation::History { .. } => return,
+        };
+        self.gateway.handle_input(self.now, Input::Stored(answer));
+    }
+}
+
+/// The config of a plan, through the same parser as an operator's.
+fn config_of(plan: &Plan) -> Config {
+    let mut text = String::from("[control]\napi_key = \"0123456789abcdef0123456789abcdef\"\n");
+    text.push_str(&plan.config);
+    for (place, (name, _)) in plan.phones.iter().enumerate() {
+        text.push_str(&format!(
+            "\n[[trunk]]\nname = \"{name}\"\nserver = \"sip:10.0.1.{0}:5060\"\n\
+             accept_from = [\"10.0.1.{0}\"]\noptions_s = 0\n\
+             [[route]]\npattern = '{name}'\ntrunks = [\"{name}\"]\n",
+            place + 1
+        ));
+    }
+    text.push_str("\n[[application]]\nid = 1\nname = \"branch\"\n");
+    for (place, (pattern, _)) in plan.rules.iter().enumerate() {
+        let number = place + 1;
+        text.push_str(&format!(
+            "[[application.rule]]\nid = {number}\nname = \"rule{number}\"\npattern = '{pattern}'\n\
+             scenarios = [\"rule{number}.js\"]\n"
+        ));
+    }
+    let read_file = |path: &Path, _most: usize| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.trim_start_matches("rule").trim_end_matches(".js").parse::<usize>();
+        let place = number.ok().and_then(|number| number.checked_sub(1));
+        let rule = place.and_then(|place| plan.rules.get(place));
+        let text = rule.map(|(_, source)| source.clone()).ok_or("no such file")?;
+        Ok(FileText { text, modified_unix: 0 })
+    };
+    let environment = Environment { variable: &|_| None, file: &read_file, memory_bytes: 1 << 32 };
+    Config::parse(Path::new("sim.toml"), &text, &environment)
+        .unwrap_or_else(|problems| panic!("the plan's config is wrong: {problems:?}\n{text}"))
+}
+
+/// Time for the run-time limit of scripts: real, since JavaScript really runs.
+fn stopwatch() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
