@@ -45,12 +45,18 @@ function takeMessage(call) {
   });
   setTimeout(() => end("limit"), LONGEST_MS);
 
-  // A phone that sends nothing any more, and a caller who says nothing any more.
+  // A phone that sends nothing any more; and a caller who says nothing any more, where the
+  // platform listens for voices.
   call.addEventListener(CallEvents.RtpStopped, () => end("no more audio"));
   let silence = setTimeout(() => end("silence"), SILENCE_MS);
   call.addEventListener(CallEvents.MicStatusChange, (e) => {
     clearTimeout(silence);
     if (!e.active) silence = setTimeout(() => end("silence"), SILENCE_MS);
   });
-  call.handleMicStatus(true);
+  try {
+    call.handleMicStatus(true);
+  } catch (e) {
+    clearTimeout(silence);
+    Logger.write(e.message);
+  }
 }

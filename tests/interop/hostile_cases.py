@@ -1,4 +1,4 @@
-"""Bad input on the SIP and RTP ports, and scripts that misbehave. Nothing dies; each is answered."""
+"""Bad input on the SIP and RTP ports, and scripts that misbehave: nothing dies."""
 
 import os
 import random
@@ -7,7 +7,7 @@ import time
 
 from gateway import OPTIONS
 from peers import Failure, wait_for
-from shared import caller, expect, shared
+from shared import GOOD, caller, expect, shared, small_gateway
 
 INVITE = (
     "INVITE sip:800@127.0.0.1 SIP/2.0\r\n"
@@ -112,12 +112,12 @@ def torture(_, gateway):
         # (what it is, message, statuses that are right; None: silence)
         ("3.1.1.1 a short tortuous message", lines(**{"TO": None, "subject": "",
          "To": "sip:vivekg@chair-dnrc.example.com ;   tag    = 1918181833n",
-         "From": "\"J Rosenberg \\\\\\\"\"       <sip:jdrosen@example.com>\r\n  ;\r\n  tag = 98asjd8",
+         "From": "\"J Rosenberg \\\\\\\"\"       <sip:jdrosen@example.com>\r\n  ;\r\n  tag = 98a",
          "Max-Forwards": "0068", "CSeq": "0009\r\n  OPTIONS"}), ("200", "481")),
         ("3.1.1.2 wide range of characters", lines(**{"Call-ID": "intmeth.word%ZK-!.*_+'@word`~"
          ")(><:\\/\"][?}}{{"}), ("200",)),
-        ("3.1.1.6 a null byte in quotes", lines(**{"From": "\"a\0b\" <sip:a@127.0.0.2>;tag={mark}"}),
-         ("200", "400", None)),
+        ("3.1.1.6 a null byte in quotes", lines(**{
+            "From": "\"a\0b\" <sip:a@127.0.0.2>;tag={mark}"}), ("200", "400", None)),
         ("3.1.2.1 extraneous separators", lines(**{"Via": "SIP/2.0/UDP 127.0.0.2:{own}"
          ";;,;,,branch=z9hG4bK{mark}"}), ("400", None)),
         ("3.1.2.2 content length larger than message", lines(**{"Content-Length": "9999"}),
@@ -281,7 +281,6 @@ def scanners(_, gateway):
 def script_fails(source, words, seconds=20):
     """A script that breaks a limit or does not run: only its own session ends."""
     def case(world):
-        from operator_cases import small_gateway  # it starts one with a script of its own
         with small_gateway(world, {"bad.js": source, "good.js": GOOD}) as gateway:
             good = gateway.start(2)
             started = time.monotonic()
@@ -298,12 +297,6 @@ def script_fails(source, words, seconds=20):
     return case
 
 
-GOOD = """// Answers.
-VoxEngine.addEventListener(AppEvents.HttpRequest, (e) => {
-  if (e.content === "end") VoxEngine.terminate();
-  return { ok: true };
-});
-"""
 STARTED = "VoxEngine.addEventListener(AppEvents.Started, () => { %s });\n"
 
 CASES = [

@@ -42,7 +42,8 @@ def forms_of_a_command(_, gateway):
         ("/platform_api/GetAccountInfo/", query, {}),
         ("/platform_api", "--x\r\nContent-Disposition: form-data; name=\"cmd\"\r\n\r\n"
          "GetAccountInfo\r\n--x\r\nContent-Disposition: form-data; name=\"api_key\"\r\n\r\n"
-         f"{KEY}\r\n--x\r\nContent-Disposition: form-data; name=\"account_id\"\r\n\r\n1\r\n--x--\r\n",
+         f"{KEY}\r\n--x\r\nContent-Disposition: form-data; name=\"account_id\"\r\n\r\n"
+         "1\r\n--x--\r\n",
          {"Content-Type": "multipart/form-data; boundary=x"}),
     ]
     for path, body, headers in forms:
@@ -107,7 +108,8 @@ def malformed_requests(_, gateway):
         b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"POST /platform_api HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         b"POST /platform_api HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
-        b"POST /platform_api HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /platform_api HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+        b"Content-Length: 6\r\n\r\nhello",
         b"POST /platform_api HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /platform_api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
@@ -206,8 +208,9 @@ def _get_or_none(gateway):
 @shared
 def paths_of_files(_, gateway):
     """Logs and recordings are served by name, nothing outside their folders."""
-    for path in ("/records/../api_key", "/records/..%2f..%2fconfig.toml", "/logs/%2e%2e/config.toml",
-                 "/records/", "/logs/", "/records//etc/passwd", "/records/\0", "/nothing"):
+    for path in ("/records/../api_key", "/records/..%2f..%2fconfig.toml", "/records/\0",
+                 "/logs/%2e%2e/config.toml", "/records/", "/logs/", "/records//etc/passwd",
+                 "/nothing"):
         answer = raw(gateway, b"GET " + path.encode() + b" HTTP/1.1\r\nHost: a\r\n"
                      b"Connection: close\r\n\r\n", 3)
         if status_of(answer) not in ("400", "403", "404"):

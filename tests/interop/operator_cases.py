@@ -1,53 +1,15 @@
 """What an operator does: check, start, reload, stop, look; and what the limits do when reached."""
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
 
-from gateway import KEY, Gateway
-from hostile_cases import GOOD, SDP, INVITE, Raw
-from peers import Failure, Sipp, free_ports, wait_for
-from shared import expect, shared
-
-TRUNK = """
-[[trunk]]
-name = "provider"
-server = "sip:127.0.0.2:{provider}"
-options_s = 0
-[[route]]
-pattern = '.*'
-trunks = ["provider"]
-[[application]]
-id = 1
-name = "a"
-"""
-
-
-def rule(number, script, pattern=""):
-    return (f"[[application.rule]]\nid = {number}\nname = \"rule{number}\"\n"
-            f"pattern = '{pattern}'\nscenarios = [\"{script}\"]\n")
-
-
-@contextlib.contextmanager
-def small_gateway(world, scripts, tables="", **more):
-    """A gateway of its own whose rules 1, 2, ... run these scripts."""
-    provider = free_ports(1, "127.0.0.2")[0]
-    text = TRUNK.replace("{provider}", str(provider))
-    text += "".join(rule(number, name) for number, name in enumerate(scripts, 1)) + tables
-    gateway = Gateway(world.binary, world.folder, text, wait=False, name="small",
-                      before=lambda g: [g.script(name, source)
-                                        for name, source in scripts.items()], **more)
-    gateway.provider = provider
-    try:
-        gateway.wait_up()
-        yield gateway
-        gateway.stop()
-    finally:
-        gateway.process.end(1.0)
-
+from gateway import KEY
+from hostile_cases import INVITE, SDP, Raw
+from peers import Failure, Sipp, wait_for
+from shared import GOOD, TRUNK, expect, rule, shared, small_gateway
 
 def run(world, *arguments, cwd=None, seconds=60, env=None):
     """A subcommand: (status, output and errors together)."""

@@ -1,4 +1,4 @@
-"""baresip as a registered phone and as a callee: what it hears and says is measured, not assumed."""
+"""baresip as a registered phone: what it hears and says is measured, not assumed."""
 
 import wav
 from peers import Failure, wait_for

@@ -1,5 +1,6 @@
 """The gateway that most cases share, with a trunk for each kind of peer."""
 
+import contextlib
 import json
 
 from gateway import Gateway
@@ -163,3 +164,47 @@ def expect(what, got, wanted):
     if got != wanted:
         raise Failure(f"{what}: {json.dumps(got, default=str)[:300]}, "
                       f"wanted {json.dumps(wanted, default=str)[:300]}")
+
+
+GOOD = """// Answers.
+VoxEngine.addEventListener(AppEvents.HttpRequest, (e) => {
+  if (e.content === "end") VoxEngine.terminate();
+  return { ok: true };
+});
+"""
+
+TRUNK = """
+[[trunk]]
+name = "provider"
+server = "sip:127.0.0.2:{provider}"
+options_s = 0
+[[route]]
+pattern = '.*'
+trunks = ["provider"]
+[[application]]
+id = 1
+name = "a"
+"""
+
+
+def rule(number, script, pattern=""):
+    return (f"[[application.rule]]\nid = {number}\nname = \"rule{number}\"\n"
+            f"pattern = '{pattern}'\nscenarios = [\"{script}\"]\n")
+
+
+@contextlib.contextmanager
+def small_gateway(world, scripts, tables="", **more):
+    """A gateway of its own whose rules 1, 2, ... run these scripts."""
+    provider = free_ports(1, "127.0.0.2")[0]
+    text = TRUNK.replace("{provider}", str(provider))
+    text += "".join(rule(number, name) for number, name in enumerate(scripts, 1)) + tables
+    gateway = Gateway(world.binary, world.folder, text, wait=False, name="small",
+                      before=lambda g: [g.script(name, source)
+                                        for name, source in scripts.items()], **more)
+    gateway.provider = provider
+    try:
+        gateway.wait_up()
+        yield gateway
+        gateway.stop()
+    finally:
+        gateway.process.end(1.0)

@@ -1,14 +1,16 @@
 // Dials what its custom data says and keeps what happens, for whoever asks the access URL.
 //
-//   {"number":"2001"} or {"user":"alice"} or {"uri":"sip:1@127.0.0.2:5060"}, with "play", "hangup_ms"
+//   {"number":"2001"} or {"user":"alice"} or {"uri":"sip:1@127.0.0.2:5060"}; beside it
+//   "play", "record", "hangup_ms"
 
 const seen = [];
 const order = JSON.parse(VoxEngine.customData());
 let call;
 
 VoxEngine.addEventListener(AppEvents.Started, () => {
-  if (order.user) call = VoxEngine.callUser({ username: order.user, callerid: "100" });
-  else if (order.uri) call = VoxEngine.callSIP(order.uri, { callerid: "100", headers: order.headers });
+  const { user, uri, headers } = order;
+  if (user) call = VoxEngine.callUser({ username: user, callerid: "100" });
+  else if (uri) call = VoxEngine.callSIP(uri, { callerid: "100", headers });
   else call = VoxEngine.callPSTN(order.number, "100");
   for (const name of ["Ringing", "AudioStarted", "Connected", "Failed", "Disconnected",
     "ToneReceived", "PlaybackStarted", "PlaybackFinished", "RecordStarted", "OnHold", "OffHold"]) {
