@@ -61,5 +61,10 @@ metrics! {
     counter ACCESS_REFUSED "access_refused_total" "Requests to an access URL whose session had too many waiting.";
     counter SCRIPT_FAILURES "script_failures_total" "Sessions ended by a script error or limit.";
     counter SCRIPT_EXCEPTIONS "script_exceptions_total" "Exceptions in listeners after which the session went on.";
+    counter SIP_AUTHENTICATION_FAILED "sip_authentication_failed_total" "Requests with a wrong password or of an unknown user.";
+    counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
+    counter SIP_REFUSED_CONTACTS "sip_refused_contacts_total" "REGISTER requests refused because they named more contacts than a user may have.";
+    counter SIP_REGISTRATIONS_FAILED "sip_registrations_failed_total" "Registrations of ours at a trunk that were refused or unanswered.";
+    counter SIP_TRUNK_CHECKS_FAILED "sip_trunk_checks_failed_total" "OPTIONS to a trunk without an answer that shows it alive.";
     counter DTMF_INFO_UNREADABLE "dtmf_info_unreadable_total" "SIP INFO bodies for digits that held none.";
 }
