@@ -415,3 +415,320 @@ const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_REPEATS: u32 = 4;
 /// A registrar and a proxy before it, each with a second realm.
 const MAX_CHALLENGERS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::digest::{Algorithm, Credentials};
+
+    fn trunk() -> Trunk {
+        Trunk {
+            name: "provider".to_owned(),
+            server: "sip:sip.example.net:5070;transport=tcp".parse().unwrap(),
+            register: true,
+            username: "1234".to_owned(),
+            password: "secret".to_owned(),
+            accept_from: Vec::new(),
+            options: None,
+        }
+    }
+
+    struct Bench {
+        now: Instant,
+        registration: Registration,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self { now, registration: Registration::new(now, &trunk(), Random::seeded(1)) }
+        }
+
+        /// The request that is due now.
+        fn due(&mut self) -> Message {
+            assert!(self.registration.take_due(self.now));
+            assert!(!self.registration.take_due(self.now));
+            self.request()
+        }
+
+        fn request(&mut self) -> Message {
+            self.registration.request("sip:192.0.2.1:5060;transport=tcp".parse().unwrap())
+        }
+
+        fn answer(&mut self, request: &Message, status: u16, fields: &[(&str, &str)]) -> Next {
+            let mut response = Message::response_to(request, status, "");
+            for (name, value) in fields {
+                response.headers.push(Name::from(*name), *value);
+            }
+            self.registration.handle_response(self.now, &response)
+        }
+
+        fn accept(&mut self, request: &Message, expires: u32) {
+            let contact = format!("<sip:1234@192.0.2.1:5060;transport=tcp>;expires={expires}");
+            assert_eq!(self.answer(request, 200, &[("Contact", &contact)]), Next::Wait);
+        }
+
+        /// Seconds until the next request.
+        fn wait(&mut self) -> f64 {
+            let at = self.registration.poll_timeout().expect("a request is planned");
+            let wait = at.duration_since(self.now).as_secs_f64();
+            self.now = at;
+            wait
+        }
+
+        fn status(&self) -> u16 {
+            match self.registration.state() {
+                TrunkState::Unknown => 0,
+                TrunkState::Up => 200,
+                TrunkState::Down { status, .. } => *status,
+            }
+        }
+    }
+
+    fn challenge(nonce: &str, is_stale: bool) -> String {
+        Challenge {
+            realm: "example.net".to_owned(),
+            nonce: nonce.to_owned(),
+            opaque: None,
+            algorithm: Algorithm::Md5,
+            has_qop: true,
+            is_stale,
+        }
+        .to_string()
+    }
+
+    fn credentials(request: &Message) -> Credentials {
+        let value = request.header(&Name::Authorization).expect("credentials are sent");
+        Credentials::parse(value).unwrap()
+    }
+
+    #[test]
+    fn first_request_goes_out_at_once_and_names_the_registrar() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.registration.poll_timeout(), Some(bench.now));
+        let request = bench.due();
+        let uri = request.request_uri().unwrap().to_string();
+        assert_eq!(uri, "sip:sip.example.net:5070;transport=tcp");
+        assert_eq!(request.to.to_string(), "<sip:1234@sip.example.net>");
+        assert_eq!(request.from.uri, request.to.uri);
+        assert!(request.from.tag().is_some());
+        assert_eq!(
+            request.header(&Name::Contact),
+            Some("<sip:1234@192.0.2.1:5060;transport=tcp>;expires=3600")
+        );
+        assert_eq!(request.headers.expires(), Some(3600));
+        assert_eq!(bench.registration.poll_timeout(), None);
+    }
+
+    #[test]
+    fn registration_is_refreshed_before_it_expires_with_one_call_id_and_a_rising_cseq() {
+        let mut bench = Bench::new();
+        let mut numbers = Vec::new();
+        let first = bench.due();
+        bench.accept(&first, 600);
+        assert_eq!(bench.registration.state(), &TrunkState::Up);
+        for _ in 0..20 {
+            let wait = bench.wait();
+            assert!((480.0..=540.0).contains(&wait), "{wait}");
+            let request = bench.due();
+            assert_eq!(request.call_id, first.call_id);
+            numbers.push(request.cseq.number);
+            bench.accept(&request, 600);
+        }
+        assert_eq!(numbers, (2..22).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn time_granted_is_ours_among_several_contacts_else_the_header() {
+        let ours = "<sip:1234@192.0.2.1:5060;transport=tcp>;expires=100";
+        for (fields, seconds) in [
+            (vec![("Contact", "<sip:x@192.0.2.9>;expires=10"), ("Contact", ours)], 100.0),
+            (vec![("Contact", "<sip:1234@203.0.113.1:7>;expires=200")], 200.0),
+            (vec![("Expires", "300")], 300.0),
+            (vec![], 3600.0),
+        ] {
+            let mut bench = Bench::new();
+            let request = bench.due();
+            bench.answer(&request, 200, &fields);
+            let wait = bench.wait();
+            assert!((0.8 * seconds..=0.9 * seconds).contains(&wait), "{wait} of {seconds}");
+        }
+    }
+
+    #[test]
+    fn challenge_is_answered_at_once_and_its_nonce_used_again() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        let www = challenge("n1", false);
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &www)]), Next::Send);
+        let request = bench.request();
+        assert_eq!(request.cseq.number, 2);
+        let sent = credentials(&request);
+        assert_eq!((sent.username.as_str(), sent.nonce.as_str()), ("1234", "n1"));
+        assert_eq!(sent.uri, "sip:sip.example.net:5070;transport=tcp");
+        assert!(digest::verify(&sent, "secret", &Method::Register));
+        bench.accept(&request, 600);
+        bench.wait();
+        let refresh = credentials(&bench.due());
+        assert_eq!((refresh.nonce.as_str(), refresh.count.unwrap().nc), ("n1", 2));
+    }
+
+    #[test]
+    fn proxy_and_registrar_may_both_ask() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        let (proxy, www) = (challenge("p", false), challenge("w", false));
+        assert_eq!(bench.answer(&request, 407, &[("Proxy-Authenticate", &proxy)]), Next::Send);
+        let request = bench.request();
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &www)]), Next::Send);
+        let request = bench.request();
+        assert!(request.header(&Name::ProxyAuthorization).is_some());
+        assert!(request.header(&Name::Authorization).is_some());
+    }
+
+    #[test]
+    fn wrong_password_is_not_tried_again_at_once() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        bench.answer(&request, 401, &[("WWW-Authenticate", &challenge("n1", false))]);
+        let request = bench.request();
+        let again = challenge("n2", false);
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &again)]), Next::Wait);
+        assert_eq!(bench.status(), 401);
+        assert!((15.0..=30.0).contains(&bench.wait()));
+        assert_eq!(bench.due().header(&Name::Authorization), None);
+    }
+
+    #[test]
+    fn stale_nonce_is_replaced_at_once_but_not_for_ever() {
+        let mut bench = Bench::new();
+        let mut request = bench.due();
+        for number in 0..MAX_REPEATS {
+            let stale = challenge(&format!("n{number}"), true);
+            assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &stale)]), Next::Send);
+            request = bench.request();
+        }
+        let stale = challenge("last", true);
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &stale)]), Next::Wait);
+        assert_eq!(bench.status(), 401);
+    }
+
+    #[test]
+    fn challenge_that_we_cannot_answer_is_a_refusal() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        let basic = [("WWW-Authenticate", "Basic realm=\"x\"")];
+        assert_eq!(bench.answer(&request, 401, &basic), Next::Wait);
+        assert_eq!(bench.status(), 401);
+    }
+
+    #[test]
+    fn longer_interval_is_asked_for_when_the_registrar_wants_one() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        assert_eq!(bench.answer(&request, 423, &[("Min-Expires", "7200")]), Next::Send);
+        let request = bench.request();
+        assert_eq!(request.headers.expires(), Some(7200));
+        // One that asks for less than it was offered does not know what it wants.
+        assert_eq!(bench.answer(&request, 423, &[("Min-Expires", "60")]), Next::Wait);
+        assert_eq!(bench.status(), 423);
+    }
+
+    #[test]
+    fn failures_back_off_from_half_a_minute_to_half_an_hour() {
+        let mut bench = Bench::new();
+        for most in [30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1800.0, 1800.0] {
+            bench.due();
+            bench.registration.failed(bench.now, 408, "no answer");
+            assert_eq!(bench.status(), 408);
+            let wait = bench.wait();
+            assert!((most / 2.0..=most).contains(&wait), "{wait} of {most}");
+        }
+        let request = bench.due();
+        bench.accept(&request, 600);
+        bench.wait();
+        let request = bench.due();
+        bench.answer(&request, 403, &[]);
+        assert_eq!(bench.status(), 403);
+        assert!(bench.wait() <= 30.0);
+    }
+
+    #[test]
+    fn registrar_may_say_when_to_come_back() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        bench.answer(&request, 503, &[("Retry-After", "77")]);
+        assert_eq!(bench.wait(), 77.0);
+        let request = bench.due();
+        bench.answer(&request, 503, &[("Retry-After", "0")]);
+        assert_eq!(bench.wait(), 5.0);
+    }
+
+    #[test]
+    fn registrar_that_grants_no_time_has_not_registered_us() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        bench.accept(&request, 0);
+        assert_eq!(bench.status(), 500);
+    }
+
+    #[test]
+    fn late_response_to_an_older_request_changes_nothing() {
+        let mut bench = Bench::new();
+        let old = bench.due();
+        bench.registration.failed(bench.now, 408, "no answer");
+        bench.accept(&old, 600);
+        assert_eq!(bench.status(), 408);
+        bench.wait();
+        bench.due();
+        bench.accept(&old, 600);
+        assert_eq!(bench.status(), 408);
+    }
+
+    #[test]
+    fn unregistering_takes_the_contact_away_and_ends() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        bench.answer(&request, 401, &[("WWW-Authenticate", &challenge("n1", false))]);
+        let request = bench.request();
+        bench.accept(&request, 600);
+        bench.registration.unregister(bench.now);
+        assert!(!bench.registration.is_finished());
+        let request = bench.due();
+        assert_eq!(request.headers.expires(), Some(0));
+        assert!(request.header(&Name::Contact).unwrap().ends_with(";expires=0"));
+        let stale = challenge("n2", true);
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &stale)]), Next::Send);
+        let request = bench.request();
+        assert_eq!(bench.answer(&request, 200, &[]), Next::Wait);
+        assert!(bench.registration.is_finished());
+        assert_eq!(bench.registration.poll_timeout(), None);
+    }
+
+    #[test]
+    fn nothing_is_unregistered_that_was_not_registered() {
+        let mut bench = Bench::new();
+        bench.registration.unregister(bench.now);
+        assert!(bench.registration.is_finished());
+        // A request whose response is not here yet may have been obeyed.
+        let mut bench = Bench::new();
+        bench.due();
+        bench.registration.unregister(bench.now);
+        assert!(!bench.registration.is_finished());
+        bench.due();
+        bench.registration.failed(bench.now, 408, "no answer");
+        assert!(bench.registration.is_finished());
+    }
+
+    #[test]
+    fn trunk_that_answers_again_is_registered_at_without_delay() {
+        let mut bench = Bench::new();
+        bench.due();
+        bench.registration.failed(bench.now, 503, "no answer");
+        bench.registration.hurry(bench.now);
+        let request = bench.due();
+        bench.answer(&request, 403, &[]);
+        bench.registration.hurry(bench.now);
+        assert!(!bench.registration.take_due(bench.now));
+    }
+}
