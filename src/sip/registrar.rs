@@ -421,6 +421,7 @@ const MAX_USER_AGENT_CHARACTERS: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
     use crate::sip::message::Method;
     use crate::sip::uri::Uri;
 
@@ -706,5 +707,34 @@ mod tests {
         // What is stored of a user who is not configured is to be forgotten.
         bench.registrar.restore(bench.now, "carol", Vec::new());
         assert_eq!(bench.changes(), [("carol".to_owned(), 0)]);
+    }
+
+    /// Any order of requests, with any time between, keeps the limits, and leaves nothing when
+    /// all has expired.
+    #[test]
+    fn any_sequence_of_requests_keeps_the_limits() {
+        let mut dice = Random::seeded(4);
+        let mut bench = Bench::new();
+        for step in 0..3000 {
+            let mut pick = |number: u32| dice.next_u32() % number;
+            let contacts: Vec<_> = (0..pick(4))
+                .map(|_| format!("<sip:{}@192.0.2.10>;expires={}", pick(5), pick(3) * 100))
+                .collect();
+            let contacts: Vec<_> = contacts.iter().map(String::as_str).collect();
+            let call_id = pick(3).to_string();
+            let pause = u64::from(pick(60));
+            let (status, listed) = bench.register(&call_id, step, &contacts);
+            assert!(matches!(status, 200 | 400 | 503), "{status}");
+            assert!(listed.len() <= 2);
+            let held = bench.registrar.contacts("alice");
+            assert!(held <= 2 && (status != 200 || held == listed.len()));
+            assert_eq!(bench.registrar.poll_timeout().is_some(), held > 0);
+            bench.pass(pause);
+        }
+        bench.pass(7200);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+        assert_eq!(bench.registrar.poll_timeout(), None);
+        bench.changes();
+        assert!(bench.registrar.changed.is_empty());
     }
 }

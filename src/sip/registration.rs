@@ -286,13 +286,13 @@ impl Registration {
         let is_ours = |contact: &&NameAddr| {
             self.contact.as_ref().is_some_and(|ours| contact.uri.matches(ours))
         };
-        let ours = match contacts.as_slice() {
-            // Registrars behind a NAT-aware proxy give our contact another address.
-            [only] => Some(only),
-            all => all.iter().find(is_ours),
+        let granted = match contacts.iter().find(is_ours) {
+            Some(ours) => ours.expires(),
+            // A registrar that knows of NAT gives our contact another address; the one just
+            // refreshed has the longest time before it.
+            None => contacts.iter().filter_map(NameAddr::expires).max(),
         };
-        let granted = ours.and_then(NameAddr::expires).unwrap_or(asked);
-        Duration::from_secs(u64::from(granted.min(LONGEST)))
+        Duration::from_secs(u64::from(granted.unwrap_or(asked).min(LONGEST)))
     }
 
     /// Sends again, unless this attempt has done so too often.
@@ -544,6 +544,13 @@ mod tests {
         for (fields, seconds) in [
             (vec![("Contact", "<sip:x@192.0.2.9>;expires=10"), ("Contact", ours)], 100.0),
             (vec![("Contact", "<sip:1234@203.0.113.1:7>;expires=200")], 200.0),
+            (
+                vec![
+                    ("Contact", "<sip:x@203.0.113.9>;expires=10"),
+                    ("Contact", "<sip:1234@203.0.113.1:7>;expires=200"),
+                ],
+                200.0,
+            ),
             (vec![("Expires", "300")], 300.0),
             (vec![], 3600.0),
         ] {
@@ -718,6 +725,39 @@ mod tests {
         bench.due();
         bench.registration.failed(bench.now, 408, "no answer");
         assert!(bench.registration.is_finished());
+    }
+
+    /// Whatever the registrar does, there is a next step, and never more than
+    /// `MAX_REPEATS` at once.
+    #[test]
+    fn any_sequence_of_responses_leaves_a_next_step() {
+        let mut dice = Random::seeded(9);
+        let mut bench = Bench::new();
+        for _ in 0..500 {
+            bench.wait();
+            let mut request = bench.due();
+            let mut requests = 1;
+            loop {
+                let nonce = dice.hex(4);
+                let asks = challenge(&nonce, dice.next_u32().is_multiple_of(2));
+                let (name, value): (_, &str) = match dice.next_u32() % 4 {
+                    0 => ("WWW-Authenticate", &asks),
+                    1 => ("Proxy-Authenticate", &asks),
+                    2 => ("Min-Expires", "90000"),
+                    _ => ("Retry-After", "4294967295"),
+                };
+                let status = [401, 407, 423, 503, 404][dice.next_u32() as usize % 5];
+                if bench.answer(&request, status, &[(name, value)]) == Next::Wait {
+                    break;
+                }
+                request = bench.request();
+                requests += 1;
+            }
+            assert!(requests <= 1 + MAX_REPEATS);
+            let at = bench.registration.poll_timeout().expect("a next attempt");
+            assert!(at >= bench.now + SHORTEST_RETRY_AFTER);
+            assert!(at <= bench.now + Duration::from_secs(LONGEST.into()));
+        }
     }
 
     #[test]
