@@ -172,6 +172,28 @@ impl Registrar {
         self.account(user).map_or(0, |account| account.bindings.len())
     }
 
+    /// Where the most recently refreshed contact of a user came from.
+    pub fn last_source(&self, user: &str) -> Option<Source> {
+        let held = self.account(user)?.bindings.iter().max_by_key(|held| held.refreshed_at)?;
+        let Binding { source, transport, listener, .. } = held.binding;
+        Some(Source { address: source, transport, listener })
+    }
+
+    /// Whether a contact of a user came from this address.
+    pub fn is_from(&self, user: &str, address: SocketAddr) -> bool {
+        let account = self.account(user);
+        account.is_some_and(|account| {
+            account.bindings.iter().any(|held| held.binding.source == address)
+        })
+    }
+
+    /// Whether any contact came over a stream from this address.
+    pub fn uses_stream(&self, peer: SocketAddr) -> bool {
+        let all = self.accounts.values().flat_map(|account| &account.bindings);
+        all.map(|held| &held.binding)
+            .any(|binding| binding.transport == Transport::Tcp && binding.source == peer)
+    }
+
     fn account(&self, user: &str) -> Option<&Account> {
         self.accounts.get(self.numbers.get(user)?)
     }
