@@ -1,47 +1,55 @@
 //! The parser against the messages of RFC 4475 (named as there) and RFC 5118 (`ipv6-`), and
 //! some more of our own (`x-`). The messages are written anew from the descriptions in the RFCs.
 //!
-//! What is refused or read by the parser is here; what the user agent then does with a message
-//! that is read (an unknown method, scheme or extension) is its own tests' matter.
+//! Each message is shown to the parser, and to a user agent as a datagram from its trunk.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Instant;
 
+use branchline::random::Random;
 use branchline::sip::fields::Contacts;
 use branchline::sip::header::Name;
 use branchline::sip::lexical::Malformed;
 use branchline::sip::message::{Message, Method, Start};
 use branchline::sip::parse::ParseErrorKind::{self, *};
 use branchline::sip::uri::Scheme;
+use branchline::sip::user_agent::{
+    Config, Input, Limits, Listener, Network, Output, Transport, Trunk, UserAgent,
+};
 
 /// What becomes of a message.
 enum Verdict {
-    Read,
+    /// Read; the status of the user agent's first response.
+    Read(u16),
+    /// Read, and nothing is answered: a response.
+    Taken,
     /// A request with an error that is answered with this status.
     Answered(u16, ParseErrorKind),
     /// Nothing is answered: a response, an ACK, or too little is left to answer.
     Dropped(ParseErrorKind),
 }
-use Verdict::{Answered, Dropped, Read};
+use Verdict::{Answered, Dropped, Read, Taken};
 
 /// Every message with its verdict and the reason.
 fn verdicts() -> Vec<(&'static str, Verdict, &'static str)> {
     vec![
         // RFC 4475 §3.1.1: valid messages.
-        ("wsinv", Read, "folding, blanks around separators and any case are legal"),
-        ("intmeth", Read, "tokens and quoted strings may hold all this; the method is unknown"),
-        ("esc01", Read, "escapes are resolved in the parts of a URI, once"),
-        ("escnull", Read, "an escaped NUL is a character like others"),
-        ("esc02", Read, "a percent sign in a method or field name is itself"),
-        ("lwsdisp", Read, "no blank is needed before the bracket"),
-        ("longreq", Read, "long values are below our limits"),
-        ("dblreq", Read, "what follows Content-Length in a datagram is dropped"),
-        ("semiuri", Read, "a semicolon before the @ is the user's"),
-        ("transports", Read, "any token is a transport"),
-        ("mpart01", Read, "a body may hold any byte"),
-        ("unreason", Read, "a reason phrase is any text"),
-        ("noreason", Read, "a reason phrase may be empty"),
+        ("wsinv", Read(481), "legal, all of it; the To tag is of no dialog"),
+        ("intmeth", Read(405), "legal, all of it; the method is unknown"),
+        ("esc01", Read(100), "escapes are resolved in the parts of a URI, once"),
+        ("escnull", Read(401), "an escaped NUL is a character like others"),
+        ("esc02", Read(405), "a percent sign in a method or field name is itself"),
+        ("lwsdisp", Read(200), "no blank is needed before the bracket"),
+        ("longreq", Read(100), "long values are below our limits"),
+        ("dblreq", Read(401), "what follows Content-Length in a datagram is dropped"),
+        ("semiuri", Read(200), "a semicolon before the @ is the user's"),
+        ("transports", Read(200), "any token is a transport"),
+        ("mpart01", Read(403), "a body may hold any byte; MESSAGE is for dialogs"),
+        ("unreason", Taken, "a reason phrase is any text"),
+        ("noreason", Taken, "a reason phrase may be empty"),
         // §3.1.2: invalid messages.
         ("badinv01", Answered(400, malformed(Name::Via, "protocol is not SIP/2.0")), "empty Via"),
         ("clerr", Answered(400, BodyTooShort), "the datagram was cut off on its way"),
@@ -52,50 +60,54 @@ fn verdicts() -> Vec<(&'static str, Verdict, &'static str)> {
         ("ltgtruri", Answered(400, RequestUri(BLANK_OR_BRACKET)), "brackets are for header fields"),
         ("lwsruri", Answered(400, StartLine), "a blank ends a URI"),
         ("lwsstart", Answered(400, StartLine), "one blank parts the elements"),
-        ("trws", Read, "blanks behind the version do no harm"),
+        ("trws", Read(200), "blanks behind the version do no harm"),
         ("escruri", Answered(400, RequestUri(HEADERS)), "they could become header fields"),
-        ("baddate", Read, "nobody here reads Date"),
-        ("regbadct", Read, "the registrar refuses the Contact"),
-        ("badaspec", Read, "blanks inside the brackets do no harm"),
-        ("baddn", Read, "a comma in a display name of From or To has one meaning only"),
+        ("baddate", Read(100), "nobody here reads Date"),
+        ("regbadct", Read(401), "the registrar refuses the Contact, once it knows who asks"),
+        ("badaspec", Read(200), "blanks inside the brackets do no harm"),
+        ("baddn", Read(200), "a comma in a display name of From or To has one meaning only"),
         ("badvers", Answered(505, Version), "we speak SIP/2.0"),
         ("mismatch01", Answered(400, MethodMismatch), "which is meant?"),
         ("mismatch02", Answered(400, MethodMismatch), "501 would do as well"),
         ("bigcode", Dropped(StatusCode), "a status has three digits"),
         // §3.2: transaction layer.
-        ("badbranch", Read, "told from others as RFC 2543 says, not by its branch"),
+        ("badbranch", Read(200), "told from others as RFC 2543 says, not by its branch"),
         // §3.3: application layer.
         ("insuf", Dropped(Missing(Name::From)), "no From, To and Call-ID to answer with"),
         ("unkscm", Answered(416, UriScheme), "nobody knows the scheme"),
         ("novelsc", Answered(416, UriScheme), "a scheme that SIP does not route"),
-        ("unksm2", Read, "any URI may stand in From, To and Contact"),
-        ("bext01", Read, "Require is the user agent's to refuse"),
-        ("invut", Read, "Content-Type is the user agent's to refuse"),
-        ("regaut01", Read, "credentials of an unknown scheme are as good as none"),
+        ("unksm2", Read(401), "any URI may stand in From, To and Contact"),
+        ("bext01", Read(420), "nobody here supports what it requires"),
+        ("invut", Read(415), "only SDP is understood"),
+        ("regaut01", Read(401), "credentials of an unknown scheme are as good as none"),
         ("multi01", Answered(400, Repeated(Name::CSeq)), "which is meant?"),
         ("mcl01", Answered(400, Repeated(Name::ContentLength)), "where does it end?"),
-        ("bcast", Read, "the user agent drops responses with two Via values"),
-        ("zeromf", Read, "who is asked may answer; only a proxy may not go on"),
-        ("cparam01", Read, "without brackets the parameter is the header's"),
-        ("cparam02", Read, "inside brackets the parameter is the URI's"),
-        ("regescrt", Read, "headers in a contact are kept with it"),
-        ("sdp01", Read, "Accept is the user agent's to look at"),
+        ("bcast", Taken, "nobody asked; two Via values are not for us"),
+        ("zeromf", Read(200), "who is asked may answer; only a proxy may not go on"),
+        ("cparam01", Read(401), "without brackets the parameter is the header's"),
+        ("cparam02", Read(401), "inside brackets the parameter is the URI's"),
+        ("regescrt", Read(401), "headers in a contact are kept with it"),
+        ("sdp01", Read(100), "who sends SDP understands it, whatever Accept says"),
         // §3.4.
-        ("inv2543", Read, "no branch, tag, Max-Forwards or Content-Length in RFC 2543"),
+        ("inv2543", Read(400), "no branch, tag or length in RFC 2543; a dialog needs the Contact"),
         // RFC 5118 §4.
-        ("ipv6-good", Read, "addresses in brackets"),
+        ("ipv6-good", Read(401), "addresses in brackets"),
         ("ipv6-bad", Answered(400, RequestUri(PORT)), "a URI needs the brackets"),
-        ("ipv6-port-ambiguous", Read, "inside the brackets all is the address"),
-        ("ipv6-port-unambiguous", Read, "the port stands behind the brackets"),
-        ("ipv6-received-delimited", Read, "received with brackets"),
-        ("ipv6-received-bare", Read, "received without brackets"),
-        ("ipv6-mapped", Read, "IPv4 in IPv6 is an address"),
-        ("ipv6-triple-colon", Read, "the registrar refuses the Contact"),
+        ("ipv6-port-ambiguous", Read(401), "inside the brackets all is the address"),
+        ("ipv6-port-unambiguous", Read(401), "the port stands behind the brackets"),
+        ("ipv6-received-delimited", Read(401), "received with brackets"),
+        ("ipv6-received-bare", Read(401), "received without brackets"),
+        ("ipv6-mapped", Read(401), "IPv4 in IPv6 is an address"),
+        (
+            "ipv6-triple-colon",
+            Read(401),
+            "the registrar refuses the Contact, once it knows who asks",
+        ),
         ("ipv6-via-bare", Dropped(malformed(Name::Via, PORT.0)), "no host is left to answer"),
         // Our own.
-        ("x-line-feeds", Read, "a bare LF ends a line too"),
-        ("x-no-utf8", Read, "what is no text becomes U+FFFD"),
-        ("x-lower-method", Read, "methods have a case: this one is unknown"),
+        ("x-line-feeds", Read(200), "a bare LF ends a line too"),
+        ("x-no-utf8", Read(200), "what is no text becomes U+FFFD"),
+        ("x-lower-method", Read(405), "methods have a case: this one is unknown"),
         ("x-nul", Answered(400, FieldLine), "a name is a token"),
         ("x-field-without-name", Answered(400, FieldLine), "a name is a token"),
         ("x-field-without-colon", Answered(400, FieldLine), "is it a name or a value?"),
@@ -169,7 +181,7 @@ fn every_message_has_its_verdict() {
     for (name, verdict, why) in verdicts() {
         let data = files.remove(name).expect(name);
         match (verdict, Message::parse(&data)) {
-            (Read, Ok(_)) => {}
+            (Read(_) | Taken, Ok(_)) => {}
             (Answered(status, kind), Err(error)) => {
                 assert_eq!((error.status(), &error.kind), (status, &kind), "{name}: {why}");
                 let request = error.answerable.expect(name);
@@ -180,11 +192,62 @@ fn every_message_has_its_verdict() {
                 assert_eq!(error.kind, kind, "{name}: {why}");
                 assert_eq!(error.answerable, None, "{name}: {why}");
             }
-            (Read, Err(error)) => panic!("{name}: {error}, but {why}"),
+            (Read(_) | Taken, Err(error)) => panic!("{name}: {error}, but {why}"),
             (_, Ok(_)) => panic!("{name} is read, but {why}"),
         }
     }
     assert!(files.is_empty(), "without a verdict: {:?}", files.keys());
+}
+
+#[test]
+fn user_agent_answers_each_message_once() {
+    for (name, verdict, why) in verdicts() {
+        let expected = match verdict {
+            Read(status) | Answered(status, _) => vec![status],
+            Taken | Dropped(_) => vec![],
+        };
+        assert_eq!(responses(&files()[name]), expected, "{name}: {why}");
+    }
+}
+
+/// The statuses that a user agent answers to a datagram from its trunk.
+fn responses(data: &[u8]) -> Vec<u16> {
+    let now = Instant::now();
+    let trunk: SocketAddr = "198.51.100.1:5060".parse().expect("an address");
+    let own: SocketAddr = "198.51.100.2:5060".parse().expect("an address");
+    let config = Config {
+        listeners: vec![Listener { transport: Transport::Udp, address: own, advertised: own }],
+        public_address: String::new(),
+        domain: "example.com".to_owned(),
+        trunks: vec![Trunk {
+            name: "pbx".to_owned(),
+            server: "sip:198.51.100.1".parse().expect("a URI"),
+            register: false,
+            username: String::new(),
+            password: String::new(),
+            accept_from: vec![Network { address: trunk.ip(), prefix: 32 }],
+            options: None,
+        }],
+        users: Vec::new(),
+        product: "branchline".to_owned(),
+        limits: Limits {
+            calls: 10,
+            transactions: 10,
+            streams: 10,
+            contacts_per_user: 1,
+            message_bytes: 65535,
+        },
+    };
+    let mut user_agent = UserAgent::new(now, config, Random::seeded(1));
+    user_agent.handle_input(now, Input::Datagram { listener: 0, from: trunk, data });
+    let mut statuses = Vec::new();
+    while let Some(output) = user_agent.poll_output() {
+        if let Output::Datagram { data, .. } = output {
+            let message = Message::parse(&data).expect("what we send is good");
+            statuses.push(message.status().expect("a response"));
+        }
+    }
+    statuses
 }
 
 #[test]
