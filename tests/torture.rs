@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use branchline::random::Random;
+use branchline::sip::digest;
 use branchline::sip::fields::Contacts;
 use branchline::sip::header::Name;
 use branchline::sip::lexical::Malformed;
@@ -106,6 +107,7 @@ fn verdicts() -> Vec<(&'static str, Verdict, &'static str)> {
         ("ipv6-via-bare", Dropped(malformed(Name::Via, PORT.0)), "no host is left to answer"),
         // Our own.
         ("x-line-feeds", Read(200), "a bare LF ends a line too"),
+        ("x-credentials", Read(401), "the nonce is nobody's"),
         ("x-no-utf8", Read(200), "what is no text becomes U+FFFD"),
         ("x-lower-method", Read(405), "methods have a case: this one is unknown"),
         ("x-nul", Answered(400, FieldLine), "a name is a token"),
@@ -271,10 +273,29 @@ fn damage_does_no_harm() {
                 let mut damaged = data.clone();
                 damaged[at] = *bytes.next().expect("a cycle has no end");
                 if let Ok(message) = Message::parse(&damaged) {
+                    read_fields(&message);
                     let again = Message::parse(&message.to_bytes());
                     assert!(again == Ok(message), "{name}: {} at {at}", damaged[at]);
                 }
             }
+        }
+    }
+}
+
+/// What is read only when somebody asks. Any verdict will do.
+fn read_fields(message: &Message) {
+    let headers = &message.headers;
+    let _ = (headers.contacts(), headers.content_type(), headers.retry_after());
+    let _ = headers.name_addrs(&Name::Route);
+    for name in [Name::Authorization, Name::ProxyAuthorization] {
+        let _ = digest::credentials(headers, &name, "example.com");
+    }
+    let _ = digest::challenges(headers, &Name::Authorization);
+    if let Ok(Contacts::List(contacts)) = headers.contacts() {
+        for contact in contacts {
+            let _ = (contact.expires(), contact.preference());
+            let written = contact.to_string();
+            assert_eq!(written.parse(), Ok(contact), "{written}");
         }
     }
 }
