@@ -64,6 +64,7 @@ metrics! {
     counter MEDIA_UNITS_REFUSED "media_units_refused_total" "Calls, players and recorders for which media had no place or port.";
     counter MEDIA_ROUTES_REFUSED "media_routes_refused_total" "Routes between media units that cannot be.";
     counter MEDIA_TICKS_SKIPPED "media_ticks_skipped_total" "Steps of 20 ms that the media thread was too late for.";
+    counter MEDIA_PANICS "media_panics_total" "Bugs met and survived by media threads.";
     counter MEDIA_EVENTS_DROPPED "media_events_dropped_total" "Events of media that found the channel full.";
     counter MEDIA_SAMPLES_DROPPED "media_samples_dropped_total" "Blocks of recordings that found the disk busy.";
     counter RTP_INVALID "rtp_invalid_total" "Packets on RTP and RTCP ports that could not be read or had an unknown payload type.";
