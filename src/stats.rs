@@ -77,5 +77,18 @@ metrics! {
     counter SIP_SEND_FAILED "sip_send_failed_total" "SIP messages that could not be sent.";
     counter SIP_TRANSACTIONS_CUT "sip_transactions_cut_total" "Finished transactions forgotten early to make room.";
     counter SIP_TRUNK_CHECKS_FAILED "sip_trunk_checks_failed_total" "OPTIONS to a trunk without an answer that shows it alive.";
+    counter MEDIA_UNITS_REFUSED "media_units_refused_total" "Calls, players and recorders for which media had no place or port.";
+    counter MEDIA_ROUTES_REFUSED "media_routes_refused_total" "Routes between media units that cannot be.";
+    counter MEDIA_TICKS_SKIPPED "media_ticks_skipped_total" "Steps of 20 ms that the media thread was too late for.";
+    counter MEDIA_PANICS "media_panics_total" "Bugs met and survived by media threads.";
+    counter MEDIA_EVENTS_DROPPED "media_events_dropped_total" "Events of media that found the channel full.";
+    counter MEDIA_SAMPLES_DROPPED "media_samples_dropped_total" "Blocks of recordings that found the disk busy.";
+    counter RTP_INVALID "rtp_invalid_total" "Packets on RTP and RTCP ports that could not be read or had an unknown payload type.";
+    counter RTP_FOREIGN "rtp_foreign_total" "Packets from others than the call's peer.";
+    counter RTP_DUPLICATE "rtp_duplicate_total" "RTP packets that came twice or out of any order.";
+    counter RTP_LATE "rtp_late_total" "RTP packets that came too late for a recording.";
+    counter RTP_NOT_SENT "rtp_not_sent_total" "RTP packets that the system did not take.";
+    counter DTMF_DROPPED "dtmf_dropped_total" "Digits to send that found the queue full.";
+    counter MARKS_DROPPED "marks_dropped_total" "Markers of players beyond what one can have.";
     counter DTMF_INFO_UNREADABLE "dtmf_info_unreadable_total" "SIP INFO bodies for digits that held none.";
 }

@@ -1,0 +1,5 @@
+//! The world: sockets, threads, channels, clocks, files. The only room that does I/O.
+
+pub mod media;
+
+mod poll;
