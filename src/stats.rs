@@ -62,4 +62,13 @@ metrics! {
     counter SCRIPT_FAILURES "script_failures_total" "Sessions ended by a script error or limit.";
     counter SCRIPT_EXCEPTIONS "script_exceptions_total" "Exceptions in listeners after which the session went on.";
     counter DTMF_INFO_UNREADABLE "dtmf_info_unreadable_total" "SIP INFO bodies for digits that held none.";
+    counter LOG_LINES_LOST "log_lines_lost_total" "Lines of session logs lost because the disk was full or did not keep up.";
+    counter ROWS_LOST "rows_lost_total" "Rows of history and registrations lost because the disk was full or did not keep up.";
+    counter HISTORY_REFUSED "history_refused_total" "History queries refused because the disk thread was busy.";
+    counter DATABASES_SET_ASIDE "databases_set_aside_total" "Corrupt databases set aside and begun anew.";
+    counter DISK_FAILURES "disk_failures_total" "Failed writes of the database, recordings and logs.";
+    counter DISK_ANSWERS_LOST "disk_answers_lost_total" "Answers of the disk thread that nobody took in time.";
+    counter RECORDINGS_FAILED "recordings_failed_total" "Recordings refused or cut short because the disk was full or not writable.";
+    counter RECORDING_SAMPLES_LOST "recording_samples_lost_total" "Samples that became silence in a recording because the disk did not keep up.";
+    counter FILES_EXPIRED "files_expired_total" "Recordings and session logs removed by their size or age limit.";
 }
