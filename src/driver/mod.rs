@@ -1,2 +1,5 @@
+pub mod disk;
+
 #[cfg(test)]
-pub mod test_folder;
+mod test_folder;
+mod trim;

@@ -124,7 +124,7 @@ pub fn find(connection: &Connection, filter: &HistoryFilter) -> Result<HistoryPa
     while let Some(row) = rows.next()? {
         let mut session = session(row)?;
         nested.add_to(&mut session, filter)?;
-        bytes += session_bytes(&session);
+        bytes += session.memory_bytes();
         if bytes > HISTORY_PAGE_BYTES {
             return Err(Error::TooLarge);
         }
@@ -316,24 +316,6 @@ fn recording(row: &Row<'_>) -> rusqlite::Result<RecordingRecord> {
 /// SQLite's integers are signed; ours went in as they are.
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(|value| value as u64)
-}
-
-/// About what a session takes in memory.
-pub fn session_bytes(session: &SessionRecord) -> usize {
-    let call = |call: &CallRecord| {
-        let optional = [&call.record_url, &call.custom_data];
-        let optional = optional.into_iter().flatten().map(String::len).sum::<usize>();
-        let numbers = call.local_number.len() + call.remote_number.len() + call.end_reason.len();
-        size_of::<CallRecord>() + numbers + optional
-    };
-    let record = |record: &RecordingRecord| {
-        size_of::<RecordingRecord>() + record.name.len() + record.url.len()
-    };
-    size_of::<SessionRecord>()
-        + session.log_file_url.len()
-        + session.custom_data.len()
-        + session.calls.iter().map(call).sum::<usize>()
-        + session.records.iter().map(record).sum::<usize>()
 }
 
 /// GetCallHistory answers 1000 at most (section 5.1).

@@ -65,6 +65,15 @@ impl Store {
     pub fn expire(&mut self, before: UnixMs) -> Result<usize, Error> {
         history::expire(&mut self.connection, before)
     }
+
+    /// As if the disk had room for no more than this many pages.
+    #[cfg(test)]
+    pub fn with_most_pages(self, pages: u32) -> Self {
+        let set = |_: &rusqlite::Row<'_>| Ok(());
+        let statement = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&statement, [], set).expect("SQLite takes any count");
+        self
+    }
 }
 
 fn write_all(transaction: &Transaction<'_>, operations: &[Operation]) -> Result<(), Error> {
