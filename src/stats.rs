@@ -71,4 +71,6 @@ metrics! {
     counter RECORDINGS_FAILED "recordings_failed_total" "Recordings refused or cut short because the disk was full or not writable.";
     counter RECORDING_SAMPLES_LOST "recording_samples_lost_total" "Samples that became silence in a recording because the disk did not keep up.";
     counter FILES_EXPIRED "files_expired_total" "Recordings and session logs removed by their size or age limit.";
+    counter SPEECH_FAILURES "speech_failures_total" "Texts that the TTS engine could not speak.";
+    counter SOUNDS_REFUSED "sounds_refused_total" "Sounds refused because sound_cache_mib was full of sounds being played.";
 }

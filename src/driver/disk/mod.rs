@@ -5,7 +5,6 @@
 //! data_dir/recordings/*.wav   whole recordings
 //! data_dir/unfinished/*.wav   recordings under way
 //! data_dir/logs/*.log         session logs
-//! data_dir/lock               held while a gateway runs on this folder
 //! ```
 //! Everything comes through one bounded queue, and nobody who sends waits. When it is full:
 //!
@@ -27,13 +26,13 @@ mod recordings;
 mod sweep;
 mod thread;
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rustix::fs::FlockOperation;
+pub use self::queue::OPERATIONS;
 
 use self::database::Database;
 use self::queue::Sender;
@@ -48,7 +47,7 @@ pub struct DiskOptions {
     pub storage: config::Storage,
 }
 
-/// Opens the data folder and starts the thread.
+/// Opens the data folder and starts the thread. The caller keeps other gateways off the folder.
 ///
 /// # Errors
 /// Where the folder cannot be used: says why and what to do.
@@ -60,10 +59,9 @@ pub fn spawn(
     for name in ["", RECORDINGS, UNFINISHED, LOGS] {
         make_folder(&folder.join(name))?;
     }
-    let lock = lock(folder)?;
     let (database, opening) = Database::open(&folder.join(DATABASE), unix_ms())?;
     let (sender, queue) = queue::queue();
-    let thread = thread::DiskThread::new(options, lock, database, queue, answers);
+    let thread = thread::DiskThread::new(options, database, queue, answers);
     let thread = std::thread::Builder::new()
         .name("disk".into())
         .stack_size(STACK_BYTES)
@@ -116,26 +114,6 @@ fn make_folder(folder: &Path) -> Result<(), String> {
     made.map_err(|error| {
         format!("cannot make {}: {error} ([gateway] data_dir must be writable)", folder.display())
     })
-}
-
-/// Held as long as the file is open.
-fn lock(folder: &Path) -> Result<File, String> {
-    let path = folder.join("lock");
-    let failed = |error: std::io::Error| format!("cannot open {}: {error}", path.display());
-    let file = File::options().write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(failed)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(format!(
-            "{} is in use by another gateway: stop that one or set another [gateway] data_dir",
-            folder.display()
-        )),
-        // A file system without locks.
-        Err(error) => {
-            log::warn!("{}: {error}: nothing keeps a second gateway away", path.display());
-            Ok(file)
-        }
-    }
 }
 
 /// The wall clock. Not `SystemTime`, which panics after 2038 on 32-bit musl.

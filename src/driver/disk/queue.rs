@@ -30,7 +30,7 @@ pub enum Message {
 
 /// A new queue, empty.
 pub fn queue() -> (Sender, Queue) {
-    let (sender, receiver) = sync_channel(SLOTS);
+    let (sender, receiver) = sync_channel(OPERATIONS);
     let state = Arc::new(State::default());
     (Sender { channel: sender, state: state.clone() }, Queue { channel: receiver, state })
 }
@@ -235,8 +235,8 @@ impl Kind {
     /// Lines and samples leave slots to what must not be lost.
     fn slots(self) -> usize {
         match self {
-            Self::Lines | Self::Samples => SLOTS - RESERVED_SLOTS,
-            Self::Rows | Self::Queries | Self::Marks => SLOTS,
+            Self::Lines | Self::Samples => OPERATIONS - RESERVED,
+            Self::Rows | Self::Queries | Self::Marks => OPERATIONS,
         }
     }
 }
@@ -328,7 +328,7 @@ impl State {
         let is_half = |kind: Kind| {
             self.bytes(kind).is_some_and(|bytes| bytes.load(Ordering::Relaxed) > kind.share() / 2)
         };
-        self.messages.load(Ordering::Relaxed) > SLOTS / 2
+        self.messages.load(Ordering::Relaxed) > OPERATIONS / 2
             || is_half(Kind::Lines)
             || is_half(Kind::Samples)
             || is_half(Kind::Rows)
@@ -382,9 +382,9 @@ fn samples_weight(samples: &[i16]) -> usize {
 const BATCH: Duration = Duration::from_millis(200);
 
 /// Operations that wait at one time.
-const SLOTS: usize = 4096;
+pub const OPERATIONS: usize = 4096;
 /// Of these, what log lines and samples leave free.
-const RESERVED_SLOTS: usize = 1024;
+const RESERVED: usize = 1024;
 
 /// History queries that wait at one time; an id list of 1000 and filters take 16 KiB at most.
 const QUERIES: usize = 16;

@@ -107,19 +107,6 @@ fn contacts_survive_a_restart() {
 }
 
 #[test]
-fn two_gateways_do_not_share_a_folder() {
-    let folder = TestFolder::new();
-    let (disk, ..) = start(&folder);
-    let (sender, _receiver) = smol::channel::bounded(1);
-    let options =
-        DiskOptions { data_dir: folder.path("data"), storage: config::Storage::default() };
-    let error = spawn(options, sender).unwrap_err();
-    assert!(error.contains("in use by another gateway"), "{error}");
-    disk.stop();
-    start(&folder).0.stop();
-}
-
-#[test]
 fn a_folder_that_cannot_be_made_is_an_error_that_says_what_to_do() {
     let folder = TestFolder::new();
     std::fs::write(folder.path("data"), "a file").unwrap();

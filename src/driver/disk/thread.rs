@@ -1,7 +1,6 @@
 //! The loop of the disk thread: gather, apply in order, write, then a little housekeeping.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -32,8 +31,6 @@ pub struct DiskThread {
     logs_sweep: Sweep,
     history: Expiry,
     burst: Burst,
-    /// Other gateways stay away while it is open.
-    _lock: File,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +42,6 @@ enum Turn {
 impl DiskThread {
     pub fn new(
         options: DiskOptions,
-        lock: File,
         database: Database,
         queue: Queue,
         answers: smol::channel::Sender<Answer>,
@@ -66,7 +62,6 @@ impl DiskThread {
             logs_sweep: Sweep::new(now + QUIET_START, folder(LOGS), logs),
             history: Expiry { age: storage.history_age, due: now + QUIET_START },
             burst: Burst { sessions: 0, last: now },
-            _lock: lock,
         }
     }
 
