@@ -1,0 +1,4 @@
+//! The world: sockets, threads, clocks, files.
+
+pub mod http_pool;
+pub mod http_server;
