@@ -2,16 +2,15 @@
 
 pub mod media;
 
-mod poll;
 pub mod disk;
+pub mod http_client;
+pub mod http_pool;
+pub mod http_server;
+mod poll;
 pub mod process;
+pub mod resolve;
 pub mod sounds;
 pub mod speech;
 #[cfg(test)]
 mod test_folder;
 mod trim;
-//! The world: sockets, threads, clocks, files.
-pub mod http_client;
-pub mod http_pool;
-pub mod http_server;
-pub mod resolve;
