@@ -1,8 +1,8 @@
 //! Digest authentication of our users, the server's side (RFC 3261 §22.4, RFC 7616, RFC 8760).
 //!
 //! The algorithms that the configuration names are offered, with `qop=auth`; clients that know no
-//! qop **are** supported. Nonces need no table: each is its time under our signature. Only those that served
-//! a verified request are remembered, so that nothing overheard can be sent again.
+//! qop **are** supported. Nonces need no table: each is its time under our signature. Only those
+//! that served a verified request are remembered, so that nothing overheard can be sent again.
 //!
 //! The `uri` of the credentials is **not** compared with the request URI: proxies rewrite that.
 //! To whom the authenticated user may then speak is left to the caller.

@@ -116,8 +116,9 @@ impl Calls {
 
     /// Whether a call's messages come over a stream from this address.
     pub fn uses(&self, peer: SocketAddr) -> bool {
-        self.slots.iter().any(|(key, _)| {
-            matches!(self.way(CallId(key)), Some(Destination::Stream { peer: one, .. }) if one == peer)
+        self.slots.iter().any(|(key, _)| match self.way(CallId(key)) {
+            Some(Destination::Stream { peer: one, .. }) => one == peer,
+            _ => false,
         })
     }
 
