@@ -70,7 +70,7 @@ metrics! {
     counter RTP_INVALID "rtp_invalid_total" "Packets on RTP and RTCP ports that could not be read or had an unknown payload type.";
     counter RTP_FOREIGN "rtp_foreign_total" "Packets from others than the call's peer.";
     counter RTP_DUPLICATE "rtp_duplicate_total" "RTP packets that came twice or out of any order.";
-    counter RTP_LATE "rtp_late_total" "RTP packets that came too late for a recording.";
+    counter RTP_LATE "rtp_late_total" "RTP packets that came too late to be recorded or passed on.";
     counter RTP_NOT_SENT "rtp_not_sent_total" "RTP packets that the system did not take.";
     counter DTMF_DROPPED "dtmf_dropped_total" "Digits to send that found the queue full.";
     counter MARKS_DROPPED "marks_dropped_total" "Markers of players beyond what one can have.";
