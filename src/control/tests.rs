@@ -491,6 +491,22 @@ fn wrong_token_and_ended_session_look_alike() {
 }
 
 #[test]
+fn request_beyond_the_ones_that_wait_for_a_script_is_503() {
+    let mut world = World::new();
+    let path = world.started();
+    for _ in 0..64 {
+        let request = world.request("GET", &path);
+        assert_eq!(world.handle(request), Outcome::Wait);
+    }
+    assert!(world.responses().is_empty());
+    let request = world.request("GET", &path);
+    assert_eq!(world.handle(request), Outcome::Wait);
+    let (_, response) = world.responses().pop().unwrap();
+    assert_eq!((response.status, header(&response, "retry-after")), (503, Some("1")));
+    assert_eq!(world.control.usage(), 64);
+}
+
+#[test]
 fn methods_that_no_script_may_see_are_answered_here() {
     let mut world = World::new();
     let path = world.started();
