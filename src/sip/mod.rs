@@ -39,3 +39,5 @@ pub mod write;
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod storm;

@@ -236,3 +236,137 @@ fn reason_of(response: &Message) -> &str {
         Start::Request { .. } => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::bench::{Bench, PBX, to_trunk};
+    use super::super::user_agent::{Config, Input, UserAgent};
+    use super::*;
+
+    fn registering(config: &mut Config) {
+        let trunk = &mut config.trunks[0];
+        trunk.register = true;
+        trunk.username = "acc".into();
+        trunk.password = "pw".into();
+    }
+
+    fn checked(config: &mut Config) {
+        config.trunks[0].options = Some(Duration::from_secs(30));
+    }
+
+    #[track_caller]
+    fn state(bench: &mut Bench) -> TrunkState {
+        match bench.event() {
+            Event::Trunk { name, state } => {
+                assert_eq!(name, "pbx");
+                assert_eq!(bench.agent.trunk_state("pbx"), state);
+                state
+            }
+            other => panic!("Trunk expected: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn registration_is_challenged_granted_and_refreshed() {
+        let mut bench = Bench::with(registering);
+        bench.input(Input::Timeout);
+        let first = bench.expect("REGISTER sip:192.0.2.10 ");
+        assert_eq!(first.to, PBX.parse().unwrap());
+        assert!(first.header("Contact").starts_with("<sip:acc@192.0.2.1:5060>"));
+        assert_eq!(first.header("Max-Forwards"), "70");
+        let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\n";
+        bench.receive(&first.answer(401, "t", challenge, ""));
+        let second = bench.expect("REGISTER ");
+        assert!(second.header("Authorization").contains("username=\"acc\""));
+        let granted = format!("Contact: {}\n", second.header("Contact"));
+        bench.receive(&second.answer(200, "t", &granted, ""));
+        assert_eq!(state(&mut bench), TrunkState::Up);
+        bench.quiet();
+        bench.pass(Duration::from_secs(3600));
+        assert!(bench.all_sent().iter().all(|line| line.starts_with("REGISTER")));
+    }
+
+    #[test]
+    fn registrar_that_is_not_there_takes_the_trunk_down() {
+        let mut bench = Bench::with(registering);
+        bench.input(Input::Timeout);
+        bench.expect("REGISTER ");
+        bench.input(Input::Unreachable { to: PBX.parse().unwrap() });
+        assert!(matches!(state(&mut bench), TrunkState::Down { status: 503, .. }));
+    }
+
+    #[test]
+    fn stopping_unregisters() {
+        let mut bench = Bench::with(registering);
+        bench.input(Input::Timeout);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(200, "t"));
+        bench.act(UserAgent::unregister);
+        let register = bench.expect("REGISTER ");
+        assert_eq!(register.header("Expires"), "0");
+    }
+
+    #[test]
+    fn trunk_that_leaves_the_config_is_unregistered_and_forgotten() {
+        let mut bench = Bench::with(registering);
+        bench.input(Input::Timeout);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(200, "t"));
+        assert_eq!(state(&mut bench), TrunkState::Up);
+        let mut config = bench.agent.stack.config.clone();
+        config.trunks.clear();
+        bench.act(|agent, now| agent.reload(now, config));
+        bench.input(Input::Timeout);
+        let register = bench.expect("REGISTER ");
+        assert_eq!(register.header("Expires"), "0");
+        assert_eq!(bench.agent.trunk_state("pbx"), TrunkState::Unknown);
+        bench.receive(&register.response(200, "t"));
+        bench.empty();
+    }
+
+    #[test]
+    fn options_without_answer_takes_the_trunk_down_and_an_answer_up() {
+        let mut bench = Bench::with(checked);
+        bench.pass(Duration::from_secs(1));
+        let options = bench.expect("OPTIONS sip:192.0.2.10 ");
+        bench.receive(&options.response(404, "t"));
+        assert_eq!(state(&mut bench), TrunkState::Up);
+        bench.pass(Duration::from_secs(60));
+        assert!(matches!(state(&mut bench), TrunkState::Down { status: 408, .. }));
+        let sent = bench.all_sent();
+        assert!(sent.len() > 5 && sent.iter().all(|line| line.starts_with("OPTIONS")));
+    }
+
+    #[test]
+    fn unanswered_call_makes_us_look_at_once() {
+        let mut bench = Bench::with(checked);
+        bench.pass(Duration::from_secs(1));
+        let options = bench.expect("OPTIONS ");
+        bench.receive(&options.response(200, "t"));
+        assert_eq!(state(&mut bench), TrunkState::Up);
+        bench.all_sent();
+        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
+        bench.expect("INVITE ");
+        bench.input(Input::Unreachable { to: PBX.parse().unwrap() });
+        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
+        bench.input(Input::Timeout);
+        bench.expect("OPTIONS ");
+    }
+
+    #[test]
+    fn trunk_that_did_not_change_goes_on_over_a_reload() {
+        let mut bench = Bench::with(registering);
+        bench.input(Input::Timeout);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(200, "t"));
+        assert_eq!(state(&mut bench), TrunkState::Up);
+        let mut config = bench.agent.stack.config.clone();
+        config.users.clear();
+        bench.act(|agent, now| agent.reload(now, config));
+        bench.input(Input::Timeout);
+        assert_eq!(bench.agent.trunk_state("pbx"), TrunkState::Up);
+        bench.quiet();
+    }
+}

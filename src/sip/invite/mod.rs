@@ -96,13 +96,20 @@ impl Calls {
     /// Whether a request that waits is still wanted.
     pub fn wants(&self, owner: &Owner) -> bool {
         match owner {
-            Owner::Invite { call, attempt } => self
-                .slots
-                .get(call.0)
-                .and_then(|call| call.attempts.iter().find(|one| one.number == *attempt))
-                .is_some_and(Attempt::is_wanted),
+            Owner::Invite { .. } => self.attempt(owner).is_some_and(Attempt::is_wanted),
             _ => true,
         }
+    }
+
+    /// The trunk to which an INVITE goes.
+    pub fn trunk(&self, owner: &Owner) -> Option<&str> {
+        self.attempt(owner)?.trunk.as_deref()
+    }
+
+    fn attempt(&self, owner: &Owner) -> Option<&Attempt> {
+        let Owner::Invite { call, attempt } = owner else { return None };
+        let attempts = &self.slots.get(call.0)?.attempts;
+        attempts.iter().find(|one| one.number == *attempt)
     }
 
     /// The way of the messages of a call.
@@ -110,7 +117,8 @@ impl Calls {
         match &self.slots.get(id.0)?.phase {
             Phase::Alerting(alerting) => Some(alerting.source),
             Phase::Confirmed(confirmed) => Some(confirmed.dialog.flow()),
-            Phase::Calling(_) | Phase::Leaving(_) | Phase::Over => None,
+            Phase::Leaving(leaving) => Some(leaving.dialog.flow()),
+            Phase::Calling(_) | Phase::Over => None,
         }
     }
 
@@ -154,7 +162,7 @@ impl Calls {
             call.on_answer(now, stack, attempt, transaction, response, source)
         });
         if has_taken != Some(true) {
-            uac::decline(now, stack, transaction, response, source);
+            uac::decline(now, stack, transaction, response, source, None);
         }
     }
 
