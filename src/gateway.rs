@@ -179,6 +179,9 @@ pub struct Setup {
     pub wall: WallClock,
 }
 
+/// Name and value of each secret.
+type Secrets = Arc<[(String, String)]>;
+
 /// User agent, sessions and rules.
 pub struct Gateway {
     exchange: Exchange,
@@ -187,6 +190,8 @@ pub struct Gateway {
     by_number: HashMap<u64, SessionId>,
     /// The rules' sources as workers take them.
     scripts: HashMap<u32, Arc<[Script]>>,
+    /// The secrets of each rule's application.
+    secrets: HashMap<u32, Secrets>,
     listeners: Vec<sip::Listener>,
     last_session_number: u64,
     /// Sessions placed so far, to spread them over workers and media threads.
@@ -205,6 +210,7 @@ impl Gateway {
             sessions: Slots::with_capacity(config.limits.sessions),
             by_number: HashMap::new(),
             scripts: scripts_by_rule(&config),
+            secrets: secrets_by_rule(&config),
             exchange: Exchange::new(now, wall, config, user_agent, control_url, random),
             listeners,
             last_session_number: opening.last_session_id,
@@ -283,16 +289,17 @@ impl Gateway {
     pub fn access(&mut self, now: Instant, access: Access) {
         self.exchange.advance(now);
         let request = access.request;
-        let session = self.by_number.get(&access.session_id).copied().and_then(|id| {
-            let session = self.sessions.get(id.0)?.as_ref()?;
-            is_same_token(&session.token, &access.token).then_some(id)
-        });
-        match session {
+        match self.find_session(access.session_id, &access.token) {
             Some(id) => self.with_session(now, id, |_, session, exchange| {
                 session.on_access(exchange, access);
             }),
             None => self.exchange.reply(Reply::Accessed { request, answer: None }),
         }
+    }
+
+    /// Whether the session of an access URL still runs.
+    pub fn is_running(&self, session_id: u64, token: &str) -> bool {
+        self.find_session(session_id, token).is_some()
     }
 
     /// No new sessions from here on; those that run get their time.
@@ -325,6 +332,7 @@ impl Gateway {
         let sip_config = sip_config(&config, &self.listeners);
         self.exchange.user_agent.reload(now, sip_config);
         self.scripts = scripts_by_rule(&config);
+        self.secrets = secrets_by_rule(&config);
         self.exchange.config = config;
         self.hear_user_agent(now);
     }
@@ -350,10 +358,14 @@ impl Gateway {
         self.is_draining
     }
 
-    /// Rows of the sessions that run, oldest first.
+    /// Unix time in milliseconds of an instant.
+    pub fn unix_ms(&self, now: Instant) -> UnixMs {
+        self.exchange.wall().unix_ms(now)
+    }
+
+    /// Rows of the sessions that run with their calls so far, oldest first.
     pub fn running(&self) -> Vec<Running> {
-        let mut rows: Vec<Running> =
-            self.live_sessions().map(|session| session.record.clone()).collect();
+        let mut rows: Vec<Running> = self.live_sessions().map(Session::row).collect();
         rows.sort_by_key(|row| row.id);
         rows
     }
@@ -394,6 +406,13 @@ impl Gateway {
             timers: self.exchange.timers.len(),
             user_agent: self.exchange.user_agent.usage(),
         }
+    }
+
+    /// The session of an access URL, where the token is its own.
+    fn find_session(&self, session_id: u64, token: &str) -> Option<SessionId> {
+        let id = self.by_number.get(&session_id).copied()?;
+        let session = self.sessions.get(id.0)?.as_ref()?;
+        is_same_token(&session.token, token).then_some(id)
     }
 
     fn live_sessions(&self) -> impl Iterator<Item = &Session> {
@@ -494,6 +513,7 @@ impl Gateway {
         incoming: Option<sip::Incoming>,
     ) {
         let Some(scripts) = self.scripts.get(&rule).cloned() else { return };
+        let Some(secrets) = self.secrets.get(&rule).cloned() else { return };
         let account_id = self.exchange.config.control.account_id;
         self.with_session(now, id, |now, session, exchange| {
             session.record.custom_data.clone_from(&custom_data);
@@ -510,8 +530,8 @@ impl Gateway {
                 first.push(ScriptEvent::CallAlerting(Box::new(alerting)));
             }
             let place = session.place;
-            let input =
-                worker::Input::Start { session: place.session, scripts, custom_data, first };
+            let session = place.session;
+            let input = worker::Input::Start { session, scripts, custom_data, secrets, first };
             exchange.script(place, input);
         });
     }
@@ -742,6 +762,15 @@ fn scripts_by_rule(config: &Config) -> HashMap<u32, Arc<[Script]>> {
         source: script.source.to_string(),
     };
     rules.map(|rule| (rule.id, rule.scripts.iter().map(script).collect())).collect()
+}
+
+fn secrets_by_rule(config: &Config) -> HashMap<u32, Secrets> {
+    let of_application = |application: &config::Application| {
+        let secrets: Secrets = application.secrets.as_slice().into();
+        let rules: Vec<u32> = application.rules.iter().map(|rule| rule.id).collect();
+        rules.into_iter().map(move |rule| (rule, secrets.clone()))
+    };
+    config.applications.iter().flat_map(of_application).collect()
 }
 
 fn restore_bindings(

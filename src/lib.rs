@@ -20,6 +20,9 @@ pub mod storage;
 
 pub mod session;
 
+pub mod control;
 pub mod gateway;
+
+pub mod driver;
 
 pub mod sim;
