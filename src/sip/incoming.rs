@@ -95,7 +95,14 @@ impl UserAgent {
         }
         let stack = &mut self.stack;
         match stack.table.receive_response(now, &mut stack.transports, &response) {
-            Heard::Stray => stats::SIP_DROPPED.add(1),
+            Heard::Stray => {
+                stats::SIP_DROPPED.add(1);
+                if response.cseq.method == Method::Invite
+                    && response.status().is_some_and(|status| (200..300).contains(&status))
+                {
+                    self.calls.on_stray_answer(now, stack, &response);
+                }
+            }
             Heard::Absorbed => {}
             Heard::Provisional(id, Owner::Invite { call, attempt }) => {
                 self.calls.on_provisional(now, stack, (call, attempt), id, &response);
@@ -256,12 +263,12 @@ impl UserAgent {
 mod tests {
     use std::time::Duration;
 
-    use super::super::bench::{Bench, PBX, PHONE, STRANGER, invite, request, to_trunk, wire};
     use super::super::digest::{self, Challenge};
     use super::super::user_agent::{
         Binding, Event, Input, Invite, Network, Output, Target, Transport, Usage,
     };
     use super::*;
+    use crate::sip::tests::bench::{Bench, PBX, PHONE, STRANGER, invite, request, to_trunk, wire};
 
     /// A request of alice's phone.
     fn of_phone(method: &str, number: u32, headers: &str) -> String {

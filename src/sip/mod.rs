@@ -38,6 +38,4 @@ pub mod via;
 pub mod write;
 
 #[cfg(test)]
-mod bench;
-#[cfg(test)]
-mod storm;
+mod tests;

@@ -252,9 +252,9 @@ fn reason_of(response: &Message) -> &str {
 mod tests {
     use std::time::Duration;
 
-    use super::super::bench::{Bench, PBX, Sent, to_trunk};
     use super::super::user_agent::{Config, Input};
     use super::*;
+    use crate::sip::tests::bench::{Bench, PBX, Sent, to_trunk};
 
     fn registering(config: &mut Config) {
         let trunk = &mut config.trunks[0];

@@ -124,9 +124,9 @@ impl Calls {
 
     /// Whether a call's messages come over a stream from this address.
     pub fn uses(&self, peer: SocketAddr) -> bool {
-        self.slots.iter().any(|(key, _)| {
-            matches!(self.way(CallId(key)), Some(Destination::Stream { peer: one, .. }) if one == peer)
-        })
+        let is_there =
+            |way: Destination| matches!(way, Destination::Stream { peer: one, .. } if one == peer);
+        self.slots.iter().any(|(key, _)| self.way(CallId(key)).is_some_and(is_there))
     }
 
     /// The call whose local tag this is, if it has a request's tags.
@@ -316,6 +316,12 @@ impl Calls {
     pub fn on_ack(&mut self, now: Instant, stack: &mut Stack, ack: &Message) {
         let Some(id) = ack.to.tag().and_then(|tag| self.of_tag(tag)) else { return };
         self.with(stack, id, |call, stack| call.on_ack(now, stack, ack));
+    }
+
+    /// A 2xx to our INVITE whose transaction is gone: its ACK got lost, again.
+    pub fn on_stray_answer(&mut self, now: Instant, stack: &mut Stack, response: &Message) {
+        let Some(id) = response.from.tag().and_then(|tag| self.of_tag(tag)) else { return };
+        self.with(stack, id, |call, stack| call.acknowledge_again(now, stack, response));
     }
 
     /// A CANCEL of the INVITE with this transaction; it is answered already.

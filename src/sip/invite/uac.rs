@@ -527,7 +527,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sip::bench::{ANSWER, Bench, CONTACT, to_trunk};
+    use crate::sip::tests::bench::{ANSWER, Bench, CONTACT, to_trunk};
     use crate::sip::user_agent::Input;
 
     fn none() -> ExtraHeaders {
@@ -607,6 +607,19 @@ mod tests {
         assert_eq!((answered, sdp.as_deref()), (call, Some(&b"v=0\n"[..])));
         bench.receive(&ok);
         assert_eq!(bench.sent().text, ack.text);
+        bench.quiet();
+    }
+
+    #[test]
+    fn answer_is_acknowledged_though_its_transaction_is_gone() {
+        let mut bench = Bench::new();
+        let (_, invite, ack) = bench.connected();
+        bench.pass(Duration::from_secs(40));
+        assert_eq!(bench.agent.usage().transactions, 0);
+        bench.receive(&invite.answer(200, "t1", CONTACT, ANSWER));
+        let again = bench.expect("ACK sip:100@192.0.2.10:5060 ");
+        assert_eq!(again.header("CSeq"), ack.header("CSeq"));
+        bench.receive(&invite.answer(200, "t2", CONTACT, ANSWER));
         bench.quiet();
     }
 

@@ -633,7 +633,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sip::bench::{PBX, request, wire};
+    use crate::sip::tests::bench::{PBX, request, wire};
     use crate::sip::transaction::PATIENCE;
     use crate::sip::user_agent::{Listener, Output, Transport};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::user_agent::*;
 use crate::random::Random;
+use crate::sip::user_agent::*;
 
 struct Storm {
     now: Instant,
@@ -286,6 +286,38 @@ fn one_seed_gives_the_same_bytes() {
         (first, storm.counter, storm.connected)
     };
     assert_eq!(trace(), trace());
+}
+
+/// The loopback trunk of the shipped config: both legs of a call in one user agent.
+#[test]
+fn gateway_calls_itself() {
+    use super::bench::Bench;
+    let address: SocketAddr = "127.0.0.1:5060".parse().unwrap();
+    let mut bench = Bench::with(|config| {
+        config.trunks[0].server = "sip:127.0.0.1:5060".parse().unwrap();
+        config.trunks[0].accept_from = vec![Network { address: address.ip(), prefix: 8 }];
+    });
+    let deliver = |bench: &mut Bench| {
+        while let Some(sent) = bench.try_sent("") {
+            assert_eq!(sent.to, address);
+            let data = sent.text.replace('\n', "\r\n").into_bytes();
+            bench.input(Input::Datagram { listener: 0, from: address, data: &data });
+        }
+    };
+    let out = bench.act(|agent, now| agent.invite(now, super::bench::to_trunk())).unwrap();
+    deliver(&mut bench);
+    let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+    let call = incoming.call;
+    assert_ne!(out, call);
+    bench.act(|agent, now| agent.accept(now, call, &Vec::new(), None, b"v=0".to_vec()));
+    deliver(&mut bench);
+    assert!(matches!(bench.event(), Event::Answered { call, .. } if call == out));
+    assert!(matches!(bench.event(), Event::Confirmed { call: one, .. } if one == call));
+    assert_eq!(bench.agent.usage().dialogs, 2);
+    bench.act(|agent, now| agent.hangup(now, out, &Vec::new()));
+    deliver(&mut bench);
+    assert!(matches!(bench.event(), Event::Ended { call: one, status: 200, .. } if one == call));
+    bench.empty();
 }
 
 /// Bytes of real messages with bits of them changed, cut and doubled: nothing dies of it, and
