@@ -82,7 +82,7 @@ fn leaves_do_not_know_each_other_and_imports_go_down() {
 fn only_the_driver_touches_the_world() {
     let mut wrong = Vec::new();
     for file in rust_files("src") {
-        if EDGE.iter().any(|edge| file.path.starts_with(edge)) || file.path.ends_with("/tests.rs") {
+        if EDGE.iter().any(|edge| file.path.starts_with(edge)) || is_test(&file.path) {
             continue;
         }
         let program = without_tests(&file.code);
@@ -304,6 +304,11 @@ fn first_word(text: &str) -> Option<String> {
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// A file that is compiled for tests only.
+fn is_test(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
 /// The file without what is compiled for tests only; lines keep their numbers.
