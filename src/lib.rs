@@ -22,4 +22,6 @@ pub mod session;
 
 pub mod gateway;
 
+pub mod driver;
+
 pub mod sim;
