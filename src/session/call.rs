@@ -61,7 +61,7 @@ pub enum Wish {
 /// An outgoing call's INVITE, and where else it may go.
 #[derive(Default)]
 pub struct Outgoing {
-    /// The first is the one in use.
+    /// The first is the one in use. Invariant: not empty when a call is made.
     pub targets: VecDeque<Target>,
     pub caller: String,
     pub display_name: String,

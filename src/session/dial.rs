@@ -176,25 +176,19 @@ impl Session {
         let is_over = self.call_attempts > limits.calls_per_session
             || in_progress >= limits.calls_in_progress;
         let dialled = match (is_over, dialled) {
-            (false, Ok(dialled)) => dialled,
-            (true, Ok(dialled)) => {
-                return self.refuse_call(
-                    now,
-                    exchange,
-                    object,
-                    Refusal::CallLimit,
-                    dialled.remote_number,
-                );
+            (false, dialled) => dialled,
+            (true, Ok(Dialled { remote_number: number, .. }) | Err((_, number))) => {
+                Err((Refusal::CallLimit, number))
             }
-            (_, Err((refusal, number))) => {
+        };
+        let dialled = match dialled {
+            Ok(dialled) => dialled,
+            Err((refusal, number)) => {
                 return self.refuse_call(now, exchange, object, refusal, number);
             }
         };
         let unit = exchange.add_unit(self.place.session, Role::Call(object));
-        let address = match dialled.outgoing.targets.front() {
-            Some(target) => exchange.user_agent.local_ip_for(target),
-            None => return,
-        };
+        let address = exchange.user_agent.local_ip_for(&dialled.outgoing.targets[0]);
         let record = CallRecord {
             id: exchange.next_call_number(),
             start: exchange.unix_ms(),

@@ -1,0 +1,762 @@
+//! The registrar of our users (RFC 3261 §10.3): which contacts reach a user, and until when.
+//!
+//! Several contacts for each user, expiry of each, removal of one and of all, order by Call-ID
+//! and CSeq and queries **are** supported; Path, GRUU, outbound flows (RFC 5626) and the order
+//! of `q` **are not**. Authentication comes before, in `challenge`; sending the response comes
+//! after.
+//!
+//! Invariant: a request changes all the bindings that it names, or none.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::fields::Contacts;
+use super::header::Name;
+use super::message::Message;
+use super::name_addr::NameAddr;
+use super::uri::Scheme;
+use super::user_agent::{Binding, Transport, User};
+use crate::stats;
+use crate::timers::Timers;
+
+/// The bindings of all users.
+#[derive(Debug)]
+pub struct Registrar {
+    /// The configured users by number; a user keeps its number over a reload.
+    accounts: BTreeMap<u32, Account>,
+    numbers: HashMap<String, u32>,
+    next_number: u32,
+    /// One for each user with bindings: when the next of them expires.
+    timers: Timers<u32>,
+    /// Users to be told of, each once.
+    changed: BTreeSet<String>,
+    contacts_per_user: usize,
+}
+
+/// Where a REGISTER came from, which is where requests to its contacts go: the contact of a
+/// phone behind a NAT cannot be reached otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    pub address: SocketAddr,
+    pub transport: Transport,
+    /// Of a UDP packet.
+    pub listener: usize,
+}
+
+impl Registrar {
+    /// `contacts_per_user` is at least one.
+    pub fn new(users: &[User], contacts_per_user: usize) -> Self {
+        let mut registrar = Self {
+            accounts: BTreeMap::new(),
+            numbers: HashMap::new(),
+            next_number: 0,
+            timers: Timers::new(),
+            changed: BTreeSet::new(),
+            contacts_per_user,
+        };
+        registrar.reload(users, contacts_per_user);
+        registrar
+    }
+
+    /// Bindings of users that are still configured stay.
+    pub fn reload(&mut self, users: &[User], contacts_per_user: usize) {
+        self.contacts_per_user = contacts_per_user.max(1);
+        let names: BTreeSet<_> = users.iter().map(|user| user.name.as_str()).collect();
+        let (timers, changed) = (&mut self.timers, &mut self.changed);
+        self.accounts.retain(|number, account| {
+            let stays = names.contains(account.name.as_str());
+            if !stays {
+                timers.disarm(*number);
+                self.numbers.remove(&account.name);
+                if !account.bindings.is_empty() {
+                    changed.insert(account.name.clone());
+                }
+            }
+            stays
+        });
+        for name in names {
+            if !self.numbers.contains_key(name) {
+                self.numbers.insert(name.to_owned(), self.next_number);
+                let account = Account { name: name.to_owned(), bindings: Vec::new() };
+                self.accounts.insert(self.next_number, account);
+                self.next_number += 1;
+            }
+        }
+    }
+
+    /// Carries out a REGISTER of `user`, who is authenticated. The response lacks its To tag.
+    pub fn register(
+        &mut self,
+        now: Instant,
+        user: &str,
+        request: &Message,
+        source: Source,
+    ) -> Message {
+        self.expire(now);
+        // §10.3 step 4: users register for themselves only.
+        let is_own = request.to.uri.user.as_deref() == Some(user);
+        let Some(number) = self.numbers.get(user).copied().filter(|_| is_own) else {
+            return Message::response_to(request, 403, "");
+        };
+        let account = self.accounts.get_mut(&number).expect("every number has its account");
+        match account.register(now, request, source, self.contacts_per_user) {
+            Ok(Change::None) => {}
+            Ok(Change::Some) => {
+                self.changed.insert(user.to_owned());
+            }
+            Err(refusal) => return refusal.response(request),
+        }
+        let mut response = Message::response_to(request, 200, "");
+        for held in &account.bindings {
+            response.headers.push(Name::Contact, held.contact(now).to_string());
+        }
+        self.arm(number);
+        response
+    }
+
+    /// Bindings from before a restart. Those of a user who is gone are reported as removed.
+    pub fn restore(&mut self, now: Instant, user: &str, bindings: Vec<Binding>) {
+        let Some(&number) = self.numbers.get(user) else {
+            self.changed.insert(user.to_owned());
+            return;
+        };
+        let account = self.accounts.get_mut(&number).expect("every number has its account");
+        for binding in bindings {
+            let is_known =
+                account.bindings.iter().any(|held| held.binding.contact.matches(&binding.contact));
+            let is_full = account.bindings.len() >= self.contacts_per_user;
+            if is_known || is_full || binding.expires_in.is_zero() {
+                continue;
+            }
+            let expires_at = now + binding.expires_in.min(seconds(MAX_EXPIRES));
+            let parameters = Vec::new();
+            account.bindings.push(Held { binding, expires_at, refreshed_at: now, parameters });
+        }
+        self.arm(number);
+    }
+
+    /// `poll_timeout` has come: bindings that were not refreshed are gone.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire(now);
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// A user whose bindings changed, with all that are left: to be kept by the caller. Until
+    /// `None`, after every call that takes `&mut self`.
+    pub fn poll_change(&mut self, now: Instant) -> Option<(String, Vec<Binding>)> {
+        let user = self.changed.pop_first()?;
+        let bindings = self.bindings(now, &user);
+        Some((user, bindings))
+    }
+
+    /// What reaches a user, the most recently refreshed first; empty too if there is no such
+    /// user.
+    pub fn bindings(&self, now: Instant, user: &str) -> Vec<Binding> {
+        let Some(account) = self.account(user) else { return Vec::new() };
+        let mut live: Vec<_> = account.bindings.iter().filter(|h| h.expires_at > now).collect();
+        live.sort_by_key(|held| std::cmp::Reverse(held.refreshed_at));
+        live.into_iter()
+            .map(|held| Binding {
+                expires_in: held.expires_at.saturating_duration_since(now),
+                ..held.binding.clone()
+            })
+            .collect()
+    }
+
+    /// How many contacts a user has.
+    pub fn contacts(&self, user: &str) -> usize {
+        self.account(user).map_or(0, |account| account.bindings.len())
+    }
+
+    /// Where the most recently refreshed contact of a user came from.
+    pub fn last_source(&self, user: &str) -> Option<Source> {
+        let held = self.account(user)?.bindings.iter().max_by_key(|held| held.refreshed_at)?;
+        let Binding { source, transport, listener, .. } = held.binding;
+        Some(Source { address: source, transport, listener })
+    }
+
+    /// Whether a contact of a user came from this address.
+    pub fn is_from(&self, user: &str, address: SocketAddr) -> bool {
+        let account = self.account(user);
+        account.is_some_and(|account| {
+            account.bindings.iter().any(|held| held.binding.source == address)
+        })
+    }
+
+    /// Whether any contact came over a stream from this address.
+    pub fn uses_stream(&self, peer: SocketAddr) -> bool {
+        let all = self.accounts.values().flat_map(|account| &account.bindings);
+        all.map(|held| &held.binding)
+            .any(|binding| binding.transport == Transport::Tcp && binding.source == peer)
+    }
+
+    fn account(&self, user: &str) -> Option<&Account> {
+        self.accounts.get(self.numbers.get(user)?)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(number) = self.timers.pop_due(now) {
+            let Some(account) = self.accounts.get_mut(&number) else { continue };
+            account.bindings.retain(|held| held.expires_at > now);
+            self.changed.insert(account.name.clone());
+            self.arm(number);
+        }
+    }
+
+    fn arm(&mut self, number: u32) {
+        let bindings = self.accounts.get(&number).map(|account| &account.bindings);
+        match bindings.into_iter().flatten().map(|held| held.expires_at).min() {
+            Some(at) => self.timers.arm(number, at),
+            None => self.timers.disarm(number),
+        }
+    }
+}
+
+/// One user's bindings.
+#[derive(Debug)]
+struct Account {
+    name: String,
+    /// At most `contacts_per_user`. Full: see [`Account::make_room`].
+    bindings: Vec<Held>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    binding: Binding,
+    expires_at: Instant,
+    refreshed_at: Instant,
+    /// Contact parameters but `expires`: phones look for their own in the response.
+    parameters: Vec<(String, Option<String>)>,
+}
+
+enum Change {
+    None,
+    Some,
+}
+
+impl Account {
+    /// §10.3 steps 6 and 7.
+    fn register(
+        &mut self,
+        now: Instant,
+        request: &Message,
+        source: Source,
+        limit: usize,
+    ) -> Result<Change, Refusal> {
+        let contacts = match request.headers.contacts() {
+            Err(_) => return Err(Refusal::BadRequest("Malformed Contact")),
+            Ok(Contacts::All) => {
+                if request.headers.expires() != Some(0) {
+                    return Err(Refusal::BadRequest("Expires Must Be 0 With Contact *"));
+                }
+                for held in &self.bindings {
+                    held.check_order(request)?;
+                }
+                self.bindings.clear();
+                return Ok(Change::Some);
+            }
+            // A query.
+            Ok(Contacts::List(list)) if list.is_empty() => return Ok(Change::None),
+            Ok(Contacts::List(list)) => list,
+        };
+        if contacts.len() > limit {
+            stats::SIP_REFUSED_CONTACTS.add(1);
+            return Err(Refusal::TooMany);
+        }
+        // Everything is checked before anything is changed.
+        let mut wanted = Vec::with_capacity(contacts.len());
+        for contact in contacts {
+            let expires = self.check(&contact, request)?;
+            wanted.push((contact, expires));
+        }
+        for (contact, expires) in wanted {
+            let place = self.place_of(&contact);
+            if expires == 0 {
+                if let Some(place) = place {
+                    self.bindings.remove(place);
+                }
+                continue;
+            }
+            let held = Held::new(now, contact, expires, request, source);
+            match place {
+                Some(place) => self.bindings[place] = held,
+                None => {
+                    self.make_room(&held, limit);
+                    self.bindings.push(held);
+                }
+            }
+        }
+        Ok(Change::Some)
+    }
+
+    /// The seconds that a contact of a request is to live; 0 removes it.
+    fn check(&self, contact: &NameAddr, request: &Message) -> Result<u32, Refusal> {
+        if !matches!(contact.uri.scheme, Scheme::Sip | Scheme::Sips) {
+            return Err(Refusal::BadRequest("Contact Is No SIP URI"));
+        }
+        if contact.to_string().len() > MAX_CONTACT_BYTES
+            || request.call_id.len() > MAX_CALL_ID_BYTES
+        {
+            return Err(Refusal::BadRequest("Contact Or Call-ID Too Long"));
+        }
+        if let Some(place) = self.place_of(contact) {
+            self.bindings[place].check_order(request)?;
+        }
+        match contact.expires().or_else(|| request.headers.expires()).unwrap_or(DEFAULT_EXPIRES) {
+            1..MIN_EXPIRES => Err(Refusal::TooBrief),
+            expires => Ok(expires.min(MAX_EXPIRES)),
+        }
+    }
+
+    /// The binding that a contact renews: of the same URI, or of the same phone, which tells
+    /// who it is by `+sip.instance` and has another port after every start (RFC 5626 §4.1).
+    fn place_of(&self, contact: &NameAddr) -> Option<usize> {
+        let instance = contact.parameter(INSTANCE).filter(|instance| !instance.is_empty());
+        self.bindings.iter().position(|held| {
+            held.binding.contact.matches(&contact.uri)
+                || instance.is_some() && instance == held.instance()
+        })
+    }
+
+    /// A user with all contacts taken most often has a phone that came back under another
+    /// contact and left its old one behind: the new one replaces what came from the same
+    /// address, else what was refreshed longest ago. Refusing it would lock the phone out.
+    fn make_room(&mut self, new: &Held, limit: usize) {
+        while self.bindings.len() >= limit {
+            let same_source = |held: &Held| held.binding.source == new.binding.source;
+            let oldest = (0..self.bindings.len()).min_by_key(|&place| {
+                let held = &self.bindings[place];
+                // What this very request bound stays.
+                (held.is_of(&new.binding), !same_source(held), held.refreshed_at)
+            });
+            let Some(oldest) = oldest else { return };
+            self.bindings.remove(oldest);
+            stats::SIP_CONTACTS_REPLACED.add(1);
+        }
+    }
+}
+
+impl Held {
+    fn new(
+        now: Instant,
+        contact: NameAddr,
+        expires: u32,
+        request: &Message,
+        source: Source,
+    ) -> Self {
+        let user_agent = request.header(&Name::UserAgent).unwrap_or("");
+        let mut parameters = contact.parameters;
+        parameters.retain(|(name, _)| name != "expires");
+        Self {
+            binding: Binding {
+                contact: contact.uri,
+                call_id: request.call_id.clone(),
+                cseq: request.cseq.number,
+                expires_in: seconds(expires),
+                source: source.address,
+                transport: source.transport,
+                listener: source.listener,
+                user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARACTERS).collect(),
+            },
+            expires_at: now + seconds(expires),
+            refreshed_at: now,
+            parameters,
+        }
+    }
+
+    /// §10.3 step 7: an older request of the same client must not undo a newer one.
+    fn check_order(&self, request: &Message) -> Result<(), Refusal> {
+        let is_older =
+            self.binding.call_id == request.call_id && request.cseq.number <= self.binding.cseq;
+        if is_older { Err(Refusal::BadRequest("CSeq Out Of Order")) } else { Ok(()) }
+    }
+
+    fn is_of(&self, other: &Binding) -> bool {
+        self.binding.call_id == other.call_id && self.binding.cseq == other.cseq
+    }
+
+    fn instance(&self) -> Option<&str> {
+        let mut all = self.parameters.iter();
+        all.find(|(name, _)| name == INSTANCE).and_then(|(_, value)| value.as_deref())
+    }
+
+    /// As it stands in the response.
+    fn contact(&self, now: Instant) -> NameAddr {
+        let left = self.expires_at.saturating_duration_since(now);
+        let mut contact = NameAddr::new(self.binding.contact.clone());
+        contact.parameters = self.parameters.clone();
+        // Rounded up: 0 would say that the contact was removed.
+        let expires = left.as_millis().div_ceil(1000);
+        contact.set_parameter("expires", Some(expires.to_string()));
+        contact
+    }
+}
+
+/// Why a REGISTER changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    BadRequest(&'static str),
+    TooBrief,
+    TooMany,
+}
+
+impl Refusal {
+    fn response(self, request: &Message) -> Message {
+        match self {
+            Self::BadRequest(reason) => Message::response_to(request, 400, reason),
+            Self::TooBrief => {
+                let mut response = Message::response_to(request, 423, "");
+                response.headers.push(Name::MinExpires, MIN_EXPIRES.to_string());
+                response
+            }
+            Self::TooMany => {
+                let mut response = Message::response_to(request, 503, "Too Many Contacts");
+                response.headers.push(Name::RetryAfter, DEFAULT_EXPIRES.to_string());
+                response
+            }
+        }
+    }
+}
+
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(u64::from(number))
+}
+
+const INSTANCE: &str = "+sip.instance";
+
+/// Seconds, where the request names none (RFC 3261 §10.2.1.1 leaves it to us).
+const DEFAULT_EXPIRES: u32 = 3600;
+/// Seconds; a phone that wants less is told so by 423. A minute is what NAT keep-alive needs.
+const MIN_EXPIRES: u32 = 60;
+/// Seconds; longer wishes are granted this much.
+const MAX_EXPIRES: u32 = 7200;
+
+/// Bounds on what a user may make us keep for each contact.
+const MAX_CONTACT_BYTES: usize = 1024;
+const MAX_CALL_ID_BYTES: usize = 256;
+const MAX_USER_AGENT_CHARACTERS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use crate::sip::message::Method;
+    use crate::sip::uri::Uri;
+
+    struct Bench {
+        now: Instant,
+        registrar: Registrar,
+    }
+
+    fn users(names: &[&str]) -> Vec<User> {
+        let user = |name: &&str| User {
+            name: (*name).to_owned(),
+            password: "secret".to_owned(),
+            display_name: String::new(),
+        };
+        names.iter().map(user).collect()
+    }
+
+    fn source(text: &str) -> Source {
+        Source { address: text.parse().unwrap(), transport: Transport::Udp, listener: 0 }
+    }
+
+    /// A REGISTER of alice with these Contact fields.
+    fn request(call_id: &str, number: u32, contacts: &[&str]) -> Message {
+        let alice = NameAddr::new(Uri::sip("alice", "pbx.example", None));
+        let uri = Uri::sip("", "pbx.example", None);
+        let mut request =
+            Message::request(Method::Register, uri, alice.clone(), alice, call_id.into(), number);
+        for contact in contacts {
+            request.headers.push(Name::Contact, *contact);
+        }
+        request
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { now: Instant::now(), registrar: Registrar::new(&users(&["alice", "bob"]), 2) }
+        }
+
+        fn send(&mut self, request: &Message) -> Message {
+            let source = source("192.0.2.10:5060");
+            self.registrar.register(self.now, "alice", request, source)
+        }
+
+        /// The status and the contacts of the response.
+        fn register(
+            &mut self,
+            call_id: &str,
+            number: u32,
+            contacts: &[&str],
+        ) -> (u16, Vec<String>) {
+            answer(&self.send(&request(call_id, number, contacts)))
+        }
+
+        fn contacts(&self) -> Vec<String> {
+            let bindings = self.registrar.bindings(self.now, "alice");
+            bindings.iter().map(|binding| binding.contact.to_string()).collect()
+        }
+
+        fn changes(&mut self) -> Vec<(String, usize)> {
+            std::iter::from_fn(|| self.registrar.poll_change(self.now))
+                .map(|(user, bindings)| (user, bindings.len()))
+                .collect()
+        }
+
+        fn pass(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+            if self.registrar.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.registrar.handle_timeout(self.now);
+            }
+        }
+    }
+
+    fn answer(response: &Message) -> (u16, Vec<String>) {
+        let contacts = response.headers.all(&Name::Contact).map(str::to_owned).collect();
+        (response.status().unwrap(), contacts)
+    }
+
+    #[test]
+    fn contact_is_bound_for_an_hour_unless_the_request_says_otherwise() {
+        let mut bench = Bench::new();
+        let (status, contacts) = bench.register("1", 1, &["<sip:alice@192.0.2.10:5062>"]);
+        assert_eq!(status, 200);
+        assert_eq!(contacts, ["<sip:alice@192.0.2.10:5062>;expires=3600"]);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 1)]);
+        let binding = bench.registrar.bindings(bench.now, "alice").remove(0);
+        assert_eq!(binding.source, "192.0.2.10:5060".parse().unwrap());
+        assert_eq!((binding.call_id.as_str(), binding.cseq), ("1", 1));
+
+        let mut with_header = request("1", 2, &["<sip:alice@192.0.2.10:5062>"]);
+        with_header.headers.push(Name::Expires, "120");
+        assert_eq!(
+            answer(&bench.send(&with_header)).1[0],
+            "<sip:alice@192.0.2.10:5062>;expires=120"
+        );
+        // The contact's own parameter counts more than the header field (§10.3 step 7).
+        let mut with_both = request("1", 3, &["<sip:alice@192.0.2.10:5062>;expires=90"]);
+        with_both.headers.push(Name::Expires, "120");
+        assert_eq!(answer(&bench.send(&with_both)).1[0], "<sip:alice@192.0.2.10:5062>;expires=90");
+    }
+
+    #[test]
+    fn long_wishes_are_cut_and_short_ones_refused() {
+        let mut bench = Bench::new();
+        let (_, contacts) = bench.register("1", 1, &["<sip:a@192.0.2.10>;expires=9999999999999"]);
+        assert_eq!(contacts, ["<sip:a@192.0.2.10>;expires=7200"]);
+        let response = bench.send(&request("1", 2, &["<sip:a@192.0.2.10>;expires=59"]));
+        assert_eq!(response.status(), Some(423));
+        assert_eq!(response.header(&Name::MinExpires), Some("60"));
+    }
+
+    #[test]
+    fn query_changes_nothing_and_lists_what_is_left() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>;q=0.5", "\"A\" <sip:b@192.0.2.11>"]);
+        bench.changes();
+        bench.now += Duration::from_millis(500);
+        let (status, contacts) = bench.register("2", 1, &[]);
+        assert_eq!(status, 200);
+        assert_eq!(
+            contacts,
+            ["<sip:a@192.0.2.10>;q=0.5;expires=3600", "<sip:b@192.0.2.11>;expires=3600"]
+        );
+        assert_eq!(bench.changes(), []);
+    }
+
+    #[test]
+    fn binding_expires_by_itself_and_is_reported_once() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>;expires=60", "<sip:b@192.0.2.11>"]);
+        bench.changes();
+        bench.pass(59);
+        assert_eq!(bench.contacts().len(), 2);
+        bench.pass(1);
+        assert_eq!(bench.contacts(), ["sip:b@192.0.2.11"]);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 1)]);
+        bench.pass(3540);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 0)]);
+        assert_eq!(bench.registrar.poll_timeout(), None);
+    }
+
+    #[test]
+    fn refresh_renews_the_binding_of_the_same_uri() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10;transport=UDP>;expires=60"]);
+        bench.pass(50);
+        bench.register("1", 2, &["<sip:a@192.0.2.10;transport=udp>;expires=60"]);
+        bench.pass(50);
+        assert_eq!(bench.contacts().len(), 1);
+    }
+
+    #[test]
+    fn contact_is_removed_by_expires_0_and_all_by_the_star() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>", "<sip:b@192.0.2.11>"]);
+        let (status, contacts) = bench.register("1", 2, &["<sip:a@192.0.2.10>;expires=0"]);
+        assert_eq!((status, contacts.len()), (200, 1));
+        for expires in [None, Some("60")] {
+            let mut star = request("1", 3, &["*"]);
+            if let Some(expires) = expires {
+                star.headers.push(Name::Expires, expires);
+            }
+            assert_eq!(bench.send(&star).status(), Some(400));
+        }
+        let mut star = request("1", 4, &["*"]);
+        star.headers.push(Name::Expires, "0");
+        assert_eq!(answer(&bench.send(&star)), (200, Vec::new()));
+        assert_eq!(bench.registrar.poll_timeout(), None);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 0)]);
+    }
+
+    /// §10.3 step 7.
+    #[test]
+    fn older_request_of_the_same_client_does_not_undo_a_newer_one() {
+        let mut bench = Bench::new();
+        bench.register("1", 5, &["<sip:a@192.0.2.10>"]);
+        for number in [4, 5] {
+            let (status, _) = bench.register("1", number, &["<sip:a@192.0.2.10>;expires=0"]);
+            assert_eq!(status, 400);
+            let mut star = request("1", number, &["*"]);
+            star.headers.push(Name::Expires, "0");
+            assert_eq!(bench.send(&star).status(), Some(400));
+        }
+        assert_eq!(bench.contacts().len(), 1);
+        // After a restart the client has another Call-ID and counts from the start.
+        assert_eq!(bench.register("2", 1, &["<sip:a@192.0.2.10>;expires=0"]).0, 200);
+        assert_eq!(bench.contacts().len(), 0);
+    }
+
+    #[test]
+    fn request_changes_all_or_nothing() {
+        let mut bench = Bench::new();
+        for broken in
+            ["<sip:b@192.0.2.11>;expires=5", "<tel:+123>", "<urn:service:sos>", "<sip:b@", "*"]
+        {
+            let (status, _) = bench.register("1", 1, &["<sip:a@192.0.2.10>", broken]);
+            assert!(matches!(status, 400 | 423), "{broken}");
+        }
+        let long = format!("<sip:{}@192.0.2.10>", "x".repeat(MAX_CONTACT_BYTES));
+        assert_eq!(bench.register("1", 1, &[&long]).0, 400);
+        let long = "x".repeat(MAX_CALL_ID_BYTES + 1);
+        assert_eq!(bench.register(&long, 1, &["<sip:a@192.0.2.10>"]).0, 400);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+        assert_eq!(bench.changes(), []);
+    }
+
+    #[test]
+    fn users_register_for_themselves_only() {
+        let mut bench = Bench::new();
+        let request = request("1", 1, &["<sip:a@192.0.2.10>"]);
+        for user in ["bob", "carol"] {
+            let source = source("192.0.2.10:5060");
+            let response = bench.registrar.register(bench.now, user, &request, source);
+            assert_eq!(response.status(), Some(403), "{user}");
+        }
+    }
+
+    #[test]
+    fn contact_beyond_the_limit_replaces_what_was_refreshed_longest_ago() {
+        let mut bench = Bench::new();
+        let mut register = |call_id: &str, contact: &str, from: &str| {
+            bench.now += Duration::from_secs(1);
+            let request = request(call_id, 1, &[contact]);
+            bench.registrar.register(bench.now, "alice", &request, source(from));
+        };
+        register("1", "<sip:a@192.0.2.10>", "192.0.2.10:5060");
+        register("2", "<sip:b@192.0.2.11>", "192.0.2.11:5060");
+        register("3", "<sip:c@192.0.2.12>", "192.0.2.12:5060");
+        // The same phone under another contact: its own goes, though it is not the oldest.
+        register("4", "<sip:d@192.0.2.12>", "192.0.2.12:5060");
+        assert_eq!(bench.contacts(), ["sip:d@192.0.2.12", "sip:b@192.0.2.11"]);
+    }
+
+    #[test]
+    fn request_with_more_contacts_than_a_user_may_have_is_refused() {
+        let mut bench = Bench::new();
+        let contacts = ["<sip:a@192.0.2.10>", "<sip:b@192.0.2.10>", "<sip:c@192.0.2.10>"];
+        let response = bench.send(&request("1", 1, &contacts));
+        assert_eq!(response.status(), Some(503));
+        assert!(response.headers.retry_after().is_some());
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+    }
+
+    #[test]
+    fn phone_that_comes_back_on_another_port_is_known_by_its_instance() {
+        let mut bench = Bench::new();
+        let instance = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>\"";
+        bench.register("1", 1, &[&format!("<sip:a@192.0.2.10:1024>;{instance}")]);
+        let (_, contacts) =
+            bench.register("2", 1, &[&format!("<sip:a@192.0.2.10:1025>;{instance}")]);
+        assert_eq!(contacts, [format!("<sip:a@192.0.2.10:1025>;{instance};expires=3600")]);
+    }
+
+    #[test]
+    fn bindings_survive_a_restart_for_what_was_left_of_them() {
+        let mut bench = Bench::new();
+        bench.register("1", 7, &["<sip:a@192.0.2.10>;expires=100"]);
+        bench.pass(40);
+        let (user, kept) = bench.registrar.poll_change(bench.now).unwrap();
+
+        let mut bench = Bench::new();
+        bench.registrar.restore(bench.now, &user, kept.clone());
+        bench.registrar.restore(bench.now, &user, kept);
+        assert_eq!(bench.changes(), []);
+        assert_eq!(bench.register("1", 7, &["<sip:a@192.0.2.10>"]).0, 400);
+        bench.pass(59);
+        assert_eq!(bench.contacts(), ["sip:a@192.0.2.10"]);
+        bench.pass(1);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+    }
+
+    #[test]
+    fn reload_drops_the_bindings_of_users_who_are_gone() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>"]);
+        bench.changes();
+        bench.registrar.reload(&users(&["bob", "alice"]), 2);
+        assert_eq!(bench.contacts().len(), 1);
+        bench.registrar.reload(&users(&["bob"]), 2);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 0)]);
+        assert_eq!(bench.registrar.poll_timeout(), None);
+        assert_eq!(bench.register("1", 2, &["<sip:a@192.0.2.10>"]).0, 403);
+        // What is stored of a user who is not configured is to be forgotten.
+        bench.registrar.restore(bench.now, "carol", Vec::new());
+        assert_eq!(bench.changes(), [("carol".to_owned(), 0)]);
+    }
+
+    /// Any order of requests, with any time between, keeps the limits, and leaves nothing when
+    /// all has expired.
+    #[test]
+    fn any_sequence_of_requests_keeps_the_limits() {
+        let mut dice = Random::seeded(4);
+        let mut bench = Bench::new();
+        for step in 0..3000 {
+            let mut pick = |number: u32| dice.next_u32() % number;
+            let contacts: Vec<_> = (0..pick(4))
+                .map(|_| format!("<sip:{}@192.0.2.10>;expires={}", pick(5), pick(3) * 100))
+                .collect();
+            let contacts: Vec<_> = contacts.iter().map(String::as_str).collect();
+            let call_id = pick(3).to_string();
+            let pause = u64::from(pick(60));
+            let (status, listed) = bench.register(&call_id, step, &contacts);
+            assert!(matches!(status, 200 | 400 | 503), "{status}");
+            assert!(listed.len() <= 2);
+            let held = bench.registrar.contacts("alice");
+            assert!(held <= 2 && (status != 200 || held == listed.len()));
+            assert_eq!(bench.registrar.poll_timeout().is_some(), held > 0);
+            bench.pass(pause);
+        }
+        bench.pass(7200);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+        assert_eq!(bench.registrar.poll_timeout(), None);
+        bench.changes();
+        assert!(bench.registrar.changed.is_empty());
+    }
+}

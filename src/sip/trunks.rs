@@ -1,0 +1,398 @@
+//! What keeps our trunks known and up: a registration and keep-alive checks for each, where its
+//! table asks for them.
+
+use std::time::Instant;
+
+use super::header::Name;
+use super::health::{Check, Health, combined};
+use super::locate::Hop;
+use super::message::{Message, Start, reason_phrase};
+use super::outgoing::{Outcome, Outgoing, Owner};
+use super::registration::{Next, Registration};
+use super::stack::Stack;
+use super::uri::Uri;
+use super::user_agent::{Event, Transport, Trunk, TrunkState};
+
+/// All trunks of the config, and those before a reload that still have to unregister.
+pub struct Trunks {
+    list: Vec<Kept>,
+    next_number: u32,
+}
+
+struct Kept {
+    /// Owner of its requests.
+    number: u32,
+    trunk: Trunk,
+    registration: Option<Registration>,
+    health: Option<Health>,
+    /// The state that the session was last told.
+    told: TrunkState,
+    /// No longer in the config: removed once it is unregistered.
+    is_retired: bool,
+}
+
+impl Trunks {
+    pub fn new(now: Instant, stack: &mut Stack) -> Self {
+        let mut trunks = Self { list: Vec::new(), next_number: 0 };
+        trunks.reload(now, stack);
+        trunks
+    }
+
+    /// Trunks that did not change go on as they are; those that are gone unregister.
+    pub fn reload(&mut self, now: Instant, stack: &mut Stack) {
+        let wanted = stack.config.trunks.clone();
+        for kept in &mut self.list {
+            if !kept.is_retired && !wanted.contains(&kept.trunk) {
+                kept.is_retired = true;
+                kept.health = None;
+                if let Some(registration) = &mut kept.registration {
+                    registration.unregister(now);
+                }
+            }
+        }
+        for trunk in wanted {
+            if self.list.iter().any(|kept| !kept.is_retired && kept.trunk == trunk) {
+                continue;
+            }
+            let random = &mut stack.random;
+            let registration =
+                trunk.register.then(|| Registration::new(now, &trunk, random.fork()));
+            let health = trunk.options.map(|interval| Health::new(now, interval, random.fork()));
+            self.list.push(Kept {
+                number: self.next_number,
+                trunk,
+                registration,
+                health,
+                told: TrunkState::Unknown,
+                is_retired: false,
+            });
+            self.next_number = self.next_number.wrapping_add(1);
+        }
+        self.forget_finished();
+    }
+
+    pub fn state(&self, name: &str) -> TrunkState {
+        let kept = self.list.iter().find(|kept| !kept.is_retired && kept.trunk.name == name);
+        kept.map_or(TrunkState::Unknown, Kept::state)
+    }
+
+    /// A call over this trunk went unanswered: look now whether it is there.
+    pub fn doubt(&mut self, now: Instant, name: &str) {
+        let kept = self.list.iter_mut().find(|kept| !kept.is_retired && kept.trunk.name == name);
+        if let Some(health) = kept.and_then(|kept| kept.health.as_mut()) {
+            health.doubt(now);
+        }
+    }
+
+    /// Takes our contacts away at every registrar.
+    pub fn unregister(&mut self, now: Instant) {
+        for registration in self.list.iter_mut().filter_map(|kept| kept.registration.as_mut()) {
+            registration.unregister(now);
+        }
+    }
+
+    /// `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Instant, stack: &mut Stack) {
+        for kept in &mut self.list {
+            kept.work(now, stack);
+        }
+        self.forget_finished();
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadlines = self.list.iter().flat_map(|kept| {
+            [
+                kept.registration.as_ref().and_then(Registration::poll_timeout),
+                kept.health.as_ref().and_then(Health::poll_timeout),
+            ]
+        });
+        deadlines.flatten().min()
+    }
+
+    /// What became of a REGISTER.
+    pub fn on_registration(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        number: u32,
+        outcome: &Outcome,
+    ) {
+        let Some(kept) = self.list.iter_mut().find(|kept| kept.number == number) else { return };
+        let Some(registration) = &mut kept.registration else { return };
+        match outcome {
+            Outcome::Failed(status) => {
+                registration.failed(now, *status, reason_phrase(*status));
+            }
+            Outcome::Response(response) => {
+                if registration.handle_response(now, response) == Next::Send {
+                    kept.register(now, stack);
+                }
+            }
+        }
+        kept.tell_state(stack);
+        self.forget_finished();
+    }
+
+    /// What became of a check.
+    pub fn on_check(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        number: u32,
+        check: Check,
+        outcome: &Outcome,
+    ) {
+        let Some(kept) = self.list.iter_mut().find(|kept| kept.number == number) else { return };
+        let Some(health) = &mut kept.health else { return };
+        match outcome {
+            Outcome::Failed(status) => {
+                health.failed(now, check, *status, reason_phrase(*status));
+            }
+            Outcome::Response(response) => {
+                let was_down = is_down(health.state());
+                let status = response.status().unwrap_or_default();
+                health.handle_response(now, check, status, reason_of(response));
+                if let Some(registration) = &mut kept.registration
+                    && was_down
+                    && !is_down(health.state())
+                {
+                    registration.hurry(now);
+                }
+            }
+        }
+        kept.tell_state(stack);
+    }
+
+    fn forget_finished(&mut self) {
+        self.list.retain(|kept| {
+            let is_finished = kept.registration.as_ref().is_none_or(Registration::is_finished);
+            !(kept.is_retired && is_finished)
+        });
+    }
+}
+
+impl Kept {
+    fn work(&mut self, now: Instant, stack: &mut Stack) {
+        if self.registration.as_mut().is_some_and(|registration| registration.take_due(now)) {
+            self.register(now, stack);
+        }
+        if let Some(check) = self.health.as_mut().and_then(|health| health.take_due(now)) {
+            self.check(now, stack, check);
+        }
+        self.tell_state(stack);
+    }
+
+    fn register(&mut self, now: Instant, stack: &mut Stack) {
+        let Some(registration) = &mut self.registration else { return };
+        let Some(hop) = Hop::of(registration.registrar()) else {
+            return registration.failed(now, 503, "transport is not supported");
+        };
+        let request = registration.request(contact(stack, &hop));
+        let owner = Owner::Registration { trunk: self.number };
+        stack.send(now, finished(stack, request, hop, owner));
+    }
+
+    fn check(&mut self, now: Instant, stack: &mut Stack, check: Check) {
+        let Some(health) = &mut self.health else { return };
+        let Some(hop) = Hop::of(&self.trunk.server) else {
+            return health.failed(now, check, 503, "transport is not supported");
+        };
+        let request = health.request(&self.trunk, contact(stack, &hop));
+        let owner = Owner::Health { trunk: self.number, check };
+        stack.send(now, finished(stack, request, hop, owner));
+    }
+
+    fn state(&self) -> TrunkState {
+        combined(
+            self.registration.as_ref().map(Registration::state),
+            self.health.as_ref().map(Health::state),
+        )
+    }
+
+    fn tell_state(&mut self, stack: &mut Stack) {
+        let state = self.state();
+        if state != self.told && !self.is_retired {
+            self.told = state.clone();
+            stack.tell(Event::Trunk { name: self.trunk.name.clone(), state });
+        }
+    }
+}
+
+fn is_down(state: &TrunkState) -> bool {
+    matches!(state, TrunkState::Down { .. })
+}
+
+fn finished(stack: &Stack, mut request: Message, hop: Hop, owner: Owner) -> Box<Outgoing> {
+    request.headers.push(Name::MaxForwards, "70");
+    if !stack.config.product.is_empty() {
+        request.headers.push(Name::UserAgent, stack.config.product.as_str());
+    }
+    Outgoing::new(request, hop, owner)
+}
+
+/// Our address as the trunk sees it, without user.
+fn contact(stack: &Stack, hop: &Hop) -> Uri {
+    let (host, port) = stack.home(hop);
+    let mut uri = Uri::sip("", &host, Some(port));
+    if hop.transport == Transport::Tcp {
+        uri.set_parameter("transport", Some("tcp".to_owned()));
+    }
+    uri
+}
+
+fn reason_of(response: &Message) -> &str {
+    match &response.start {
+        Start::Response { reason, status } if reason.is_empty() => reason_phrase(*status),
+        Start::Response { reason, .. } => reason,
+        Start::Request { .. } => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::bench::{Bench, PBX, Sent};
+    use super::super::user_agent::Config;
+    use super::*;
+
+    fn registering(config: &mut Config) {
+        let trunk = &mut config.trunks[0];
+        trunk.register = true;
+        trunk.username = "1234".to_owned();
+        trunk.password = "secret".to_owned();
+    }
+
+    fn checking(config: &mut Config) {
+        config.trunks[0].options = Some(Duration::from_secs(30));
+    }
+
+    /// The trunk's state as the session was last told.
+    fn told(bench: &mut Bench) -> TrunkState {
+        match bench.event() {
+            Event::Trunk { name, state } if name == "pbx" => state,
+            other => panic!("a trunk's state expected: {other:?}"),
+        }
+    }
+
+    /// The next message that begins with this, as soon as it is sent.
+    fn within(bench: &mut Bench, seconds: u64, start: &str) -> Sent {
+        let waited = (0..seconds).find_map(|_| {
+            bench.pass(Duration::from_secs(1));
+            bench.try_sent(start)
+        });
+        waited.expect("it is sent in time")
+    }
+
+    const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n1\", qop=\"auth\"\n";
+
+    #[test]
+    fn trunk_is_registered_at_refreshed_and_unregistered() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER sip:192.0.2.10 SIP/2.0");
+        assert_eq!(register.to.to_string(), PBX);
+        assert_eq!(register.header("Contact"), "<sip:1234@192.0.2.1:5060>;expires=3600");
+        bench.receive(&register.answer(401, "t1", CHALLENGE, ""));
+        let register = bench.expect("REGISTER ");
+        assert_eq!(register.header("CSeq"), "2 REGISTER");
+        assert!(register.header("Authorization").starts_with("Digest username=\"1234\""));
+        let granted = "Contact: <sip:1234@192.0.2.1:5060>;expires=600\n";
+        bench.receive(&register.answer(200, "t2", granted, ""));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+
+        bench.pass(Duration::from_secs(479));
+        bench.quiet();
+        let refresh = within(&mut bench, 61, "REGISTER ");
+        assert!(refresh.header("Authorization").contains("nc=00000002"));
+        bench.receive(&refresh.answer(200, "t3", granted, ""));
+        bench.all_sent();
+        bench.quiet();
+
+        bench.act(|agent, now| agent.unregister(now));
+        bench.pass(Duration::ZERO);
+        let farewell = bench.expect("REGISTER ");
+        assert_eq!(farewell.header("Expires"), "0");
+        bench.receive(&farewell.response(200, "t4"));
+        bench.empty();
+    }
+
+    #[test]
+    fn registrar_without_an_answer_is_tried_again_after_a_while() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::from_secs(32));
+        // Timer E of RFC 3261 §17.1.2.2: eleven sendings of one request until Timer F.
+        assert_eq!(bench.all_sent().len(), 11);
+        assert!(matches!(told(&mut bench), TrunkState::Down { status: 408, .. }));
+        bench.pass(Duration::from_secs(30));
+        let register = bench.expect("REGISTER ");
+        assert_eq!(register.header("CSeq"), "2 REGISTER");
+    }
+
+    #[test]
+    fn refused_registration_is_told_with_its_reason() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(403, "t1"));
+        let reason = "Words".to_owned();
+        assert_eq!(told(&mut bench), TrunkState::Down { status: 403, reason });
+    }
+
+    #[test]
+    fn reload_unregisters_a_trunk_that_is_gone() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(200, "t1"));
+        told(&mut bench);
+        let mut config = None;
+        Bench::with(|wanted| {
+            wanted.trunks.clear();
+            config = Some(wanted.clone());
+        });
+        bench.act(|agent, now| agent.reload(now, config.unwrap()));
+        bench.pass(Duration::ZERO);
+        let farewell = bench.expect("REGISTER ");
+        assert_eq!(farewell.header("Expires"), "0");
+        bench.receive(&farewell.response(200, "t2"));
+        bench.quiet();
+        bench.empty();
+    }
+
+    #[test]
+    fn checks_show_when_a_trunk_goes_and_comes() {
+        let mut bench = Bench::with(checking);
+        bench.pass(Duration::from_secs(1));
+        let check = bench.expect("OPTIONS sip:192.0.2.10 SIP/2.0");
+        bench.receive(&check.response(404, "t1"));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+        // Two checks in a row, each with a patience of 8 s.
+        bench.pass(Duration::from_secs(33 + 8 + 2 + 8));
+        assert!(matches!(told(&mut bench), TrunkState::Down { status: 408, .. }));
+        bench.all_sent();
+        // What is left of their transactions, then the next check.
+        bench.pass(Duration::from_secs(24));
+        bench.all_sent();
+        let check = within(&mut bench, 9, "OPTIONS ");
+        bench.receive(&check.response(200, "t2"));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+    }
+
+    #[test]
+    fn trunk_that_comes_back_is_registered_at_again_at_once() {
+        let mut bench = Bench::with(|config| {
+            registering(config);
+            checking(config);
+        });
+        // Nobody there: the registration backs off further than the checks do.
+        bench.pass(Duration::from_secs(600));
+        assert!(matches!(told(&mut bench), TrunkState::Down { .. }));
+        bench.all_sent();
+        let check = within(&mut bench, 330, "OPTIONS ");
+        bench.all_sent();
+        bench.receive(&check.response(200, "t1"));
+        bench.pass(Duration::ZERO);
+        bench.expect("REGISTER ");
+    }
+}
