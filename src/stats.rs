@@ -75,6 +75,7 @@ metrics! {
     counter SIP_RETRANSMISSIONS "sip_retransmissions_total" "SIP messages sent again because no answer came.";
     counter SIP_RETRANSMISSIONS_ABSORBED "sip_retransmissions_absorbed_total" "Requests that came again and were not handled twice.";
     counter SIP_SEND_FAILED "sip_send_failed_total" "SIP messages that could not be sent.";
+    counter SIP_STREAMS_CUT "sip_streams_cut_total" "Silent TCP connections closed early to make room.";
     counter SIP_TRANSACTIONS_CUT "sip_transactions_cut_total" "Finished transactions forgotten early to make room.";
     counter SIP_TRUNK_CHECKS_FAILED "sip_trunk_checks_failed_total" "OPTIONS to a trunk without an answer that shows it alive.";
     counter MEDIA_UNITS_REFUSED "media_units_refused_total" "Calls, players and recorders for which media had no place or port.";
@@ -86,7 +87,7 @@ metrics! {
     counter RTP_INVALID "rtp_invalid_total" "Packets on RTP and RTCP ports that could not be read or had an unknown payload type.";
     counter RTP_FOREIGN "rtp_foreign_total" "Packets from others than the call's peer.";
     counter RTP_DUPLICATE "rtp_duplicate_total" "RTP packets that came twice or out of any order.";
-    counter RTP_LATE "rtp_late_total" "RTP packets that came too late for a recording.";
+    counter RTP_LATE "rtp_late_total" "RTP packets that came too late to be recorded or passed on.";
     counter RTP_NOT_SENT "rtp_not_sent_total" "RTP packets that the system did not take.";
     counter DTMF_DROPPED "dtmf_dropped_total" "Digits to send that found the queue full.";
     counter MARKS_DROPPED "marks_dropped_total" "Markers of players beyond what one can have.";

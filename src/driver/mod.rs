@@ -14,3 +14,4 @@ pub mod speech;
 #[cfg(test)]
 mod test_folder;
 mod trim;
+pub mod worker;

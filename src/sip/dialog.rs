@@ -98,6 +98,13 @@ impl Dialog {
             && request.from.tag() == self.remote.tag()
     }
 
+    /// Whether a response of the peer belongs here.
+    pub fn is_answered_by(&self, response: &Message) -> bool {
+        response.call_id == self.call_id
+            && response.from.tag() == self.local.tag()
+            && response.to.tag() == self.remote.tag()
+    }
+
     /// Takes note of the peer's CSeq. Not for ACK and CANCEL.
     pub fn check_order(&mut self, request: &Message) -> Result<(), OutOfOrder> {
         let number = request.cseq.number;

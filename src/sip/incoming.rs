@@ -88,9 +88,21 @@ impl UserAgent {
     }
 
     fn on_response(&mut self, now: Instant, source: Destination, response: Message) {
+        // RFC 3261 §8.1.3.3: it passed others on its way who are not there.
+        if response.via.len() != 1 {
+            stats::SIP_DROPPED.add(1);
+            return;
+        }
         let stack = &mut self.stack;
         match stack.table.receive_response(now, &mut stack.transports, &response) {
-            Heard::Stray => stats::SIP_DROPPED.add(1),
+            Heard::Stray => {
+                stats::SIP_DROPPED.add(1);
+                if response.cseq.method == Method::Invite
+                    && response.status().is_some_and(|status| (200..300).contains(&status))
+                {
+                    self.calls.on_stray_answer(now, stack, &response);
+                }
+            }
             Heard::Absorbed => {}
             Heard::Provisional(id, Owner::Invite { call, attempt }) => {
                 self.calls.on_provisional(now, stack, (call, attempt), id, &response);
@@ -251,12 +263,12 @@ impl UserAgent {
 mod tests {
     use std::time::Duration;
 
-    use super::super::bench::{Bench, PBX, PHONE, STRANGER, invite, request, to_trunk, wire};
     use super::super::digest::{self, Challenge};
     use super::super::user_agent::{
         Binding, Event, Input, Invite, Network, Output, Target, Transport, Usage,
     };
     use super::*;
+    use crate::sip::tests::bench::{Bench, PBX, PHONE, STRANGER, invite, request, to_trunk, wire};
 
     /// A request of alice's phone.
     fn of_phone(method: &str, number: u32, headers: &str) -> String {
@@ -568,13 +580,43 @@ mod tests {
     }
 
     #[test]
-    fn idle_stream_is_closed_and_one_with_a_call_is_pinged() {
+    fn idle_stream_is_closed() {
         let mut bench = Bench::new();
         let stream = accept(&mut bench);
         bench.input(Input::Stream { stream, data: &wire(&request("OPTIONS", "1", "", "", "")) });
         bench.others.clear();
         bench.pass(Duration::from_secs(121));
         assert!(matches!(bench.others.pop_front(), Some(Output::Close { .. })));
+    }
+
+    #[test]
+    fn idle_stream_with_a_call_is_kept_alive() {
+        let mut bench = Bench::new();
+        let stream = accept(&mut bench);
+        bench.input(Input::Stream { stream, data: &wire(&invite()) });
+        bench.others.clear();
+        bench.pass(Duration::from_secs(121));
+        let Some(Output::Stream { data, .. }) = bench.others.pop_front() else { panic!("ping") };
+        assert_eq!(data, b"\r\n\r\n");
+        assert!(bench.others.is_empty());
+    }
+
+    #[test]
+    fn silent_stream_of_nobody_makes_room_for_another() {
+        let mut bench = Bench::with(|config| config.limits.streams = 2);
+        let stream = accept(&mut bench);
+        bench.input(Input::Stream { stream, data: &wire(&invite()) });
+        bench.others.clear();
+        for number in [3, 5] {
+            let peer = format!("203.0.113.9:{number}").parse().unwrap();
+            let local = "192.0.2.1:5060".parse().unwrap();
+            let stream = StreamId(number);
+            bench.input(Input::Accepted { stream, listener: 1, peer, local });
+        }
+        // The trunk's stream is older, but has a call.
+        let closed = bench.others.pop_front();
+        assert!(matches!(closed, Some(Output::Close { stream: StreamId(3) })));
+        assert_eq!(bench.agent.usage().streams, 2);
     }
 
     #[test]

@@ -38,4 +38,4 @@ pub mod via;
 pub mod write;
 
 #[cfg(test)]
-mod bench;
+mod tests;

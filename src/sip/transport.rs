@@ -268,6 +268,18 @@ impl Transports {
         None
     }
 
+    pub fn has_room(&self) -> bool {
+        self.streams.len() < self.max_streams
+    }
+
+    /// The streams, the one that was silent longest first.
+    pub fn by_silence(&self) -> impl Iterator<Item = (StreamId, SocketAddr)> + use<> {
+        let mut all: Vec<_> =
+            self.streams.iter().map(|(&id, stream)| (stream.active, id, stream.peer)).collect();
+        all.sort_unstable_by_key(|(active, id, _)| (*active, *id));
+        all.into_iter().map(|(_, id, peer)| (id, peer))
+    }
+
     /// Double CRLF: keeps the NAT's mapping and finds out whether the peer is there
     /// (RFC 5626 §3.5.1).
     pub fn keep_alive(&mut self, now: Instant, id: StreamId) {

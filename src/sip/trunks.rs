@@ -252,9 +252,9 @@ fn reason_of(response: &Message) -> &str {
 mod tests {
     use std::time::Duration;
 
-    use super::super::bench::{Bench, PBX, Sent};
-    use super::super::user_agent::Config;
+    use super::super::user_agent::{Config, Input};
     use super::*;
+    use crate::sip::tests::bench::{Bench, PBX, Sent, to_trunk};
 
     fn registering(config: &mut Config) {
         let trunk = &mut config.trunks[0];
@@ -394,5 +394,45 @@ mod tests {
         bench.receive(&check.response(200, "t1"));
         bench.pass(Duration::ZERO);
         bench.expect("REGISTER ");
+    }
+
+    #[test]
+    fn registrar_that_cannot_be_reached_takes_the_trunk_down() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        bench.expect("REGISTER ");
+        bench.input(Input::Unreachable { to: PBX.parse().unwrap() });
+        assert!(matches!(told(&mut bench), TrunkState::Down { status: 503, .. }));
+    }
+
+    #[test]
+    fn unanswered_call_makes_us_look_at_once() {
+        let mut bench = Bench::with(checking);
+        bench.pass(Duration::from_secs(1));
+        let check = bench.expect("OPTIONS ");
+        bench.receive(&check.response(200, "t1"));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+        bench.all_sent();
+        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
+        bench.expect("INVITE ");
+        bench.input(Input::Unreachable { to: PBX.parse().unwrap() });
+        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
+        bench.pass(Duration::ZERO);
+        bench.expect("OPTIONS ");
+    }
+
+    #[test]
+    fn reload_leaves_a_trunk_that_did_not_change_as_it_is() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(200, "t1"));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+        let mut config = bench.agent.stack.config.clone();
+        config.users.clear();
+        bench.act(|agent, now| agent.reload(now, config));
+        bench.pass(Duration::ZERO);
+        assert_eq!(bench.agent.trunk_state("pbx"), TrunkState::Up);
+        bench.quiet();
     }
 }

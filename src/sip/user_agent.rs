@@ -22,6 +22,7 @@ use super::trunks::Trunks;
 use super::uri::Uri;
 use crate::random::Random;
 use crate::slots::Key;
+use crate::stats;
 
 /// One INVITE usage: an incoming or outgoing call from its INVITE to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -322,6 +323,7 @@ impl UserAgent {
                 self.on_datagram(now, source, data);
             }
             Input::Accepted { stream, peer, local, .. } => {
+                self.make_room_for_stream();
                 self.stack.transports.accepted(now, stream, peer, local);
             }
             Input::Connected { stream, local } => {
@@ -535,7 +537,15 @@ impl UserAgent {
             Owner::Health { trunk, check } => {
                 self.trunks.on_check(now, &mut self.stack, trunk, check, &outcome);
             }
-            _ => self.calls.on_outcome(now, &mut self.stack, outgoing, outcome),
+            _ => {
+                // Nobody answered: is the trunk there at all?
+                if let (Outcome::Failed(_), Some(trunk)) =
+                    (&outcome, self.calls.trunk(&outgoing.owner))
+                {
+                    self.trunks.doubt(now, trunk);
+                }
+                self.calls.on_outcome(now, &mut self.stack, outgoing, outcome);
+            }
         }
     }
 
@@ -588,6 +598,18 @@ impl UserAgent {
         match self.calls.wants(&outgoing.owner) {
             true => self.stack.send(now, outgoing),
             false => self.on_outcome(now, outgoing, Outcome::Failed(487)),
+        }
+    }
+
+    /// When all streams are taken, the one that was silent longest goes, if it is nobody's:
+    /// scanners do not lock phones out.
+    fn make_room_for_stream(&mut self) {
+        if !self.stack.transports.has_room() {
+            let mut silent = self.stack.transports.by_silence();
+            if let Some(stream) = silent.find(|(_, peer)| !self.needs(*peer)).map(|(id, _)| id) {
+                stats::SIP_STREAMS_CUT.add(1);
+                self.stack.transports.close(stream);
+            }
         }
     }
 

@@ -122,6 +122,20 @@ impl Call {
         }
     }
 
+    pub(super) fn acknowledge_again(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        response: &Message,
+    ) {
+        if let Phase::Confirmed(confirmed) = &self.phase
+            && confirmed.dialog.is_answered_by(response)
+        {
+            let ack = confirmed.dialog.ack(response.cseq.number, Owner::Nobody);
+            stack.send(now, ack);
+        }
+    }
+
     /// The session hangs up.
     pub(super) fn leave(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
@@ -317,7 +331,7 @@ pub(super) fn busy(stack: &mut Stack, request: &Message) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::bench::{ANSWER, Bench, CONTACT, PBX, STRANGER, request};
+    use crate::sip::tests::bench::{ANSWER, Bench, CONTACT, PBX, STRANGER, request};
 
     fn none() -> ExtraHeaders {
         ExtraHeaders::new()
@@ -550,7 +564,7 @@ mod tests {
     #[test]
     fn peer_behind_a_nat_is_answered_on_its_way() {
         let mut bench = Bench::new();
-        let text = crate::sip::bench::invite()
+        let text = crate::sip::tests::bench::invite()
             .replace("Contact: <sip:100@192.0.2.10:5060>", "Contact: <sip:100@10.0.0.7:5066>");
         bench.receive(&text);
         bench.expect("SIP/2.0 100");

@@ -96,13 +96,20 @@ impl Calls {
     /// Whether a request that waits is still wanted.
     pub fn wants(&self, owner: &Owner) -> bool {
         match owner {
-            Owner::Invite { call, attempt } => self
-                .slots
-                .get(call.0)
-                .and_then(|call| call.attempts.iter().find(|one| one.number == *attempt))
-                .is_some_and(Attempt::is_wanted),
+            Owner::Invite { .. } => self.attempt(owner).is_some_and(Attempt::is_wanted),
             _ => true,
         }
+    }
+
+    /// The trunk to which an INVITE goes.
+    pub fn trunk(&self, owner: &Owner) -> Option<&str> {
+        self.attempt(owner)?.trunk.as_deref()
+    }
+
+    fn attempt(&self, owner: &Owner) -> Option<&Attempt> {
+        let Owner::Invite { call, attempt } = owner else { return None };
+        let attempts = &self.slots.get(call.0)?.attempts;
+        attempts.iter().find(|one| one.number == *attempt)
     }
 
     /// The way of the messages of a call.
@@ -110,16 +117,16 @@ impl Calls {
         match &self.slots.get(id.0)?.phase {
             Phase::Alerting(alerting) => Some(alerting.source),
             Phase::Confirmed(confirmed) => Some(confirmed.dialog.flow()),
-            Phase::Calling(_) | Phase::Leaving(_) | Phase::Over => None,
+            Phase::Leaving(leaving) => Some(leaving.dialog.flow()),
+            Phase::Calling(_) | Phase::Over => None,
         }
     }
 
     /// Whether a call's messages come over a stream from this address.
     pub fn uses(&self, peer: SocketAddr) -> bool {
-        self.slots.iter().any(|(key, _)| match self.way(CallId(key)) {
-            Some(Destination::Stream { peer: one, .. }) => one == peer,
-            _ => false,
-        })
+        let is_there =
+            |way: Destination| matches!(way, Destination::Stream { peer: one, .. } if one == peer);
+        self.slots.iter().any(|(key, _)| self.way(CallId(key)).is_some_and(is_there))
     }
 
     /// The call whose local tag this is, if it has a request's tags.
@@ -155,7 +162,7 @@ impl Calls {
             call.on_answer(now, stack, attempt, transaction, response, source)
         });
         if has_taken != Some(true) {
-            uac::decline(now, stack, transaction, response, source);
+            uac::decline(now, stack, transaction, response, source, None);
         }
     }
 
@@ -309,6 +316,12 @@ impl Calls {
     pub fn on_ack(&mut self, now: Instant, stack: &mut Stack, ack: &Message) {
         let Some(id) = ack.to.tag().and_then(|tag| self.of_tag(tag)) else { return };
         self.with(stack, id, |call, stack| call.on_ack(now, stack, ack));
+    }
+
+    /// A 2xx to our INVITE whose transaction is gone: its ACK got lost, again.
+    pub fn on_stray_answer(&mut self, now: Instant, stack: &mut Stack, response: &Message) {
+        let Some(id) = response.from.tag().and_then(|tag| self.of_tag(tag)) else { return };
+        self.with(stack, id, |call, stack| call.acknowledge_again(now, stack, response));
     }
 
     /// A CANCEL of the INVITE with this transaction; it is answered already.

@@ -97,7 +97,7 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::bench::{Bench, Sent, request};
+    use crate::sip::tests::bench::{Bench, Sent, request};
     use crate::sip::user_agent::ExtraHeaders;
 
     fn reinvite(ok: &Sent, branch: &str) -> String {

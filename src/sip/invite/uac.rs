@@ -44,6 +44,8 @@ pub(super) struct Attempt {
     /// User part of our Contact.
     contact: String,
     is_phone: bool,
+    /// The trunk that it goes to, by name.
+    pub trunk: Option<String>,
 }
 
 enum Wish {
@@ -114,6 +116,7 @@ impl Call {
             Some(trunk) => trunk.username.clone(),
             None => from.uri.user.clone().unwrap_or_default(),
         };
+        let trunk = trunk.map(|trunk| trunk.name.clone());
         let to = match &invite.target {
             Target::User { name } => {
                 let host = match &*stack.config.domain {
@@ -159,6 +162,7 @@ impl Call {
             alternatives: VecDeque::new(),
             contact,
             is_phone: matches!(invite.target, Target::User { .. }),
+            trunk,
         });
         stack.send(now, outgoing);
     }
@@ -211,7 +215,7 @@ impl Call {
         self.tell(stack, Event::Progress { call: self.id, status, headers, sdp });
     }
 
-    /// The first 2xx makes the call; `false`: it is not wanted any more.
+    /// The first 2xx makes the call. `false`: a further one, of another fork.
     pub(super) fn on_answer(
         &mut self,
         now: Instant,
@@ -225,7 +229,10 @@ impl Call {
             return false;
         };
         let attempt = self.attempts.remove(place);
-        let (true, Phase::Calling(_)) = (attempt.is_wanted(), &self.phase) else { return false };
+        let (true, Phase::Calling(_)) = (attempt.is_wanted(), &self.phase) else {
+            decline(now, stack, transaction, response, source, attempt.login);
+            return true;
+        };
         let Some(outgoing) = stack.table.request(transaction) else { return false };
         let (contact, is_phone) = (&attempt.contact, attempt.is_phone);
         let request = &outgoing.request;
@@ -291,9 +298,9 @@ impl Call {
             && follow(&mut outgoing, uri)
         {
             calling.redirections += 1;
-            if let Some(login) = &mut attempt.login {
-                login.sign(&mut outgoing.request, &mut stack.random);
-            }
+            // Proofs are for the one who asked; another asks again.
+            outgoing.request.headers.remove(&Name::Authorization);
+            outgoing.request.headers.remove(&Name::ProxyAuthorization);
             self.tell(stack, Event::Forwarding { call: self.id });
             return send_again(now, stack, outgoing);
         }
@@ -391,6 +398,7 @@ pub(super) fn decline(
     transaction: TransactionId,
     response: &Message,
     source: Destination,
+    login: Option<Login>,
 ) {
     let Some(outgoing) = stack.table.request(transaction) else { return };
     let contact = outgoing.contact.as_deref().unwrap_or_default();
@@ -401,7 +409,11 @@ pub(super) fn decline(
     stats::SIP_ANSWERS_DECLINED.add(1);
     let ack = ack(&dialog, request, transaction, response);
     stack.send(now, ack);
-    let bye = dialog.request(Method::Bye, Owner::Nobody);
+    let mut bye = dialog.request(Method::Bye, Owner::Nobody);
+    // Nobody waits for a challenge: what the INVITE was asked for has to do.
+    if let Some(mut login) = login {
+        login.sign(&mut bye.request, &mut stack.random);
+    }
     stack.send(now, bye);
 }
 
@@ -515,7 +527,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sip::bench::{ANSWER, Bench, CONTACT, to_trunk};
+    use crate::sip::tests::bench::{ANSWER, Bench, CONTACT, to_trunk};
     use crate::sip::user_agent::Input;
 
     fn none() -> ExtraHeaders {
@@ -595,6 +607,19 @@ mod tests {
         assert_eq!((answered, sdp.as_deref()), (call, Some(&b"v=0\n"[..])));
         bench.receive(&ok);
         assert_eq!(bench.sent().text, ack.text);
+        bench.quiet();
+    }
+
+    #[test]
+    fn answer_is_acknowledged_though_its_transaction_is_gone() {
+        let mut bench = Bench::new();
+        let (_, invite, ack) = bench.connected();
+        bench.pass(Duration::from_secs(40));
+        assert_eq!(bench.agent.usage().transactions, 0);
+        bench.receive(&invite.answer(200, "t1", CONTACT, ANSWER));
+        let again = bench.expect("ACK sip:100@192.0.2.10:5060 ");
+        assert_eq!(again.header("CSeq"), ack.header("CSeq"));
+        bench.receive(&invite.answer(200, "t2", CONTACT, ANSWER));
         bench.quiet();
     }
 

@@ -267,7 +267,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::bench::{Bench, invite, request};
+    use crate::sip::tests::bench::{Bench, invite, request};
 
     fn none() -> ExtraHeaders {
         ExtraHeaders::new()

@@ -627,3 +627,117 @@ fn send(now: Instant, transports: &mut Transports, way: Destination, bytes: &[u8
 const MAX_FORKS: usize = 16;
 /// Random bytes of a branch.
 const BRANCH_BYTES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sip::tests::bench::{PBX, request, wire};
+    use crate::sip::transaction::PATIENCE;
+    use crate::sip::user_agent::{Listener, Output, Transport};
+
+    struct Bench {
+        now: Instant,
+        table: Table,
+        transports: Transports,
+    }
+
+    impl Bench {
+        fn new(capacity: usize) -> Self {
+            let address = "192.0.2.1:5060".parse().unwrap();
+            let listener = Listener { transport: Transport::Udp, address, advertised: address };
+            Self {
+                now: Instant::now(),
+                table: Table::new(capacity, &mut Random::seeded(1)),
+                transports: Transports::new(vec![listener], String::new(), 0, 65536),
+            }
+        }
+
+        fn see(&mut self, request: &Message) -> Seen {
+            self.table.receive_request(self.now, &mut self.transports, request)
+        }
+
+        fn serve(&mut self, request: &Message) -> Result<TransactionId, Full> {
+            let source = Destination::Datagram { listener: 0, to: PBX.parse().unwrap() };
+            self.table.start_server(self.now, request, source, None)
+        }
+
+        fn respond(&mut self, id: TransactionId, request: &Message, status: u16) {
+            let response = Message::response_to(request, status, "");
+            self.table.respond(self.now, &mut self.transports, id, &response);
+        }
+
+        fn sent(&mut self) -> usize {
+            let is_datagram = |output: &Output| matches!(output, Output::Datagram { .. });
+            self.transports.outputs.drain(..).filter(is_datagram).count()
+        }
+    }
+
+    fn message(text: &str) -> Message {
+        Message::parse(&wire(text)).unwrap()
+    }
+
+    fn info(branch: &str) -> Message {
+        message(&request("INFO", branch, "t", "", ""))
+    }
+
+    #[test]
+    fn request_is_the_same_by_branch_sent_by_and_method() {
+        let mut bench = Bench::new(10);
+        let first = info("1");
+        assert_eq!(bench.see(&first), Seen::New);
+        let id = bench.serve(&first).unwrap();
+        bench.respond(id, &first, 200);
+        assert_eq!(bench.see(&first), Seen::Absorbed);
+        assert_eq!(bench.sent(), 2);
+        assert_eq!(bench.see(&info("1.2")), Seen::New);
+        let elsewhere =
+            request("INFO", "1", "t", "", "").replace("192.0.2.10:5060;", "192.0.2.10:5062;");
+        assert_eq!(bench.see(&message(&elsewhere)), Seen::New);
+        assert_eq!(bench.see(&message(&request("MESSAGE", "1", "t", "", ""))), Seen::New);
+    }
+
+    /// RFC 3261 §17.2.3, second part.
+    #[test]
+    fn request_of_an_rfc_2543_client_is_the_same_by_what_it_says() {
+        let mut bench = Bench::new(10);
+        let old = request("INFO", "1", "t", "", "").replace(";branch=z9hG4bK1", "");
+        let first = message(&old);
+        let id = bench.serve(&first).unwrap();
+        bench.respond(id, &first, 200);
+        assert_eq!(bench.see(&first), Seen::Absorbed);
+        assert_eq!(bench.see(&message(&old.replace("CSeq: 1", "CSeq: 2"))), Seen::New);
+        assert_eq!(bench.see(&message(&old.replace("c1@", "c2@"))), Seen::New);
+    }
+
+    #[test]
+    fn full_table_cuts_what_lingers_longest_and_refuses_when_all_are_at_work() {
+        let mut bench = Bench::new(2);
+        let (first, second) = (info("1"), info("2"));
+        let one = bench.serve(&first).unwrap();
+        let two = bench.serve(&second).unwrap();
+        assert!(bench.serve(&info("3")).is_err());
+        bench.respond(two, &second, 200);
+        bench.respond(one, &first, 200);
+        assert!(bench.serve(&info("3")).is_ok());
+        assert_eq!(bench.see(&second), Seen::New);
+        assert_eq!(bench.see(&first), Seen::Absorbed);
+        assert_eq!(bench.table.count(), 2);
+    }
+
+    #[test]
+    fn finished_transaction_ends_and_leaves_nothing() {
+        let mut bench = Bench::new(2);
+        let first = info("1");
+        let id = bench.serve(&first).unwrap();
+        bench.respond(id, &first, 200);
+        bench.now += PATIENCE - Duration::from_millis(1);
+        assert!(bench.table.fire(bench.now, &mut bench.transports).is_none());
+        bench.now += Duration::from_millis(1);
+        assert!(bench.table.fire(bench.now, &mut bench.transports).is_some());
+        let table = &bench.table;
+        assert_eq!((table.count(), table.next_timeout()), (0, None));
+        assert!(table.servers.is_empty() && table.merged.is_empty() && table.lingering.is_empty());
+    }
+}

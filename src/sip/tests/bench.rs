@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::user_agent::*;
 use crate::random::Random;
+use crate::sip::user_agent::*;
 
 pub struct Bench {
     pub now: Instant,

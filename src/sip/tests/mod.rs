@@ -1,0 +1,4 @@
+//! What tests of several files share, and those of the whole user agent.
+
+pub mod bench;
+mod storm;

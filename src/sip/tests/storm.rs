@@ -1,0 +1,360 @@
+//! Two user agents that call each other over a bad network, by seed. Whatever gets lost, comes
+//! twice or late: every call has one end, nothing is told of it afterwards, and nothing is left.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::random::Random;
+use crate::sip::user_agent::*;
+
+struct Storm {
+    now: Instant,
+    agents: [UserAgent; 2],
+    /// What each session knows of its calls.
+    calls: [HashMap<CallId, Stage>; 2],
+    dice: fastrand::Rng,
+    /// Of 100 packets, how many are lost, doubled and held back.
+    weather: u8,
+    packets: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
+    plans: BTreeMap<(Instant, u64), (usize, CallId, Plan)>,
+    counter: u64,
+    connected: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stage {
+    Open,
+    Talking,
+    Over,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Plan {
+    Ring,
+    Accept,
+    Reject,
+    HangUp,
+    Info,
+}
+
+fn address(agent: usize) -> SocketAddr {
+    SocketAddr::new([10, 0, 0, 1 + agent as u8].into(), 5060)
+}
+
+impl Storm {
+    fn new(seed: u64, weather: u8) -> Self {
+        let now = Instant::now();
+        let agent = |agent: usize| {
+            let listener = Listener {
+                transport: Transport::Udp,
+                address: address(agent),
+                advertised: address(agent),
+            };
+            let trunk = Trunk {
+                name: "other".into(),
+                server: format!("sip:{}", address(1 - agent)).parse().unwrap(),
+                register: false,
+                username: String::new(),
+                password: String::new(),
+                accept_from: vec![Network { address: address(1 - agent).ip(), prefix: 32 }],
+                options: None,
+            };
+            let limits = Limits {
+                calls: 50,
+                transactions: 500,
+                streams: 0,
+                contacts_per_user: 1,
+                message_bytes: 65536,
+            };
+            let config = Config {
+                listeners: vec![listener],
+                public_address: String::new(),
+                domain: String::new(),
+                trunks: vec![trunk],
+                users: Vec::new(),
+                product: "storm/1".into(),
+                limits,
+            };
+            UserAgent::new(now, config, Random::seeded(seed * 2 + agent as u64))
+        };
+        Self {
+            now,
+            agents: [agent(0), agent(1)],
+            calls: [HashMap::new(), HashMap::new()],
+            dice: fastrand::Rng::with_seed(seed),
+            weather,
+            packets: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            counter: 0,
+            connected: 0,
+        }
+    }
+
+    fn call(&mut self, agent: usize) {
+        let invite = Invite {
+            target: Target::Trunk { name: "other".into(), number: "1".into() },
+            caller: "2".into(),
+            display_name: String::new(),
+            credentials: None,
+            headers: Vec::new(),
+            offer: Some(b"v=0".to_vec()),
+            timeout: Duration::from_secs(20),
+        };
+        let call = self.agents[agent].invite(self.now, invite).unwrap();
+        self.calls[agent].insert(call, Stage::Open);
+        if self.dice.u8(..3) == 0 {
+            self.plan(agent, call, Plan::HangUp, 4000);
+        }
+        self.drain(agent);
+    }
+
+    fn plan(&mut self, agent: usize, call: CallId, plan: Plan, most_ms: u64) {
+        self.counter += 1;
+        let at = self.now + Duration::from_millis(self.dice.u64(..most_ms));
+        self.plans.insert((at, self.counter), (agent, call, plan));
+    }
+
+    fn drain(&mut self, agent: usize) {
+        while let Some(output) = self.agents[agent].poll_output() {
+            match output {
+                Output::Datagram { to, data, .. } => self.send(to, data),
+                Output::Event(event) => self.hear(agent, event),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn send(&mut self, to: SocketAddr, data: Vec<u8>) {
+        let agent = (0..2).find(|agent| address(*agent) == to).expect("one of the two");
+        if self.dice.u8(..100) < self.weather {
+            return;
+        }
+        let copies = 1 + usize::from(self.dice.u8(..100) < self.weather);
+        for _ in 0..copies {
+            let is_late = self.dice.u8(..100) < self.weather;
+            let delay = if is_late { self.dice.u64(..1500) } else { 5 };
+            self.counter += 1;
+            let at = self.now + Duration::from_millis(delay);
+            self.packets.insert((at, self.counter), (agent, data.clone()));
+        }
+    }
+
+    fn hear(&mut self, agent: usize, event: Event) {
+        let (call, stage) = match &event {
+            Event::Incoming(incoming) => {
+                let call = incoming.call;
+                let before = self.calls[agent].insert(call, Stage::Open);
+                assert_eq!(before, None, "a call id comes once");
+                match self.dice.u8(..8) {
+                    0 => self.plan(agent, call, Plan::Reject, 3000),
+                    1 => {}
+                    2 => self.plan(agent, call, Plan::HangUp, 3000),
+                    _ => self.plan(agent, call, Plan::Accept, 6000),
+                }
+                // A session lets nobody ring for ever.
+                self.plan(agent, call, Plan::HangUp, 90_000);
+                return self.plan(agent, call, Plan::Ring, 2000);
+            }
+            Event::Progress { call, .. } => (*call, Stage::Open),
+            Event::Answered { call, .. } | Event::Confirmed { call, .. } => (*call, Stage::Talking),
+            Event::Info { call, .. } => (*call, Stage::Talking),
+            Event::Failed { call, .. }
+            | Event::Cancelled { call, .. }
+            | Event::Ended { call, .. } => (*call, Stage::Over),
+            other => panic!("{other:?}"),
+        };
+        let before = self.calls[agent].insert(call, stage).expect("a known call");
+        assert_ne!(before, Stage::Over, "{event:?} after the end");
+        match event {
+            Event::Answered { .. } | Event::Confirmed { .. } => {
+                self.connected += 1;
+                self.plan(agent, call, Plan::HangUp, 8000);
+                self.plan(agent, call, Plan::Info, 4000);
+            }
+            _ => {}
+        }
+    }
+
+    fn carry_out(&mut self, agent: usize, call: CallId, plan: Plan) {
+        let stage = self.calls[agent][&call];
+        let none = Vec::new();
+        let (now, user_agent) = (self.now, &mut self.agents[agent]);
+        match (plan, stage) {
+            (_, Stage::Over) => return,
+            (Plan::Ring, _) => user_agent.ring(now, call, &none),
+            (Plan::Accept, _) => user_agent.accept(now, call, &none, None, b"v=0".to_vec()),
+            (Plan::Info, _) => user_agent.info(now, call, &none, "a/b", b"x".to_vec()),
+            (Plan::Reject, _) => {
+                user_agent.reject(now, call, 486, &none);
+                self.calls[agent].insert(call, Stage::Over);
+            }
+            (Plan::HangUp, _) => {
+                user_agent.hangup(now, call, &none);
+                self.calls[agent].insert(call, Stage::Over);
+            }
+        }
+        self.drain(agent);
+    }
+
+    /// Lives through everything that is to come.
+    fn run(&mut self) {
+        for step in 0.. {
+            let deadlines = [
+                self.packets.keys().next().map(|(at, _)| *at),
+                self.plans.keys().next().map(|(at, _)| *at),
+                self.agents[0].poll_timeout(),
+                self.agents[1].poll_timeout(),
+            ];
+            let Some(next) = deadlines.into_iter().flatten().min() else { return };
+            self.now = self.now.max(next);
+            assert!(
+                step < 100_000,
+                "no end: {next:?}, {:?}",
+                self.agents.each_ref().map(UserAgent::usage)
+            );
+            while let Some(entry) = self.packets.first_entry()
+                && entry.key().0 <= self.now
+            {
+                let (agent, data) = entry.remove();
+                let from = address(1 - agent);
+                let input = Input::Datagram { listener: 0, from, data: &data };
+                self.agents[agent].handle_input(self.now, input);
+                self.drain(agent);
+            }
+            while let Some(entry) = self.plans.first_entry()
+                && entry.key().0 <= self.now
+            {
+                let (agent, call, plan) = entry.remove();
+                self.carry_out(agent, call, plan);
+            }
+            for agent in 0..2 {
+                if self.agents[agent].poll_timeout().is_some_and(|at| at <= self.now) {
+                    self.agents[agent].handle_input(self.now, Input::Timeout);
+                    self.drain(agent);
+                }
+            }
+        }
+    }
+}
+
+fn storm(weather: u8, seeds: std::ops::Range<u64>) -> usize {
+    let mut connected = 0;
+    for seed in seeds {
+        let mut storm = Storm::new(seed, weather);
+        let start = storm.now;
+        for _ in 0..10 {
+            let agent = storm.dice.usize(..2);
+            storm.call(agent);
+        }
+        storm.run();
+        for agent in 0..2 {
+            let usage = storm.agents[agent].usage();
+            assert_eq!(usage, Usage::default(), "seed {seed}, agent {agent}");
+            let open = storm.calls[agent].values().filter(|stage| **stage != Stage::Over);
+            assert_eq!(open.count(), 0, "seed {seed}, agent {agent}");
+        }
+        assert!(storm.now - start < Duration::from_secs(300), "seed {seed}");
+        connected += storm.connected;
+    }
+    connected
+}
+
+#[test]
+fn calls_end_cleanly_on_a_good_network() {
+    assert!(storm(0, 0..50) > 250);
+}
+
+#[test]
+fn calls_end_cleanly_when_a_tenth_of_everything_goes_wrong() {
+    assert!(storm(10, 100..150) > 250);
+}
+
+#[test]
+fn calls_end_cleanly_when_a_third_of_everything_goes_wrong() {
+    assert!(storm(33, 200..250) > 150);
+}
+
+#[test]
+fn one_seed_gives_the_same_bytes() {
+    let trace = || {
+        let mut storm = Storm::new(7, 20);
+        storm.call(0);
+        storm.call(1);
+        let first: Vec<Vec<u8>> = storm.packets.values().map(|(_, data)| data.clone()).collect();
+        storm.run();
+        (first, storm.counter, storm.connected)
+    };
+    assert_eq!(trace(), trace());
+}
+
+/// The loopback trunk of the shipped config: both legs of a call in one user agent.
+#[test]
+fn gateway_calls_itself() {
+    use super::bench::Bench;
+    let address: SocketAddr = "127.0.0.1:5060".parse().unwrap();
+    let mut bench = Bench::with(|config| {
+        config.trunks[0].server = "sip:127.0.0.1:5060".parse().unwrap();
+        config.trunks[0].accept_from = vec![Network { address: address.ip(), prefix: 8 }];
+    });
+    let deliver = |bench: &mut Bench| {
+        while let Some(sent) = bench.try_sent("") {
+            assert_eq!(sent.to, address);
+            let data = sent.text.replace('\n', "\r\n").into_bytes();
+            bench.input(Input::Datagram { listener: 0, from: address, data: &data });
+        }
+    };
+    let out = bench.act(|agent, now| agent.invite(now, super::bench::to_trunk())).unwrap();
+    deliver(&mut bench);
+    let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+    let call = incoming.call;
+    assert_ne!(out, call);
+    bench.act(|agent, now| agent.accept(now, call, &Vec::new(), None, b"v=0".to_vec()));
+    deliver(&mut bench);
+    assert!(matches!(bench.event(), Event::Answered { call, .. } if call == out));
+    assert!(matches!(bench.event(), Event::Confirmed { call: one, .. } if one == call));
+    assert_eq!(bench.agent.usage().dialogs, 2);
+    bench.act(|agent, now| agent.hangup(now, out, &Vec::new()));
+    deliver(&mut bench);
+    assert!(matches!(bench.event(), Event::Ended { call: one, status: 200, .. } if one == call));
+    bench.empty();
+}
+
+/// Bytes of real messages with bits of them changed, cut and doubled: nothing dies of it, and
+/// strangers leave nothing behind.
+#[test]
+fn mutated_messages_do_no_harm() {
+    use super::bench::{Bench, PBX, STRANGER, invite, request, wire};
+    let mut dice = fastrand::Rng::with_seed(5);
+    let mut bench = Bench::with(|config| config.limits.calls = 1000);
+    let (_, ok) = bench.answered();
+    let tag = ok.text.split("To: ").nth(1).unwrap().split(";tag=").nth(1).unwrap();
+    let tag = tag.lines().next().unwrap().to_owned();
+    let texts = [
+        invite(),
+        request("INVITE", "9", &tag, "Content-Type: application/sdp\n", "v=0"),
+        request("BYE", "9", "x", "", ""),
+        request("ACK", "1", &tag, "", ""),
+        request("INFO", "9", &tag, "Content-Type: a/b\n", "x"),
+        request("REGISTER", "9", "", "Authorization: Digest username=\"alice\"\n", ""),
+        "SIP/2.0 200 OK\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\nFrom: <sip:a@b>;tag=1\n\
+         To: <sip:a@b>;tag=2\nCall-ID: x\nCSeq: 1 INVITE\n\n"
+            .to_owned(),
+    ];
+    for _ in 0..5_000 {
+        let mut data = wire(&texts[dice.usize(..texts.len())]);
+        for _ in 0..dice.usize(1..6) {
+            let place = dice.usize(..data.len());
+            match dice.u8(..4) {
+                0 => data[place] = dice.u8(..),
+                1 => data.truncate(place.max(1)),
+                2 => data.extend_from_within(place..),
+                _ => data[place] = b"\r\n :;,<>\"@%="[dice.usize(..12)],
+            }
+        }
+        let from = if dice.bool() { PBX } else { STRANGER }.parse().unwrap();
+        bench.input(Input::Datagram { listener: 0, from, data: &data });
+        bench.pass(Duration::from_millis(dice.u64(..200)));
+        bench.all_sent();
+    }
+}
