@@ -22,4 +22,8 @@ pub mod session;
 
 pub mod gateway;
 
+pub mod driver;
+
+pub mod cli;
+
 pub mod sim;

@@ -1,1 +1,3 @@
+//! The `branchline` binary.
+
 fn main() {}

@@ -62,4 +62,12 @@ metrics! {
     counter SCRIPT_FAILURES "script_failures_total" "Sessions ended by a script error or limit.";
     counter SCRIPT_EXCEPTIONS "script_exceptions_total" "Exceptions in listeners after which the session went on.";
     counter DTMF_INFO_UNREADABLE "dtmf_info_unreadable_total" "SIP INFO bodies for digits that held none.";
+    counter PANICS "panics_total" "Bugs met by an input; its session was ended.";
+    counter SIP_SEND_DROPPED "sip_send_dropped_total" "SIP packets dropped because the send buffer was full.";
+    counter SIP_UNREACHABLE "sip_unreachable_total" "SIP packets that were refused on their way.";
+    counter SIP_STREAMS_REFUSED "sip_streams_refused_total" "SIP connections closed at once because there were too many.";
+    counter SIP_STREAMS_SLOW "sip_streams_slow_total" "SIP connections closed because the peer did not read.";
+    counter SCRIPT_QUEUE_FULL "script_queue_full_total" "Sessions ended because their script did not keep up with its events.";
+    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Calls refused because the media thread did not keep up.";
+    counter WORKERS_REPLACED "workers_replaced_total" "JavaScript threads that were stuck and replaced.";
 }

@@ -1,0 +1,137 @@
+//! `sessions` and `history`: what runs, and what ran.
+#![allow(clippy::question_mark, reason = "nanoserde's derive writes it")]
+
+use std::path::Path;
+
+use nanoserde::DeJson;
+
+use super::Failure;
+use super::client::{self, Client};
+use super::table;
+
+/// `branchline sessions`
+pub fn sessions(config: Option<&Path>) -> Result<(), Failure> {
+    let (client, _) = client::connect(config)?;
+    let status: Status = read(&client.keyed("/status", &[])?)?;
+    if status.sessions.is_empty() {
+        println!("no session runs");
+        return Ok(());
+    }
+    let row = |session: &Session| {
+        let calls = session.calls.iter().map(|call| call.remote_number.as_str());
+        vec![
+            session.session_id.to_string(),
+            session.start.clone(),
+            session.rule.clone(),
+            session.initiator.clone(),
+            calls.collect::<Vec<_>>().join(" "),
+        ]
+    };
+    let rows: Vec<_> = status.sessions.iter().map(row).collect();
+    print!("{}", table::render(&["session", "start (UTC)", "rule", "from", "calls"], &rows));
+    Ok(())
+}
+
+/// `branchline history`
+pub fn history(config: Option<&Path>, count: usize) -> Result<(), Failure> {
+    let (client, _) = client::connect(config)?;
+    let count = count.to_string();
+    let page = page(&client, &[("count", &count), ("desc_order", "true")])?;
+    if page.result.is_empty() {
+        println!("no session yet");
+        return Ok(());
+    }
+    print!("{}", render(&page));
+    Ok(())
+}
+
+/// The history with calls, filtered by parameters of GetCallHistory.
+pub fn page(client: &Client, parameters: &[(&str, &str)]) -> Result<History, Failure> {
+    let with_calls = [parameters, &[("with_calls", "true"), ("with_records", "true")]].concat();
+    read(&client.api("GetCallHistory", &with_calls)?)
+}
+
+/// Sessions with their calls indented under them.
+pub fn render(page: &History) -> String {
+    let headline = ["session", "start (UTC)", "duration", "rule / number", "outcome"];
+    let mut rows = Vec::new();
+    for session in &page.result {
+        rows.push(vec![
+            session.call_session_history_id.to_string(),
+            session.start_date.clone(),
+            table::duration(session.duration.unwrap_or(0)),
+            session.rule_name.clone(),
+            session.finish_reason.clone().unwrap_or_else(|| "runs".into()),
+        ]);
+        for call in session.calls.iter().flatten() {
+            let arrow = if call.incoming { "<-" } else { "->" };
+            rows.push(vec![
+                String::new(),
+                format!("  {}", call.start_time),
+                table::duration(call.duration.unwrap_or(0)),
+                format!("  {arrow} {}", call.remote_number),
+                call.end_reason.clone().unwrap_or_default(),
+            ]);
+        }
+    }
+    table::render(&headline, &rows)
+}
+
+pub fn read<T: DeJson>(json: &str) -> Result<T, Failure> {
+    T::deserialize_json(json)
+        .map_err(|error| Failure::Failed(format!("the answer was not understood: {error}")))
+}
+
+/// GetCallHistory (Management API reference 5.1), as far as it is shown here.
+#[derive(Debug, DeJson)]
+pub struct History {
+    pub result: Vec<SessionRow>,
+}
+
+#[derive(Debug, DeJson)]
+pub struct SessionRow {
+    pub call_session_history_id: u64,
+    pub rule_name: String,
+    pub start_date: String,
+    pub duration: Option<u64>,
+    pub log_file_url: Option<String>,
+    pub finish_reason: Option<String>,
+    pub custom_data: Option<String>,
+    pub calls: Option<Vec<CallRow>>,
+    pub records: Option<Vec<RecordRow>>,
+}
+
+#[derive(Debug, DeJson)]
+pub struct CallRow {
+    pub start_time: String,
+    pub duration: Option<u64>,
+    pub remote_number: String,
+    pub incoming: bool,
+    pub successful: bool,
+    pub end_reason: Option<String>,
+}
+
+#[derive(Debug, DeJson)]
+pub struct RecordRow {
+    pub record_name: Option<String>,
+    pub record_url: Option<String>,
+}
+
+#[derive(DeJson)]
+struct Status {
+    sessions: Vec<Session>,
+}
+
+#[derive(DeJson)]
+struct Session {
+    session_id: u64,
+    start: String,
+    rule: String,
+    initiator: String,
+    calls: Vec<Call>,
+}
+
+#[derive(DeJson)]
+struct Call {
+    remote_number: String,
+}

@@ -1,0 +1,13 @@
+//! The world: sockets, threads, channels, clocks, files. The only room that does I/O.
+
+pub mod data_dir;
+pub mod environment;
+pub mod resolve;
+pub mod sd_notify;
+pub mod signals;
+pub mod sockets;
+pub mod stream;
+pub mod udp;
+pub mod wire;
+
+mod icmp;
