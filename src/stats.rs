@@ -70,4 +70,15 @@ metrics! {
     counter SCRIPT_QUEUE_FULL "script_queue_full_total" "Sessions ended because their script did not keep up with its events.";
     counter MEDIA_QUEUE_FULL "media_queue_full_total" "Calls refused because the media thread did not keep up.";
     counter WORKERS_REPLACED "workers_replaced_total" "JavaScript threads that were stuck and replaced.";
+    counter LOG_LINES_LOST "log_lines_lost_total" "Lines of session logs lost because the disk was full or did not keep up.";
+    counter ROWS_LOST "rows_lost_total" "Rows of history and registrations lost because the disk was full or did not keep up.";
+    counter HISTORY_REFUSED "history_refused_total" "History queries refused because the disk thread was busy.";
+    counter DATABASES_SET_ASIDE "databases_set_aside_total" "Corrupt databases set aside and begun anew.";
+    counter DISK_FAILURES "disk_failures_total" "Failed writes of the database, recordings and logs.";
+    counter DISK_ANSWERS_LOST "disk_answers_lost_total" "Answers of the disk thread that nobody took in time.";
+    counter RECORDINGS_FAILED "recordings_failed_total" "Recordings refused or cut short because the disk was full or not writable.";
+    counter RECORDING_SAMPLES_LOST "recording_samples_lost_total" "Samples that became silence in a recording because the disk did not keep up.";
+    counter FILES_EXPIRED "files_expired_total" "Recordings and session logs removed by their size or age limit.";
+    counter SPEECH_FAILURES "speech_failures_total" "Texts that the TTS engine could not speak.";
+    counter SOUNDS_REFUSED "sounds_refused_total" "Sounds refused because sound_cache_mib was full of sounds being played.";
 }

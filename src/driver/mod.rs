@@ -11,3 +11,11 @@ pub mod udp;
 pub mod wire;
 
 mod icmp;
+pub mod disk;
+pub mod process;
+pub mod sounds;
+pub mod speech;
+
+#[cfg(test)]
+mod test_folder;
+mod trim;

@@ -24,6 +24,19 @@ pub struct SessionRecord {
     pub records: Vec<RecordingRecord>,
 }
 
+impl SessionRecord {
+    /// About what it takes in memory, its calls and recordings included.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.application_name.len()
+            + self.rule_name.len()
+            + self.log_file_url.len()
+            + self.custom_data.len()
+            + self.calls.iter().map(CallRecord::memory_bytes).sum::<usize>()
+            + self.records.iter().map(RecordingRecord::memory_bytes).sum::<usize>()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallRecord {
     pub id: u64,
@@ -42,6 +55,18 @@ pub struct CallRecord {
     pub custom_data: Option<String>,
 }
 
+impl CallRecord {
+    fn memory_bytes(&self) -> usize {
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        size_of::<Self>()
+            + self.local_number.len()
+            + self.remote_number.len()
+            + self.end_reason.len()
+            + optional(&self.record_url)
+            + optional(&self.custom_data)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordingRecord {
     pub id: u64,
@@ -50,6 +75,12 @@ pub struct RecordingRecord {
     pub duration_ms: i64,
     pub url: String,
     pub file_bytes: u64,
+}
+
+impl RecordingRecord {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.name.len() + self.url.len()
+    }
 }
 
 /// Filters of GetCallHistory; `None` and empty: any.
@@ -85,4 +116,16 @@ pub struct StoredBinding {
     pub transport: String,
     pub listener: u32,
     pub user_agent: String,
+}
+
+impl StoredBinding {
+    /// About what it takes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.user.len()
+            + self.contact.len()
+            + self.call_id.len()
+            + self.source.len()
+            + self.user_agent.len()
+    }
 }

@@ -1,6 +1,105 @@
 //! The database behind the disk thread.
+//!
+//! Sessions, calls, recordings and registered contacts in SQLite. Opening looks at no more than
+//! the last session, those that were running and the contacts, however long the history is.
 
-use super::record::{HistoryFilter, SessionRecord, StoredBinding};
+use rusqlite::{Connection, Transaction};
+
+pub use super::error::Error;
+use super::record::{HistoryFilter, SessionRecord, StoredBinding, UnixMs};
+use super::{bindings, history, schema};
+
+/// The open database.
+///
+/// Statements are prepared once per batch or query: that costs some 10 us each and keeps no
+/// memory between batches, which come a few times a second at most.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Brings the tables up to date, ends sessions that a crash left running, forgets expired
+    /// contacts.
+    pub fn open(mut connection: Connection, now: UnixMs) -> Result<(Self, Opening), Error> {
+        connection.execute_batch(schema::SETTINGS)?;
+        schema::migrate(&mut connection)?;
+        let abandoned = history::close_abandoned(&connection)?;
+        if abandoned > 0 {
+            log::warn!("{abandoned} sessions were running when the gateway last stopped");
+        }
+        let opening = Opening {
+            last_session_id: history::last_session_id(&connection)?,
+            bindings: bindings::load(&connection, now)?,
+        };
+        Ok((Self { connection }, opening))
+    }
+
+    /// Applies the operations of the database in one transaction; all or none.
+    ///
+    /// With a contact among them the batch is on the disk when this returns; history alone
+    /// survives a crash of the gateway, but may lose its last seconds in a power cut.
+    pub fn write(&mut self, operations: &[Operation]) -> Result<(), Error> {
+        let is_contact = |operation: &Operation| matches!(operation, Operation::Bindings { .. });
+        let synchronous = if operations.iter().any(is_contact) { "FULL" } else { "NORMAL" };
+        self.connection.execute_batch(&format!("PRAGMA synchronous = {synchronous}"))?;
+        let transaction = self.connection.transaction()?;
+        write_all(&transaction, operations)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Finds sessions; gives up with [`Error::Late`] once `is_late` says so.
+    pub fn history(
+        &self,
+        filter: &HistoryFilter,
+        is_late: impl FnMut() -> bool + Send + 'static,
+    ) -> Result<HistoryPage, Error> {
+        self.connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_late))?;
+        let page = history::find(&self.connection, filter);
+        self.connection.progress_handler(0, None::<fn() -> bool>)?;
+        page
+    }
+
+    /// Removes a few sessions older than `before`; how many. None: there are no more.
+    pub fn expire(&mut self, before: UnixMs) -> Result<usize, Error> {
+        history::expire(&mut self.connection, before)
+    }
+
+    /// As if the disk had room for no more than this many pages.
+    #[cfg(test)]
+    pub fn with_most_pages(self, pages: u32) -> Self {
+        let set = |_: &rusqlite::Row<'_>| Ok(());
+        let statement = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&statement, [], set).expect("SQLite takes any count");
+        self
+    }
+}
+
+fn write_all(transaction: &Transaction<'_>, operations: &[Operation]) -> Result<(), Error> {
+    let mut history = history::Writer::prepare(transaction)?;
+    for operation in operations {
+        match operation {
+            Operation::BeginSession(session) | Operation::EndSession(session) => {
+                history.write(session)?;
+            }
+            Operation::Bindings { user, bindings } => {
+                bindings::replace(transaction, user, bindings)?;
+            }
+            // The driver's: queries and files.
+            Operation::History { .. }
+            | Operation::Log { .. }
+            | Operation::CloseLog { .. }
+            | Operation::OpenRecording { .. }
+            | Operation::AppendRecording { .. }
+            | Operation::FinishRecording { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// Steps of SQLite's machine between two looks at the time: well under a millisecond.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 /// What the rest asks for; applied in order.
 #[derive(Debug, Clone)]
@@ -79,3 +178,6 @@ pub struct Opening {
     /// Not expired.
     pub bindings: Vec<StoredBinding>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! WAV files of recordings.
+//!
+//! A recording grows in `data_dir/unfinished` and moves to `data_dir/recordings` when it ends, so
+//! that every file there is whole. Its sizes are written at the end, and the samples are on the
+//! disk (`fdatasync`) before the file gets its name. What a crash or power cut leaves unfinished
+//! becomes a whole file at the next start, as long as it is.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::stats;
+use crate::storage::file_name;
+use crate::storage::recording::{HEADER_BYTES, MOST_DATA_BYTES, header, repaired};
+
+/// The recordings under way.
+#[derive(Debug)]
+pub struct Recordings {
+    finished: PathBuf,
+    unfinished: PathBuf,
+    /// Bytes that stay free on the disk, for the database.
+    free_bytes: u64,
+    open: HashMap<u64, Recording>,
+    /// Samples as the file has them.
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Recording {
+    file: File,
+    name: String,
+    channels: u16,
+    rate: u32,
+    data_bytes: u64,
+}
+
+impl Recordings {
+    /// Both folders exist.
+    pub fn new(finished: PathBuf, unfinished: PathBuf, free_bytes: u64) -> Self {
+        Self { finished, unfinished, free_bytes, open: HashMap::new(), buffer: Vec::new() }
+    }
+
+    /// Ends what an earlier run left; how many recordings that were.
+    pub fn repair(&self) -> io::Result<usize> {
+        let mut repaired = 0;
+        for entry in std::fs::read_dir(&self.unfinished)? {
+            let entry = entry?;
+            let path = entry.path();
+            let name = entry.file_name();
+            if repair(&path).is_ok() && std::fs::rename(&path, self.finished.join(&name)).is_ok() {
+                log::warn!("recording {} was cut by a crash", name.display());
+                repaired += 1;
+            } else {
+                log::warn!("{} is no recording: removed", path.display());
+                remove(&path);
+            }
+        }
+        Ok(repaired)
+    }
+
+    /// Begins a file; the error is for the script.
+    pub fn begin(
+        &mut self,
+        recording: u64,
+        name: String,
+        channels: u16,
+        rate: u32,
+    ) -> Result<(), String> {
+        if self.open.len() >= MOST_OPEN {
+            return Err(failed(format!("more than {MOST_OPEN} recordings at one time")));
+        }
+        if !file_name::is_plain(&name) {
+            return Err(failed(format!("{name:?} is no name for a file")));
+        }
+        let path = self.unfinished.join(&name);
+        let mut file = File::create_new(&path).map_err(|error| failed(text(&error)))?;
+        let mut entry = || {
+            self.check_room(&file)?;
+            file.write_all(&header(channels, rate, 0))
+        };
+        if let Err(error) = entry() {
+            remove(&path);
+            return Err(failed(text(&error)));
+        }
+        self.open.insert(recording, Recording { file, name, channels, rate, data_bytes: 0 });
+        Ok(())
+    }
+
+    /// Adds samples after `gap` samples of silence. An error ends the recording; what it has
+    /// stays. One that is not under way takes none.
+    pub fn append(&mut self, recording: u64, gap: u64, samples: &[i16]) -> Result<(), String> {
+        let Some(entry) = self.open.get(&recording) else { return Ok(()) };
+        self.buffer.clear();
+        // Silence for what was lost; more than a minute of it would be another fault.
+        let gap = usize::try_from(gap).unwrap_or(usize::MAX).min(MOST_GAP_SAMPLES);
+        self.buffer.resize(gap * 2, 0);
+        self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+        let added = self.buffer.len() as u64;
+        let result = match entry.data_bytes + added > MOST_DATA_BYTES {
+            true => Err(io::Error::other("a WAV file holds 4 GiB at most")),
+            false => self.check_room(&entry.file).and_then(|()| {
+                // At its place: what a write that failed half-way left is written over.
+                let place = HEADER_BYTES as u64 + entry.data_bytes;
+                entry.file.write_all_at(&self.buffer, place)
+            }),
+        };
+        self.buffer.shrink_to(BUFFER_BYTES);
+        match result {
+            Ok(()) => {
+                if let Some(entry) = self.open.get_mut(&recording) {
+                    entry.data_bytes += added;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = self.finish(recording);
+                Err(failed(text(&error)))
+            }
+        }
+    }
+
+    /// Gives the file its sizes and its name; the size of the whole. `None`: not under way.
+    pub fn finish(&mut self, recording: u64) -> Option<Result<u64, String>> {
+        let entry = self.open.remove(&recording)?;
+        let name = entry.name.clone();
+        let result = self.complete(entry).map_err(|error| failed(text(&error)));
+        if let Err(error) = &result {
+            log::error!("recording {name}: {error}");
+        }
+        Some(result)
+    }
+
+    /// Ends all that are under way.
+    pub fn finish_all(&mut self) {
+        let open: Vec<u64> = self.open.keys().copied().collect();
+        for recording in open {
+            // Logged in there; there is nobody left to tell.
+            let _ = self.finish(recording);
+        }
+    }
+
+    fn complete(&self, entry: Recording) -> io::Result<u64> {
+        let bytes = HEADER_BYTES as u64 + entry.data_bytes;
+        entry.file.set_len(bytes)?;
+        entry.file.write_all_at(&header(entry.channels, entry.rate, entry.data_bytes), 0)?;
+        entry.file.sync_data()?;
+        std::fs::rename(self.unfinished.join(&entry.name), self.finished.join(&entry.name))?;
+        Ok(bytes)
+    }
+
+    fn check_room(&self, file: &File) -> io::Result<()> {
+        let disk = rustix::fs::fstatvfs(file)?;
+        match disk.f_bavail.saturating_mul(disk.f_frsize) >= self.free_bytes {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+}
+
+/// Gives a file the sizes it should have.
+fn repair(path: &Path) -> io::Result<()> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    let mut found = [0; HEADER_BYTES];
+    file.read_exact(&mut found)?;
+    let length = file.metadata()?.len();
+    let header = repaired(&found, length).ok_or(io::ErrorKind::InvalidData)?;
+    file.write_all_at(&header, 0)?;
+    file.sync_data()
+}
+
+fn failed(error: String) -> String {
+    stats::RECORDINGS_FAILED.add(1);
+    error
+}
+
+/// For the script and the log: what happened, without our paths.
+fn text(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            stats::DISK_FAILURES.add(1);
+            "the disk is full".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        log::warn!("{}: {error}", path.display());
+    }
+}
+
+/// Files open at one time. Full: the recording is refused, counted as `recordings_failed_total`.
+const MOST_OPEN: usize = 256;
+
+/// A minute of silence in stereo at 8 kHz.
+const MOST_GAP_SAMPLES: usize = 60 * 2 * 8000;
+
+/// A second of stereo.
+const BUFFER_BYTES: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::test_folder::TestFolder;
+    use super::*;
+
+    fn recordings(folder: &TestFolder, free_bytes: u64) -> Recordings {
+        let (finished, unfinished) = (folder.path("recordings"), folder.path("unfinished"));
+        std::fs::create_dir_all(&finished).unwrap();
+        std::fs::create_dir_all(&unfinished).unwrap();
+        Recordings::new(finished, unfinished, free_bytes)
+    }
+
+    fn begin(recordings: &mut Recordings, name: &str) -> Result<(), String> {
+        recordings.begin(1, name.into(), 1, 8000)
+    }
+
+    /// What another reader finds in the file.
+    fn read(folder: &TestFolder, name: &str) -> (hound::WavSpec, Vec<i16>) {
+        let mut reader = hound::WavReader::open(folder.path("recordings").join(name)).unwrap();
+        (reader.spec(), reader.samples().collect::<Result<_, _>>().unwrap())
+    }
+
+    #[test]
+    fn a_finished_recording_is_a_whole_wav_file() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        recordings.begin(1, "a.wav".into(), 2, 8000).unwrap();
+        recordings.append(1, 0, &[1, -2, 3, -4]).unwrap();
+        assert!(!folder.path("recordings/a.wav").exists());
+        recordings.append(1, 2, &[i16::MAX, i16::MIN]).unwrap();
+        assert_eq!(recordings.finish(1), Some(Ok(44 + 16)));
+        let (format, samples) = read(&folder, "a.wav");
+        assert_eq!((format.channels, format.sample_rate, format.bits_per_sample), (2, 8000, 16));
+        assert_eq!(samples, [1, -2, 3, -4, 0, 0, i16::MAX, i16::MIN]);
+        assert_eq!(recordings.finish(1), None);
+        assert!(!folder.path("unfinished/a.wav").exists());
+    }
+
+    #[test]
+    fn a_full_disk_refuses_to_begin() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, u64::MAX);
+        assert_eq!(begin(&mut recordings, "a.wav"), Err("the disk is full".into()));
+        assert_eq!(std::fs::read_dir(folder.path("unfinished")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_keeps_what_was_recorded() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        begin(&mut recordings, "a.wav").unwrap();
+        recordings.append(1, 0, &[7; 800]).unwrap();
+        recordings.free_bytes = u64::MAX;
+        assert_eq!(recordings.append(1, 0, &[8; 800]), Err("the disk is full".into()));
+        assert_eq!(read(&folder, "a.wav").1, [7; 800]);
+        assert_eq!(recordings.append(1, 0, &[9; 800]), Ok(()));
+        assert_eq!(recordings.finish(1), None);
+    }
+
+    #[test]
+    fn a_device_without_room_fails_the_recording() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        begin(&mut recordings, "a.wav").unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        recordings.open.get_mut(&1).unwrap().file = full;
+        assert_eq!(recordings.append(1, 0, &[1]), Err("the disk is full".into()));
+    }
+
+    #[test]
+    fn a_recording_ends_before_its_sizes_overflow() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        begin(&mut recordings, "a.wav").unwrap();
+        recordings.open.get_mut(&1).unwrap().data_bytes = MOST_DATA_BYTES - 2;
+        recordings.append(1, 0, &[1]).unwrap();
+        assert!(recordings.append(1, 0, &[1]).is_err());
+    }
+
+    #[test]
+    fn what_a_crash_left_becomes_a_whole_file() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        begin(&mut recordings, "a.wav").unwrap();
+        recordings.append(1, 0, &[1, 2, 3]).unwrap();
+        drop(recordings);
+        std::fs::write(folder.path("unfinished/short.wav"), b"RIFF").unwrap();
+        std::fs::write(folder.path("unfinished/other.wav"), [0; 100]).unwrap();
+        let recordings = self::recordings(&folder, 0);
+        assert_eq!(recordings.repair().unwrap(), 1);
+        assert_eq!(read(&folder, "a.wav").1, [1, 2, 3]);
+        assert_eq!(std::fs::read_dir(folder.path("unfinished")).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(folder.path("recordings")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_cannot_leave_the_folder_nor_take_another_file() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        assert!(begin(&mut recordings, "../a.wav").is_err());
+        begin(&mut recordings, "a.wav").unwrap();
+        assert!(recordings.begin(2, "a.wav".into(), 1, 8000).is_err());
+    }
+
+    #[test]
+    fn recordings_under_way_are_bounded() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        for recording in 0..MOST_OPEN as u64 {
+            recordings.begin(recording, format!("{recording}.wav"), 1, 8000).unwrap();
+        }
+        let error = recordings.begin(1000, "a.wav".into(), 1, 8000).unwrap_err();
+        assert_eq!(error, "more than 256 recordings at one time");
+        recordings.finish_all();
+        assert_eq!(std::fs::read_dir(folder.path("recordings")).unwrap().count(), MOST_OPEN);
+    }
+}
