@@ -283,16 +283,17 @@ impl Gateway {
     pub fn access(&mut self, now: Instant, access: Access) {
         self.exchange.advance(now);
         let request = access.request;
-        let session = self.by_number.get(&access.session_id).copied().and_then(|id| {
-            let session = self.sessions.get(id.0)?.as_ref()?;
-            is_same_token(&session.token, &access.token).then_some(id)
-        });
-        match session {
+        match self.find_session(access.session_id, &access.token) {
             Some(id) => self.with_session(now, id, |_, session, exchange| {
                 session.on_access(exchange, access);
             }),
             None => self.exchange.reply(Reply::Accessed { request, answer: None }),
         }
+    }
+
+    /// Whether the session of an access URL still runs.
+    pub fn is_running(&self, session_id: u64, token: &str) -> bool {
+        self.find_session(session_id, token).is_some()
     }
 
     /// No new sessions from here on; those that run get their time.
@@ -350,10 +351,14 @@ impl Gateway {
         self.is_draining
     }
 
-    /// Rows of the sessions that run, oldest first.
+    /// Unix time in milliseconds of an instant.
+    pub fn unix_ms(&self, now: Instant) -> UnixMs {
+        self.exchange.wall().unix_ms(now)
+    }
+
+    /// Rows of the sessions that run with their calls so far, oldest first.
     pub fn running(&self) -> Vec<Running> {
-        let mut rows: Vec<Running> =
-            self.live_sessions().map(|session| session.record.clone()).collect();
+        let mut rows: Vec<Running> = self.live_sessions().map(Session::row).collect();
         rows.sort_by_key(|row| row.id);
         rows
     }
@@ -394,6 +399,13 @@ impl Gateway {
             timers: self.exchange.timers.len(),
             user_agent: self.exchange.user_agent.usage(),
         }
+    }
+
+    /// The session of an access URL, where the token is its own.
+    fn find_session(&self, session_id: u64, token: &str) -> Option<SessionId> {
+        let id = self.by_number.get(&session_id).copied()?;
+        let session = self.sessions.get(id.0)?.as_ref()?;
+        is_same_token(&session.token, token).then_some(id)
     }
 
     fn live_sessions(&self) -> impl Iterator<Item = &Session> {

@@ -20,6 +20,7 @@ pub mod storage;
 
 pub mod session;
 
+pub mod control;
 pub mod gateway;
 
 pub mod driver;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use network::Network;
+pub use parse::stable_id;
 pub use problem::Problem;
 pub use read::{Environment, FileText};
 

@@ -569,7 +569,7 @@ fn load(table: &Table<'_>, file: &Item, known: &Known<'_>) -> Option<Script> {
     });
     match read {
         Ok(read) => Some(Script {
-            id: script_id(&file.text),
+            id: stable_id(&file.text),
             name: file.text.clone(),
             source: read.text.into(),
             modified_unix: read.modified_unix,
@@ -584,7 +584,7 @@ fn load(table: &Table<'_>, file: &Item, known: &Known<'_>) -> Option<Script> {
 }
 
 /// FNV-1a of the name, 31 bits and never 0 (Management API reference 4.2).
-fn script_id(name: &str) -> u32 {
+pub fn stable_id(name: &str) -> u32 {
     let hash = name
         .bytes()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

@@ -19,3 +19,9 @@ pub mod speech;
 #[cfg(test)]
 mod test_folder;
 mod trim;
+//! The world: sockets, threads, clocks, files.
+
+pub mod http_client;
+pub mod http_pool;
+pub mod http_server;
+pub mod resolve;

@@ -101,6 +101,10 @@ impl Exchange {
         self.wall = wall;
     }
 
+    pub fn wall(&self) -> WallClock {
+        self.wall
+    }
+
     /// What time it is for this input; at the top of every one.
     pub fn advance(&mut self, now: Instant) {
         self.now_ms = self.wall.unix_ms(now);

@@ -108,6 +108,13 @@ impl Session {
         self.calls.len()
     }
 
+    /// The row with the calls in progress beside those that ended.
+    pub fn row(&self) -> SessionRecord {
+        let mut row = self.record.clone();
+        row.calls.extend(self.calls.values().map(|call| call.record.clone()));
+        row
+    }
+
     /// The scripts ran and Started was dispatched, or never will be.
     pub fn on_ready(&mut self, exchange: &mut Exchange) {
         if let Some(request) = self.starter.take() {
