@@ -57,12 +57,13 @@ def free_ports(count, address="127.0.0.1"):
     return found
 
 
-def udp_bound(address, port):
-    """Whether any process has bound this UDP port."""
+def is_bound(address, port, protocol="udp"):
+    """Whether any process has bound this port; for TCP, whether it listens."""
     want = [f"{part}:{port:04X}" for part in
             ("".join(f"{int(p):02X}" for p in reversed(address.split("."))), "00000000")]
-    with open("/proc/net/udp", encoding="ascii") as table:
-        return any(line.split()[1] in want for line in table.readlines()[1:])
+    with open(f"/proc/net/{protocol}", encoding="ascii") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return any(row[1] in want and (protocol == "udp" or row[3] == "0A") for row in rows)
 
 
 class Process:
@@ -102,7 +103,7 @@ class Sipp:
     """
 
     def __init__(self, folder, scenario, address, port, remote=None, number="", calls=1,
-                 rate=0, hold_ms=300, seconds=30, words=None, more=()):
+                 rate=0, hold_ms=300, seconds=30, words=None, more=(), transport="u1"):
         self.scenario, self.address, self.port = scenario, address, port
         self.seconds = seconds
         folder = os.path.join(folder, f"{scenario}-{port}-{time.monotonic_ns() % 10**9}")
@@ -119,6 +120,7 @@ class Sipp:
         self.messages_path = os.path.join(folder, "messages.log")
         self.errors_path = os.path.join(folder, "errors.log")
         command = ["sipp", "-sf", path, "-i", address, "-bind_local", "-p", str(port),
+                   "-t", transport,
                    "-mi", address, "-m", str(calls), "-d", str(hold_ms), "-nostdin",
                    "-trace_msg", "-message_file", self.messages_path,
                    "-trace_err", "-error_file", self.errors_path,
@@ -128,8 +130,12 @@ class Sipp:
         if remote:
             command += ["-s", number, remote]
         self.process = Process(command, folder, "sipp", {**os.environ, "TERM": "dumb"})
-        wait_for(f"SIPp to bind {address}:{port}",
-                 lambda: udp_bound(address, port) or not self.process.alive())
+        if transport == "u1":
+            wait_for(f"SIPp to bind {address}:{port}",
+                     lambda: is_bound(address, port) or not self.process.alive())
+        elif remote is None:
+            wait_for(f"SIPp to listen on {address}:{port}",
+                     lambda: is_bound(address, port, "tcp") or not self.process.alive())
 
     def messages(self):
         """The messages so far: (sent or received, text)."""
@@ -298,6 +304,11 @@ rtp_timeout 0
 
     def hang_up(self):
         self.command("hangup")
+
+    def seconds_heard(self):
+        """How much its call let it hear so far."""
+        files = sorted(glob.glob(os.path.join(self.folder, "dump-*-dec.wav")))
+        return (os.path.getsize(files[-1]) - 44) / 16000 if files else 0.0
 
     def heard(self):
         """What its last call that ended let it hear."""

@@ -91,7 +91,7 @@ class Track:
                              if level_dbfs(block) >= at_least_dbfs)
 
     def keys(self, block_s=0.0125):
-        """In-band DTMF keys in order: two tones of like strength that stand out, three blocks long."""
+        """In-band DTMF keys in order: two tones of like strength that stand out, for 3 blocks."""
         found, current, run = [], None, 0
         for _, block in self.blocks(block_s):
             key = dtmf_key(block, self.rate)

@@ -1,0 +1,14 @@
+// A person who picks up and talks: number 7001 of the shipped configuration.
+
+const PATIENCE_MS = 120000; // nobody listens to this for longer
+
+VoxEngine.addEventListener(AppEvents.CallAlerting, (e) => {
+  const { call } = e;
+  const talk = () => call.startPlayback("file:prompts/phone-hello.wav");
+  call.addEventListener(CallEvents.Connected, talk);
+  call.addEventListener(CallEvents.PlaybackFinished, () => setTimeout(talk, 500));
+  call.addEventListener(CallEvents.Disconnected, VoxEngine.terminate);
+  call.ring();
+  setTimeout(() => call.answer(), 500);
+  setTimeout(() => call.hangup(), PATIENCE_MS);
+});
