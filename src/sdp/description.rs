@@ -1,15 +1,16 @@
 //! A session description as it stands in the text.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+/// What is kept of a description: all that an agreement on RTP streams needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// `o=`: session id and version; the version rises with every change.
     pub origin_id: u64,
     pub origin_version: u64,
-    pub origin_address: IpAddr,
+    pub origin_address: Address,
     /// Session-level `c=`.
-    pub connection: Option<IpAddr>,
+    pub connection: Option<Address>,
     /// Session-level direction attribute.
     pub direction: Option<Direction>,
     pub media: Vec<Media>,
@@ -26,16 +27,26 @@ pub struct Media {
     pub protocol: String,
     /// As they stand on the `m=` line.
     pub formats: Vec<String>,
-    pub connection: Option<IpAddr>,
+    pub connection: Option<Address>,
     pub direction: Option<Direction>,
     /// `a=rtpmap`.
     pub rtpmap: Vec<RtpMap>,
     /// `a=fmtp`: payload type and the rest of the line.
     pub fmtp: Vec<(u8, String)>,
     pub ptime_ms: Option<u32>,
+    pub maxptime_ms: Option<u32>,
     pub rtcp_mux: bool,
-    /// `a=rtcp`.
+    /// `a=rtcp` (RFC 3605).
     pub rtcp_port: Option<u16>,
+    pub rtcp_address: Option<IpAddr>,
+}
+
+/// `IN IP4 192.0.2.1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Ip(IpAddr),
+    /// A host name, which nobody here resolves.
+    Name(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,27 +68,80 @@ pub enum Direction {
 }
 
 impl Description {
-    pub fn parse(_text: &[u8]) -> Result<Self, Error> {
-        Ok(Self::without_media())
-    }
-
-    pub fn to_bytes(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
     /// A description that no answer can be made to.
     pub fn without_media() -> Self {
         Self {
             origin_id: 0,
             origin_version: 0,
-            origin_address: IpAddr::from([127, 0, 0, 1]),
+            origin_address: Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             connection: None,
             direction: None,
             media: Vec::new(),
         }
     }
+
+    /// Where a stream is to be sent: a connection of its own comes first (RFC 8866 §5.7).
+    pub fn connection_of<'a>(&'a self, media: &'a Media) -> Option<&'a Address> {
+        media.connection.as_ref().or(self.connection.as_ref())
+    }
+
+    /// A stream's own direction, else the session's, else both ways (RFC 8866 §6.7).
+    pub fn direction_of(&self, media: &Media) -> Direction {
+        media.direction.or(self.direction).unwrap_or_default()
+    }
 }
 
-/// What is wrong with a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {}
+impl Media {
+    /// A stream without formats or attributes.
+    pub fn new(kind: &str, port: u16, protocol: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            port,
+            protocol: protocol.to_owned(),
+            formats: Vec::new(),
+            connection: None,
+            direction: None,
+            rtpmap: Vec::new(),
+            fmtp: Vec::new(),
+            ptime_ms: None,
+            maxptime_ms: None,
+            rtcp_mux: false,
+            rtcp_port: None,
+            rtcp_address: None,
+        }
+    }
+
+    /// The mapping of a payload type in this text; static ones (RFC 3551 §6) may have none.
+    pub fn map_of(&self, payload_type: u8) -> Option<&RtpMap> {
+        self.rtpmap.iter().find(|map| map.payload_type == payload_type)
+    }
+}
+
+impl Direction {
+    pub fn new(sends: bool, receives: bool) -> Self {
+        match (sends, receives) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
+        }
+    }
+
+    pub fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    pub fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    /// The attribute's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
+}

@@ -4,3 +4,8 @@
 
 pub mod description;
 pub mod offer_answer;
+pub mod parse;
+pub mod write;
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,18 @@
 //! Offer and answer for one audio stream (RFC 3264).
+//!
+//! PCMU, PCMA and telephone-event (RFC 4733) over RTP/AVP and RTP/AVPF **are** supported, as are
+//! hold in both forms, `ptime`, `maxptime`, `a=rtcp` and `rtcp-mux` when offered. Every other
+//! stream of an offer is refused by port 0 in its place. SRTP, ICE and bundles **are not**
+//! supported.
+//!
+//! An answer of ours holds one codec: the peer then sends that one, and a joined pair can be
+//! relayed as it comes.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::description::{Description, Direction};
+use super::description::{Address, Description, Direction, Media, RtpMap};
 
 /// An audio codec that can be offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,22 +55,565 @@ pub struct Agreed {
     pub is_held: bool,
 }
 
-/// Our offer.
-pub fn offer(_local: &Local) -> Description {
-    Description::without_media()
+/// Why there is no agreement. The peer wants what we don't do, in each case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// No audio stream, or a refused one (port 0).
+    NoAudio,
+    /// Audio over another protocol than RTP/AVP and RTP/AVPF only; which one.
+    Protocol(String),
+    NoCommonCodec,
+    /// No address to send to, or a host name.
+    NoAddress,
+    /// An address of the other family than ours.
+    AddressFamily,
 }
 
-/// Our answer to the peer's offer, with what both then agree on.
-pub fn answer(_local: &Local, _offer: &Description) -> Result<(Description, Agreed), Error> {
-    Err(Error::NoCommonCodec)
+/// Our offer.
+pub fn offer(local: &Local) -> Description {
+    let mut media = Media::new("audio", local.port, "RTP/AVP");
+    for &codec in &local.codecs {
+        media.add(codec.static_payload_type(), codec.encoding());
+    }
+    media.add(DTMF_PAYLOAD_TYPE, TELEPHONE_EVENT);
+    media.fmtp.push((DTMF_PAYLOAD_TYPE, DTMF_EVENTS.to_owned()));
+    media.ptime_ms = Some(milliseconds(local.ptime));
+    media.direction = Some(local.direction);
+    describe(local, vec![media])
+}
+
+/// Our answer to the peer's offer, with what both then agree on. Of the codecs of an offer the
+/// first of ours counts: `local.codecs` begins with what the other leg of a pair has.
+pub fn answer(local: &Local, offer: &Description) -> Result<(Description, Agreed), Error> {
+    let mut refusal = Error::NoAudio;
+    for (place, media) in offer.media.iter().enumerate() {
+        match accept(local, offer, media) {
+            Ok((accepted, agreed)) => {
+                let mut sections: Vec<_> = offer.media.iter().map(refused).collect();
+                sections[place] = accepted;
+                return Ok((describe(local, sections), agreed));
+            }
+            // What an audio stream lacks says more than that video is no audio.
+            Err(Error::NoAudio) => {}
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
 }
 
 /// What our offer and the peer's answer agree on.
-pub fn agree(_local: &Local, _offer: &Description, _answer: &Description) -> Result<Agreed, Error> {
-    Err(Error::NoCommonCodec)
+pub fn agree(local: &Local, offer: &Description, answer: &Description) -> Result<Agreed, Error> {
+    let offered = offer.media.iter().find(|media| is_live_audio(media)).ok_or(Error::NoAudio)?;
+    let media = answer.media.iter().find(|media| is_live_audio(media)).ok_or(Error::NoAudio)?;
+    check_protocol(media)?;
+    // A payload type that an answer uses without a mapping is ours (RFC 3264 §6.1 wants the
+    // same number for the same codec; some peers leave `a=rtpmap` out then).
+    let meaning_of = |number| match media.map_of(number) {
+        Some(_) => encoding_of(media, number),
+        None => encoding_of(offered, number),
+    };
+    let formats: Vec<_> = payload_types(media).map(|number| (number, meaning_of(number))).collect();
+    let is_offered =
+        |name| payload_types(offered).any(|number| encoding_of(offered, number) == Some(name));
+    // The answer's order is the peer's preference, and what it will send.
+    let (payload_type, codec) = formats
+        .iter()
+        .find_map(|(number, name)| {
+            let codec = Codec::of(name.filter(|name| is_offered(name))?)?;
+            Some((*number, codec))
+        })
+        .ok_or(Error::NoCommonCodec)?;
+    let choice = Choice { codec, payload_type, dtmf: number_of(&formats, TELEPHONE_EVENT) };
+    let mut stream = Stream::of(local, answer, media)?;
+    // RFC 5761 §5.1.1: only where both said so.
+    stream.rtcp_mux &= offered.rtcp_mux;
+    Ok(stream.agreed(local, &choice))
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
-    NoCommonCodec,
+/// Our answer to one stream of an offer.
+fn accept(local: &Local, offer: &Description, media: &Media) -> Result<(Media, Agreed), Error> {
+    if !is_live_audio(media) {
+        return Err(Error::NoAudio);
+    }
+    check_protocol(media)?;
+    let formats: Vec<_> =
+        payload_types(media).map(|number| (number, encoding_of(media, number))).collect();
+    let (payload_type, codec) = local
+        .codecs
+        .iter()
+        .find_map(|codec| Some((number_of(&formats, codec.encoding())?, *codec)))
+        .ok_or(Error::NoCommonCodec)?;
+    let choice = Choice { codec, payload_type, dtmf: number_of(&formats, TELEPHONE_EVENT) };
+    let agreed = Stream::of(local, offer, media)?.agreed(local, &choice);
+
+    // RFC 3264 §6.1: the offer's numbers for the offer's codecs.
+    let mut accepted = Media::new("audio", local.port, &media.protocol);
+    accepted.add(payload_type, codec.encoding());
+    if let Some(number) = choice.dtmf {
+        accepted.add(number, TELEPHONE_EVENT);
+        accepted.fmtp.push((number, DTMF_EVENTS.to_owned()));
+    }
+    accepted.ptime_ms = Some(milliseconds(agreed.ptime));
+    accepted.rtcp_mux = agreed.rtcp_mux;
+    accepted.direction = Some(agreed.direction);
+    Ok((accepted, agreed))
+}
+
+/// A refused stream keeps its place (RFC 3264 §6).
+fn refused(media: &Media) -> Media {
+    let mut refused = Media::new(&media.kind, 0, &media.protocol);
+    refused.formats = media.formats.clone();
+    refused
+}
+
+fn describe(local: &Local, media: Vec<Media>) -> Description {
+    Description {
+        origin_id: local.origin_id,
+        origin_version: local.origin_version,
+        origin_address: Address::Ip(local.address),
+        connection: Some(Address::Ip(local.address)),
+        direction: None,
+        media,
+    }
+}
+
+/// What is sent to the peer.
+struct Choice {
+    codec: Codec,
+    payload_type: u8,
+    dtmf: Option<u8>,
+}
+
+/// What the peer says about its end of the stream.
+struct Stream {
+    remote: SocketAddr,
+    remote_rtcp: SocketAddr,
+    rtcp_mux: bool,
+    direction: Direction,
+    ptime: Duration,
+}
+
+impl Stream {
+    fn of(local: &Local, description: &Description, media: &Media) -> Result<Self, Error> {
+        let Some(Address::Ip(ip)) = description.connection_of(media) else {
+            return Err(Error::NoAddress);
+        };
+        if ip.is_ipv4() != local.address.is_ipv4() {
+            return Err(Error::AddressFamily);
+        }
+        // RFC 3550 §11: the next port, where nothing else is said (RFC 3605).
+        let rtcp_port = media.rtcp_port.unwrap_or(media.port.saturating_add(1));
+        let rtcp_ip = media.rtcp_address.filter(|other| other.is_ipv4() == ip.is_ipv4());
+        let mut direction = description.direction_of(media);
+        if ip.is_unspecified() {
+            // Hold as RFC 2543 §B.5 had it: the peer has no place for our packets.
+            direction = Direction::new(direction.sends(), false);
+        }
+        Ok(Self {
+            remote: SocketAddr::new(*ip, media.port),
+            remote_rtcp: SocketAddr::new(rtcp_ip.unwrap_or(*ip), rtcp_port),
+            rtcp_mux: media.rtcp_mux,
+            direction,
+            ptime: packet_length(media),
+        })
+    }
+
+    fn agreed(self, local: &Local, choice: &Choice) -> Agreed {
+        // RFC 3264 §6.1: what one side sends the other must receive.
+        let direction = Direction::new(
+            local.direction.sends() && self.direction.receives(),
+            local.direction.receives() && self.direction.sends(),
+        );
+        Agreed {
+            remote: self.remote,
+            remote_rtcp: if self.rtcp_mux { self.remote } else { self.remote_rtcp },
+            rtcp_mux: self.rtcp_mux,
+            codec: choice.codec,
+            payload_type: choice.payload_type,
+            dtmf_payload_type: choice.dtmf,
+            direction,
+            ptime: self.ptime,
+            is_held: local.direction.sends() && !self.direction.receives(),
+        }
+    }
+}
+
+impl Media {
+    fn add(&mut self, payload_type: u8, encoding: &str) {
+        self.formats.push(payload_type.to_string());
+        self.rtpmap.push(RtpMap {
+            payload_type,
+            encoding: encoding.to_owned(),
+            clock_rate: CLOCK_RATE,
+            channels: 1,
+        });
+    }
+}
+
+impl Codec {
+    const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
+
+    /// RFC 3551 §6, table 4.
+    fn static_payload_type(self) -> u8 {
+        match self {
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
+        }
+    }
+
+    fn encoding(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+        }
+    }
+
+    fn of(encoding: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.encoding() == encoding)
+    }
+}
+
+fn is_live_audio(media: &Media) -> bool {
+    media.kind.eq_ignore_ascii_case("audio") && media.port != 0
+}
+
+fn check_protocol(media: &Media) -> Result<(), Error> {
+    let protocol = media.protocol.to_ascii_uppercase();
+    match protocol.as_str() {
+        "RTP/AVP" | "RTP/AVPF" => Ok(()),
+        _ => Err(Error::Protocol(media.protocol.clone())),
+    }
+}
+
+/// The formats of a stream that are payload types, in their order.
+fn payload_types(media: &Media) -> impl Iterator<Item = u8> {
+    media.formats.iter().filter_map(|format| format.parse().ok()).filter(|number| *number < 128)
+}
+
+/// Which of the encodings that we know a payload type stands for: by its mapping, or by its
+/// number where that is static.
+fn encoding_of(media: &Media, payload_type: u8) -> Option<&'static str> {
+    let Some(map) = media.map_of(payload_type) else {
+        let codec = Codec::ALL.into_iter().find(|c| c.static_payload_type() == payload_type);
+        return codec.map(Codec::encoding);
+    };
+    if map.clock_rate != CLOCK_RATE || map.channels != 1 {
+        return None;
+    }
+    // RFC 8866 §6.6: encoding names compare without case.
+    let known = Codec::ALL.map(Codec::encoding).into_iter().chain([TELEPHONE_EVENT]);
+    known.into_iter().find(|name| map.encoding.eq_ignore_ascii_case(name))
+}
+
+/// The first number of an encoding.
+fn number_of(formats: &[(u8, Option<&'static str>)], encoding: &str) -> Option<u8> {
+    formats.iter().find(|(_, name)| *name == Some(encoding)).map(|(number, _)| *number)
+}
+
+/// What the peer wants in one packet, in the steps that we can make.
+fn packet_length(media: &Media) -> Duration {
+    let longest = media.maxptime_ms.unwrap_or(LONGEST_PTIME_MS).min(LONGEST_PTIME_MS);
+    let wanted = media.ptime_ms.unwrap_or(DEFAULT_PTIME_MS).min(longest);
+    let steps = (wanted / PTIME_STEP_MS).max(1);
+    Duration::from_millis(u64::from(steps * PTIME_STEP_MS))
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(DEFAULT_PTIME_MS)
+}
+
+/// Of both codecs and of telephone-event beside them.
+const CLOCK_RATE: u32 = 8000;
+const TELEPHONE_EVENT: &str = "telephone-event";
+/// The number most peers use for it.
+const DTMF_PAYLOAD_TYPE: u8 = 101;
+/// RFC 4733 §3.2: sixteen digits and flash.
+const DTMF_EVENTS: &str = "0-16";
+
+/// RFC 3551 §4.2.
+const DEFAULT_PTIME_MS: u32 = 20;
+const PTIME_STEP_MS: u32 = 10;
+/// Longer packets of G.711 come near to the least MTU, and to what a jitter buffer bears.
+const LONGEST_PTIME_MS: u32 = 60;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAudio => f.write_str("no audio stream"),
+            Self::Protocol(protocol) => {
+                write!(f, "audio over {protocol}, not RTP/AVP or RTP/AVPF")
+            }
+            Self::NoCommonCodec => f.write_str("no codec in common"),
+            Self::NoAddress => f.write_str("no IP address for the audio stream"),
+            Self::AddressFamily => f.write_str("audio address is not of our family"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::Codec::{Pcma, Pcmu};
+    use super::*;
+
+    fn local() -> Local {
+        Local {
+            address: IpAddr::from([192, 0, 2, 1]),
+            port: 16384,
+            origin_id: 7,
+            origin_version: 2,
+            codecs: vec![Pcma, Pcmu],
+            direction: Direction::SendRecv,
+            ptime: Duration::from_millis(20),
+        }
+    }
+
+    fn parse(text: &str) -> Description {
+        Description::parse(text.as_bytes()).expect(text)
+    }
+
+    /// A description of a peer at 198.51.100.7 with these sections.
+    fn peer(sections: &str) -> Description {
+        parse(&format!(
+            "v=0\no=- 1 1 IN IP4 198.51.100.7\ns=-\nc=IN IP4 198.51.100.7\nt=0 0\n{sections}"
+        ))
+    }
+
+    fn text(description: &Description) -> String {
+        String::from_utf8(description.to_bytes()).unwrap()
+    }
+
+    fn answered(offer: &Description) -> Agreed {
+        answer(&local(), offer).expect("a codec in common").1
+    }
+
+    fn agreed(sections: &str) -> Result<Agreed, Error> {
+        agree(&local(), &offer(&local()), &peer(sections))
+    }
+
+    #[test]
+    fn our_offer_has_every_codec_and_the_digits() {
+        assert_eq!(
+            text(&offer(&local())),
+            "v=0\r\no=- 7 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+             m=audio 16384 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\n\
+             a=sendrecv\r\n"
+        );
+    }
+
+    #[test]
+    fn first_codec_of_ours_in_the_offer_is_the_answer() {
+        let offer = peer("m=audio 4000 RTP/AVP 0 8 96\na=rtpmap:96 telephone-event/8000\n");
+        let (answer, agreed) = answer(&local(), &offer).unwrap();
+        assert_eq!(
+            text(&answer),
+            "v=0\r\no=- 7 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+             m=audio 16384 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\n\
+             a=rtpmap:96 telephone-event/8000\r\na=fmtp:96 0-16\r\na=ptime:20\r\n\
+             a=sendrecv\r\n"
+        );
+        let expected = Agreed {
+            remote: "198.51.100.7:4000".parse().unwrap(),
+            remote_rtcp: "198.51.100.7:4001".parse().unwrap(),
+            rtcp_mux: false,
+            codec: Pcma,
+            payload_type: 8,
+            dtmf_payload_type: Some(96),
+            direction: Direction::SendRecv,
+            ptime: Duration::from_millis(20),
+            is_held: false,
+        };
+        assert_eq!(agreed, expected);
+    }
+
+    #[test]
+    fn codec_on_a_dynamic_number_is_answered_with_that_number() {
+        let offer =
+            peer("m=audio 4000 RTP/AVP 98 97\na=rtpmap:97 pcmu/8000\na=rtpmap:98 L16/8000\n");
+        let agreed = answered(&offer);
+        assert_eq!((agreed.codec, agreed.payload_type), (Pcmu, 97));
+        assert_eq!(agreed.dtmf_payload_type, None);
+    }
+
+    #[test]
+    fn rates_and_channels_other_than_ours_are_other_codecs() {
+        let offer = peer(
+            "m=audio 4000 RTP/AVP 96 97 98\na=rtpmap:96 PCMU/16000\na=rtpmap:97 PCMA/8000/2\n\
+             a=rtpmap:98 telephone-event/48000\n",
+        );
+        assert_eq!(answer(&local(), &offer), Err(Error::NoCommonCodec));
+    }
+
+    /// RFC 3264 §10.1: places and number of the streams stay.
+    #[test]
+    fn streams_other_than_the_first_usable_one_are_refused_in_place() {
+        let offer = peer(
+            "m=video 51372 RTP/AVP 31\na=rtpmap:31 H261/90000\n\
+             m=audio 5000 RTP/SAVP 0\nm=audio 49170 RTP/AVP 0\nm=audio 49180 RTP/AVP 0\n\
+             m=image 6000 udptl t38\n",
+        );
+        let (answer, agreed) = answer(&local(), &offer).unwrap();
+        let lines: Vec<_> =
+            text(&answer).lines().filter(|l| l.starts_with("m=")).map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            [
+                "m=video 0 RTP/AVP 31",
+                "m=audio 0 RTP/SAVP 0",
+                "m=audio 16384 RTP/AVP 0",
+                "m=audio 0 RTP/AVP 0",
+                "m=image 0 udptl t38"
+            ]
+        );
+        assert_eq!(agreed.remote.port(), 49170);
+    }
+
+    #[test]
+    fn offers_without_anything_for_us_say_what_is_missing() {
+        for (sections, error) in [
+            ("", Error::NoAudio),
+            ("m=video 4000 RTP/AVP 31\n", Error::NoAudio),
+            ("m=audio 0 RTP/AVP 0\n", Error::NoAudio),
+            ("m=audio 4000 RTP/SAVP 0\n", Error::Protocol("RTP/SAVP".to_owned())),
+            (
+                "m=audio 4000 UDP/TLS/RTP/SAVPF 0\nm=video 0 RTP/AVP 31\n",
+                Error::Protocol("UDP/TLS/RTP/SAVPF".to_owned()),
+            ),
+            ("m=audio 4000 RTP/AVP 9 18\n", Error::NoCommonCodec),
+            ("m=audio 4000 RTP/AVP\n", Error::NoCommonCodec),
+            ("m=audio 4000 RTP/AVP 0\nc=IN IP4 phone.example\n", Error::NoAddress),
+            ("m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::2\n", Error::AddressFamily),
+        ] {
+            assert_eq!(answer(&local(), &peer(sections)), Err(error), "{sections}");
+        }
+    }
+
+    #[test]
+    fn stream_has_its_own_address_and_rtcp_port() {
+        let agreed = answered(&peer(
+            "m=audio 4000 RTP/AVPF 0\nc=IN IP4 203.0.113.9\na=rtcp:53020 IN IP4 203.0.113.10\n",
+        ));
+        assert_eq!(agreed.remote, "203.0.113.9:4000".parse().unwrap());
+        assert_eq!(agreed.remote_rtcp, "203.0.113.10:53020".parse().unwrap());
+    }
+
+    #[test]
+    fn ipv6_is_spoken() {
+        let local = Local { address: "2001:db8::1".parse().unwrap(), ..local() };
+        let offer = peer("m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::2\n");
+        let (answer, agreed) = answer(&local, &offer).unwrap();
+        assert!(text(&answer).contains("\r\nc=IN IP6 2001:db8::1\r\n"));
+        assert_eq!(agreed.remote, "[2001:db8::2]:4000".parse().unwrap());
+    }
+
+    #[test]
+    fn rtcp_is_multiplexed_when_the_offer_asks_for_it() {
+        let offer = peer("m=audio 4000 RTP/AVP 0\na=rtcp-mux\na=rtcp:4000\n");
+        let (answer, agreed) = answer(&local(), &offer).unwrap();
+        assert!(agreed.rtcp_mux && answer.media[0].rtcp_mux);
+        assert_eq!(agreed.remote_rtcp, agreed.remote);
+        // Not by the answerer alone.
+        let agreed = super::agree(&local(), &super::offer(&local()), &offer).unwrap();
+        assert!(!agreed.rtcp_mux);
+    }
+
+    /// RFC 3264 §6.1 and §8.4.
+    #[test]
+    fn directions_mirror_and_hold_is_seen() {
+        for (attribute, ours, is_held) in [
+            ("a=sendrecv", Direction::SendRecv, false),
+            ("a=sendonly", Direction::RecvOnly, true),
+            ("a=recvonly", Direction::SendOnly, false),
+            ("a=inactive", Direction::Inactive, true),
+            ("c=IN IP4 0.0.0.0", Direction::RecvOnly, true),
+            ("c=IN IP4 0.0.0.0\na=sendonly", Direction::RecvOnly, true),
+            ("c=IN IP4 0.0.0.0\na=inactive", Direction::Inactive, true),
+        ] {
+            let offer = peer(&format!("m=audio 4000 RTP/AVP 0\n{attribute}\n"));
+            let (answer, agreed) = answer(&local(), &offer).unwrap();
+            assert_eq!((agreed.direction, agreed.is_held), (ours, is_held), "{attribute}");
+            assert_eq!(answer.media[0].direction, Some(ours), "{attribute}");
+        }
+    }
+
+    #[test]
+    fn direction_of_the_session_holds_where_the_stream_has_none() {
+        let offer = peer("a=inactive\nm=audio 4000 RTP/AVP 0\n");
+        assert!(answered(&offer).is_held);
+        let offer = peer("a=inactive\nm=audio 4000 RTP/AVP 0\na=sendrecv\n");
+        assert!(!answered(&offer).is_held);
+    }
+
+    #[test]
+    fn what_we_do_not_send_is_not_held() {
+        let local = Local { direction: Direction::RecvOnly, ..local() };
+        let offer = peer("m=audio 4000 RTP/AVP 0\na=sendonly\n");
+        let (_, agreed) = answer(&local, &offer).unwrap();
+        assert_eq!((agreed.direction, agreed.is_held), (Direction::RecvOnly, false));
+    }
+
+    #[test]
+    fn packet_length_is_the_peers_wish_within_what_we_make() {
+        for (attributes, milliseconds) in [
+            ("", 20),
+            ("a=ptime:30\n", 30),
+            ("a=ptime:25\n", 20),
+            ("a=ptime:5\n", 10),
+            ("a=ptime:200\n", 60),
+            ("a=maxptime:10\n", 10),
+            ("a=ptime:40\na=maxptime:30\n", 30),
+            ("a=ptime:0\n", 20),
+            ("a=ptime:99999999999\n", 20),
+        ] {
+            let offer = peer(&format!("m=audio 4000 RTP/AVP 0\n{attributes}"));
+            let (answer, agreed) = answer(&local(), &offer).unwrap();
+            assert_eq!(agreed.ptime, Duration::from_millis(milliseconds), "{attributes}");
+            assert_eq!(answer.media[0].ptime_ms, Some(milliseconds as u32), "{attributes}");
+        }
+    }
+
+    #[test]
+    fn first_offered_codec_of_an_answer_is_what_both_use() {
+        let agreed =
+            agreed("m=audio 4000 RTP/AVP 18 0 8 101\na=rtpmap:101 telephone-event/8000\n").unwrap();
+        assert_eq!((agreed.codec, agreed.payload_type), (Pcmu, 0));
+        assert_eq!(agreed.dtmf_payload_type, Some(101));
+    }
+
+    #[test]
+    fn codec_that_was_not_offered_is_no_agreement() {
+        let local = Local { codecs: vec![Pcma], ..local() };
+        let answer = peer("m=audio 4000 RTP/AVP 0\n");
+        assert_eq!(agree(&local, &offer(&local), &answer), Err(Error::NoCommonCodec));
+    }
+
+    #[test]
+    fn answer_may_leave_the_mapping_of_our_numbers_out_or_give_them_another_meaning() {
+        let dtmf = |sections| agreed(sections).unwrap().dtmf_payload_type;
+        assert_eq!(dtmf("m=audio 4000 RTP/AVP 8 101\n"), Some(101));
+        assert_eq!(dtmf("m=audio 4000 RTP/AVP 8 101\na=rtpmap:101 speex/8000\n"), None);
+        assert_eq!(dtmf("m=audio 4000 RTP/AVP 8 97\na=rtpmap:97 TELEPHONE-EVENT/8000\n"), Some(97));
+        assert_eq!(dtmf("m=audio 4000 RTP/AVP 8\n"), None);
+    }
+
+    #[test]
+    fn answer_that_refuses_the_stream_is_no_agreement() {
+        assert_eq!(agreed("m=audio 0 RTP/AVP 8\n"), Err(Error::NoAudio));
+        assert_eq!(agreed(""), Err(Error::NoAudio));
+        let secured = Error::Protocol("RTP/SAVP".to_owned());
+        assert_eq!(agreed("m=audio 4000 RTP/SAVP 8\n"), Err(secured));
+    }
+
+    #[test]
+    fn answer_in_hold_is_seen() {
+        let agreed = agreed("m=audio 4000 RTP/AVP 8\na=inactive\n").unwrap();
+        assert_eq!((agreed.direction, agreed.is_held), (Direction::Inactive, true));
+    }
+
+    #[test]
+    fn last_port_has_no_rtcp_port_behind_it() {
+        assert_eq!(answered(&peer("m=audio 65535 RTP/AVP 0\n")).remote_rtcp.port(), 65535);
+    }
 }

@@ -37,6 +37,15 @@ impl Hop {
         Some(Self { host: uri.host.clone(), port, transport, flow: None })
     }
 
+    pub fn to(transport: Transport, peer: SocketAddr) -> Self {
+        Self { host: peer.ip().to_string(), port: peer.port(), transport, flow: None }
+    }
+
+    /// The hop at the other end of an open way.
+    pub fn by_flow(flow: Destination) -> Self {
+        Self::to(flow.transport(), flow.peer()).with_flow(Some(flow))
+    }
+
     pub fn with_flow(mut self, flow: Option<Destination>) -> Self {
         self.flow = flow;
         self
@@ -78,6 +87,7 @@ struct Known {
 struct Query {
     name: (String, u16),
     /// At most [`MAX_WAITING`].
+    #[expect(clippy::vec_box, reason = "each goes on as it came, in its box")]
     waiting: Vec<Box<Outgoing>>,
 }
 
@@ -150,6 +160,14 @@ impl Names {
             let last = known.addresses.remove(place);
             known.addresses.push(last);
         }
+    }
+
+    /// The best address of a host, if it needs no question.
+    pub fn known_address(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Some(SocketAddr::new(ip, port));
+        }
+        self.known.get(&(host.to_owned(), port))?.addresses.first().copied()
     }
 
     /// Whether a name is known to have this address.

@@ -1,18 +1,41 @@
 //! SIP (RFC 3261) without sockets.
 //!
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
-//! `message`, `parse`, `framing`, `digest`. States: `transaction`, `dialog`, `invite`,
-//! `registration`, `registrar`.
+//! `message`, `parse`, `write`, `framing`, `digest`. Below the usages: `transport`, `locate`,
+//! `transaction`, together the `stack`. Usages: `invite` with `dialog` and `info`, `options`,
+//! `registrar`, and for our trunks `registration` and `health`. Who may: `inspection`,
+//! `admission`, `challenge`; what we prove ourselves: `authorization`.
 
+pub mod admission;
+pub mod authorization;
+pub mod challenge;
+pub mod dialog;
 pub mod digest;
 pub mod fields;
 pub mod framing;
 pub mod header;
+pub mod health;
+pub mod incoming;
+pub mod info;
+pub mod inspection;
+pub mod invite;
 pub mod lexical;
+pub mod locate;
 pub mod message;
 pub mod name_addr;
+pub mod options;
+pub mod outgoing;
 pub mod parse;
+pub mod registrar;
+pub mod registration;
+pub mod stack;
+pub mod transaction;
+pub mod transport;
+pub mod trunks;
 pub mod uri;
 pub mod user_agent;
 pub mod via;
 pub mod write;
+
+#[cfg(test)]
+mod bench;

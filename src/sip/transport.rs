@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::framing::{Framer, FramingError};
+use super::framing::{Frame, Framer, FramingError};
 use super::transaction::Reliability;
 use super::user_agent::{Listener, Output, StreamId, Transport};
 use super::via::Via;
@@ -158,6 +158,21 @@ impl Transports {
         }
     }
 
+    /// The stream to this peer that stands.
+    pub fn stream_to(&self, peer: SocketAddr) -> Option<Destination> {
+        self.by_peer.get(&peer).map(|&stream| Destination::Stream { stream, peer })
+    }
+
+    /// As what we would be known on a way that is not open yet: names and addresses are those of
+    /// the listener from which it would begin. `None`: an address outside is not known yet.
+    pub fn towards(&self, transport: Transport, to: Option<SocketAddr>) -> Destination {
+        let to = to.unwrap_or(ELSEWHERE);
+        let listener = self
+            .listener_for(transport, to.ip())
+            .or_else(|| self.listener_for(Transport::Udp, to.ip()));
+        Destination::Datagram { listener: listener.unwrap_or(0), to }
+    }
+
     /// A peer connected.
     pub fn accepted(&mut self, now: Instant, id: StreamId, peer: SocketAddr, local: SocketAddr) {
         if self.streams.len() >= self.max_streams || self.streams.contains_key(&id) {
@@ -213,25 +228,30 @@ impl Transports {
         id: StreamId,
     ) -> Option<Result<(Vec<u8>, Destination), FramingError>> {
         let stream = self.streams.get_mut(&id)?;
-        let (frame, peer) = (stream.framer.next_message(), stream.peer);
-        if stream.framer.take_pings() > 0 {
+        let mut was_pinged = false;
+        let message = loop {
+            match stream.framer.next() {
+                None => break None,
+                Some(Ok(Frame::Ping)) => was_pinged = true,
+                Some(Ok(Frame::Pong)) => {}
+                Some(Ok(Frame::Message(bytes))) => break Some(Ok(bytes)),
+                Some(Err(error)) => break Some(Err(error)),
+            }
+        };
+        if matches!(message, Some(Ok(_))) && !stream.heard {
+            stream.heard = true;
+            self.timers.arm(id, now + IDLE);
+        }
+        let way = Destination::Stream { stream: id, peer: stream.peer };
+        // Many at once get one answer: a peer cannot make us send more than it does.
+        if was_pinged && stream.waiting.is_none() {
             self.outputs.push_back(Output::Stream { stream: id, data: b"\r\n".to_vec() });
         }
-        match frame? {
-            Ok(bytes) => {
-                let stream = self.streams.get_mut(&id)?;
-                if !stream.heard {
-                    stream.heard = true;
-                    self.timers.arm(id, now + IDLE);
-                }
-                Some(Ok((bytes, Destination::Stream { stream: id, peer })))
-            }
-            Err(error) => Some(Err(error)),
-        }
+        message.map(|message| message.map(|bytes| (bytes, way)))
     }
 
     /// A stream that has been idle for its time; the caller keeps it alive or closes it.
-    pub fn pop_idle(&mut self, now: Instant) -> Option<StreamId> {
+    pub fn pop_idle(&mut self, now: Instant) -> Option<(StreamId, SocketAddr)> {
         while let Some(id) = self.timers.pop_due(now) {
             let Some(stream) = self.streams.get(&id) else {
                 continue;
@@ -243,7 +263,7 @@ impl Transports {
                 self.timers.arm(id, deadline);
                 continue;
             }
-            return Some(id);
+            return Some((id, stream.peer));
         }
         None
     }
@@ -264,14 +284,14 @@ impl Transports {
     }
 
     /// The way of a response (RFC 3261 §18.2.2, RFC 3581 §4). `via` is the top-most of the
-    /// request after [`stamp`].
+    /// request after [`Via::note_source`].
     ///
     /// `maddr` is ignored: it would let a stranger send our answers to anybody.
     pub fn response_way(&mut self, now: Instant, via: &Via, source: Destination) -> Destination {
         match source {
             Destination::Datagram { listener, to } => {
                 let behind_nat = via.host.parse() != Ok(to.ip());
-                let port = if via.has_parameter("rport") || behind_nat {
+                let port = if via.parameter("rport").is_some() || behind_nat {
                     to.port()
                 } else {
                     via.port.unwrap_or(DEFAULT_PORT)
@@ -293,15 +313,8 @@ impl Transports {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
         };
-        Via {
-            transport: transport.to_owned(),
-            host,
-            port: Some(port),
-            parameters: vec![
-                ("branch".to_owned(), Some(branch)),
-                ("rport".to_owned(), None), // RFC 3581 §3: the answer comes to the source.
-            ],
-        }
+        // With `rport` (RFC 3581 §3): the answer comes to the source.
+        Via::new(transport, &host, Some(port), branch)
     }
 
     /// Host and port at which the peer of this way reaches us: sent-by and Contact.
@@ -399,17 +412,20 @@ impl Transports {
     }
 }
 
-/// Writes where a request really came from into its top-most Via (RFC 3261 §18.2.1, RFC 3581 §4).
-pub fn stamp(via: &mut Via, source: SocketAddr) {
-    let asks_port = via.has_parameter("rport");
-    if asks_port || via.host.parse() != Ok(source.ip()) {
-        via.set_parameter("received", Some(source.ip().to_string()));
-    }
-    if asks_port {
-        via.set_parameter("rport", Some(source.port().to_string()));
+/// Whether an address is of the inside of a network (RFC 1918, RFC 6598, RFC 4193, link-local).
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            ip.is_private() || ip.is_link_local() || first == 100 && second & 0xc0 == 64
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 
+/// Any address outside (RFC 5737).
+const ELSEWHERE: SocketAddr =
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), DEFAULT_PORT);
 /// Bytes that may wait for a connection: some tens of requests.
 const MAX_WAITING: usize = 64 * 1024;
 /// A stream without traffic is looked at after this time: closed, or pinged when still needed.
@@ -451,7 +467,7 @@ mod tests {
         let mut transports = transports("");
         let mut via = via("10.0.0.5", Some(5060), true);
         let from = address("203.0.113.9:40001");
-        stamp(&mut via, from);
+        via.note_source(from);
         assert_eq!(via.parameter("received"), Some("203.0.113.9"));
         assert_eq!(via.parameter("rport"), Some("40001"));
         let source = Destination::Datagram { listener: 0, to: from };
@@ -463,7 +479,7 @@ mod tests {
         let mut transports = transports("");
         let mut via = via("203.0.113.9", None, false);
         let from = address("203.0.113.9:40001");
-        stamp(&mut via, from);
+        via.note_source(from);
         assert_eq!(via.parameter("received"), None);
         let source = Destination::Datagram { listener: 0, to: from };
         let expected = Destination::Datagram { listener: 0, to: address("203.0.113.9:5060") };
@@ -538,6 +554,6 @@ mod tests {
         let later = now + Duration::from_secs(29);
         transports.receive(later, StreamId(1), b"INVITE");
         assert_eq!(transports.pop_idle(later), None);
-        assert_eq!(transports.pop_idle(now + SILENT), Some(StreamId(1)));
+        assert_eq!(transports.pop_idle(now + SILENT), Some((StreamId(1), peer)));
     }
 }

@@ -7,7 +7,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::challenge::Authenticator;
+use super::info::Content;
+use super::invite::Calls;
+use super::locate::Hop;
+use super::message::Method;
 use super::name_addr::NameAddr;
+use super::outgoing::{Outcome, Outgoing, Owner};
+use super::registrar::Registrar;
+use super::stack::Stack;
+use super::transport::Destination;
+use super::trunks::Trunks;
 use super::uri::Uri;
 use crate::random::Random;
 use crate::slots::Key;
@@ -276,94 +286,313 @@ pub struct Usage {
 }
 
 /// The user agent.
-pub struct UserAgent {}
+pub struct UserAgent {
+    pub(super) stack: Stack,
+    pub(super) calls: Calls,
+    pub(super) authenticator: Authenticator,
+    pub(super) registrar: Registrar,
+    pub(super) trunks: Trunks,
+}
 
 impl UserAgent {
-    pub fn new(_now: Instant, _config: Config, _random: Random) -> Self {
-        Self {}
+    pub fn new(now: Instant, config: Config, random: Random) -> Self {
+        let mut stack = Stack::new(config, random);
+        let limits = stack.config.limits;
+        Self {
+            calls: Calls::new(limits.calls),
+            authenticator: Authenticator::new(now, realm(&stack.config), stack.random.fork()),
+            registrar: Registrar::new(&stack.config.users, limits.contacts_per_user),
+            trunks: Trunks::new(now, &mut stack),
+            stack,
+        }
     }
 
-    pub fn handle_input(&mut self, _now: Instant, _input: Input<'_>) {}
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Datagram { listener, from, data } => {
+                let source = Destination::Datagram { listener, to: from };
+                self.on_datagram(now, source, data);
+            }
+            Input::Accepted { stream, peer, local, .. } => {
+                self.stack.transports.accepted(now, stream, peer, local);
+            }
+            Input::Connected { stream, local } => {
+                self.stack.transports.connected(now, stream, local);
+            }
+            Input::Stream { stream, data } => self.on_stream_bytes(now, stream, data),
+            Input::Closed { stream } => {
+                self.stack.transports.closed(stream);
+                self.on_stream_lost(now, stream);
+            }
+            Input::Resolved { query, addresses } => {
+                for outgoing in self.stack.names.resolved(now, query, addresses) {
+                    self.resume(now, outgoing);
+                }
+            }
+            Input::Unreachable { to } => self.on_lost(
+                now,
+                |way| matches!(way, Destination::Datagram { to: lost, .. } if lost == to),
+            ),
+            Input::Timeout => self.on_timeout(now),
+        }
+        self.settle(now);
+    }
 
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.stack.transports.outputs.pop_front()
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let deadlines = [
+            self.stack.table.next_timeout(),
+            self.stack.timers.next(),
+            self.stack.transports.next_timeout(),
+            self.registrar.poll_timeout(),
+            self.trunks.poll_timeout(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
-    /// New trunks, users and texts; calls and bindings stay.
-    pub fn reload(&mut self, _now: Instant, _config: Config) {}
+    /// New trunks, users and texts; calls and bindings stay. Listeners and capacities too.
+    pub fn reload(&mut self, now: Instant, config: Config) {
+        self.stack.reload(config);
+        let config = &self.stack.config;
+        self.authenticator.set_realm(realm(config));
+        self.registrar.reload(&config.users, config.limits.contacts_per_user);
+        self.trunks.reload(now, &mut self.stack);
+        self.settle(now);
+    }
 
     /// Bindings of one user from before a restart.
-    pub fn restore(&mut self, _now: Instant, _user: &str, _bindings: Vec<Binding>) {}
+    pub fn restore(&mut self, now: Instant, user: &str, bindings: Vec<Binding>) {
+        self.registrar.restore(now, user, bindings);
+        self.settle(now);
+    }
 
-    pub fn invite(&mut self, _now: Instant, _invite: Invite) -> Result<CallId, Refused> {
-        Err(Refused { status: 503, reason: String::new() })
+    /// Takes our contacts away at every trunk where we are registered: before the gateway stops.
+    pub fn unregister(&mut self, now: Instant) {
+        self.trunks.unregister(now);
+        self.trunks.handle_timeout(now, &mut self.stack);
+        self.settle(now);
+    }
+
+    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<CallId, Refused> {
+        let bindings = match &invite.target {
+            Target::User { name } => self.registrar.bindings(now, name),
+            Target::Trunk { .. } | Target::Uri { .. } => Vec::new(),
+        };
+        let call = self.calls.invite(now, &mut self.stack, invite, &bindings);
+        self.settle(now);
+        call
     }
 
     /// 180 without SDP.
-    pub fn ring(&mut self, _now: Instant, _call: CallId, _headers: &ExtraHeaders) {}
+    pub fn ring(&mut self, now: Instant, call: CallId, headers: &ExtraHeaders) {
+        self.calls.ring(now, &mut self.stack, call, headers);
+        self.settle(now);
+    }
 
     /// 183 with SDP.
-    pub fn progress(&mut self, _: Instant, _: CallId, _headers: &ExtraHeaders, _sdp: Vec<u8>) {}
+    pub fn progress(&mut self, now: Instant, call: CallId, headers: &ExtraHeaders, sdp: Vec<u8>) {
+        self.calls.progress(now, &mut self.stack, call, headers, sdp);
+        self.settle(now);
+    }
 
     /// 200 with SDP: the answer, or our offer where the INVITE had none.
     pub fn accept(
         &mut self,
-        _now: Instant,
-        _call: CallId,
-        _headers: &ExtraHeaders,
-        _display_name: Option<&str>,
-        _sdp: Vec<u8>,
+        now: Instant,
+        call: CallId,
+        headers: &ExtraHeaders,
+        display_name: Option<&str>,
+        sdp: Vec<u8>,
     ) {
+        self.calls.accept(now, &mut self.stack, call, headers, display_name, sdp);
+        self.settle(now);
     }
 
     /// A final refusal of an unanswered incoming call. The call id is dead.
-    pub fn reject(&mut self, _: Instant, _: CallId, _status: u16, _headers: &ExtraHeaders) {}
+    pub fn reject(&mut self, now: Instant, call: CallId, status: u16, headers: &ExtraHeaders) {
+        self.calls.reject(now, &mut self.stack, call, status, headers);
+        self.settle(now);
+    }
 
     /// BYE, or CANCEL of our unanswered INVITE; an unanswered incoming call gets 603. The call
     /// id is dead for the caller; the user agent ends the dialog by itself.
-    pub fn hangup(&mut self, _now: Instant, _call: CallId, _headers: &ExtraHeaders) {}
+    pub fn hangup(&mut self, now: Instant, call: CallId, headers: &ExtraHeaders) {
+        self.calls.hangup(now, &mut self.stack, call, headers);
+        self.settle(now);
+    }
 
-    pub fn accept_change(&mut self, _now: Instant, _call: CallId, _sdp: Vec<u8>) {}
+    pub fn accept_change(&mut self, now: Instant, call: CallId, sdp: Vec<u8>) {
+        self.calls.accept_change(now, &mut self.stack, call, sdp);
+        self.settle(now);
+    }
 
-    pub fn reject_change(&mut self, _now: Instant, _call: CallId, _status: u16) {}
+    pub fn reject_change(&mut self, now: Instant, call: CallId, status: u16) {
+        self.calls.reject_change(now, &mut self.stack, call, status);
+        self.settle(now);
+    }
 
     pub fn info(
         &mut self,
-        _now: Instant,
-        _call: CallId,
-        _headers: &ExtraHeaders,
-        _content_type: &str,
-        _body: Vec<u8>,
+        now: Instant,
+        call: CallId,
+        headers: &ExtraHeaders,
+        content_type: &str,
+        body: Vec<u8>,
     ) {
+        let content = Content { method: Method::Info, headers, content_type, body };
+        self.calls.send(now, &mut self.stack, call, content);
+        self.settle(now);
     }
 
     /// MESSAGE with `text/plain` inside the dialog.
-    pub fn message(&mut self, _now: Instant, _call: CallId, _text: &str) {}
+    pub fn message(&mut self, now: Instant, call: CallId, text: &str) {
+        let content = Content {
+            method: Method::Message,
+            headers: &ExtraHeaders::new(),
+            content_type: "text/plain;charset=utf-8",
+            body: text.as_bytes().to_vec(),
+        };
+        self.calls.send(now, &mut self.stack, call, content);
+        self.settle(now);
+    }
 
-    pub fn trunk_state(&self, _name: &str) -> TrunkState {
-        TrunkState::Unknown
+    pub fn trunk_state(&self, name: &str) -> TrunkState {
+        self.trunks.state(name)
     }
 
     /// Registered contacts of a user.
-    pub fn contacts(&self, _user: &str) -> usize {
-        0
+    pub fn contacts(&self, user: &str) -> usize {
+        self.registrar.contacts(user)
     }
 
     /// Our address as the peer of this call sees it, for SDP.
-    pub fn local_ip(&self, _call: CallId) -> IpAddr {
-        IpAddr::from([127, 0, 0, 1])
+    pub fn local_ip(&self, call: CallId) -> IpAddr {
+        let transports = &self.stack.transports;
+        match self.calls.way(call) {
+            Some(way) => transports.sdp_ip(way),
+            None => transports.sdp_ip(transports.towards(Transport::Udp, None)),
+        }
     }
 
     /// Our address towards a target that is not called yet.
-    pub fn local_ip_for(&self, _target: &Target) -> IpAddr {
-        IpAddr::from([127, 0, 0, 1])
+    pub fn local_ip_for(&self, target: &Target) -> IpAddr {
+        let hop = match target {
+            Target::Trunk { name, .. } => {
+                self.stack.trunk(name).and_then(|trunk| Hop::of(&trunk.server))
+            }
+            Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
+            Target::User { name } => self
+                .registrar
+                .last_source(name)
+                .map(|source| Hop::to(source.transport, source.address)),
+        };
+        let transports = &self.stack.transports;
+        match hop {
+            Some(hop) => self.stack.sdp_ip(&hop),
+            None => transports.sdp_ip(transports.towards(Transport::Udp, None)),
+        }
     }
 
     pub fn usage(&self) -> Usage {
-        Usage::default()
+        Usage {
+            calls: self.calls.count(),
+            dialogs: self.calls.dialogs(),
+            transactions: self.stack.table.count(),
+            streams: self.stack.transports.stream_count(),
+        }
+    }
+}
+
+impl UserAgent {
+    /// Tells what followed from the last step: requests that could not be sent, bindings that
+    /// changed.
+    fn settle(&mut self, now: Instant) {
+        while let Some((outgoing, status)) = self.stack.take_failure() {
+            self.on_outcome(now, outgoing, Outcome::Failed(status));
+        }
+        while let Some((user, contacts)) = self.registrar.poll_change(now) {
+            self.stack.tell(Event::Bindings { user, contacts });
+        }
+    }
+
+    /// What became of a request of ours.
+    pub(super) fn on_outcome(&mut self, now: Instant, outgoing: Box<Outgoing>, outcome: Outcome) {
+        match outgoing.owner {
+            Owner::Registration { trunk } => {
+                self.trunks.on_registration(now, &mut self.stack, trunk, &outcome);
+            }
+            Owner::Health { trunk, check } => {
+                self.trunks.on_check(now, &mut self.stack, trunk, check, &outcome);
+            }
+            _ => self.calls.on_outcome(now, &mut self.stack, outgoing, outcome),
+        }
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        while let Some(unanswered) = self.stack.table.fire(now, &mut self.stack.transports) {
+            if let Some(outgoing) = unanswered {
+                self.try_elsewhere(now, outgoing, 408);
+            }
+        }
+        while let Some((call, timer)) = self.stack.timers.pop_due(now) {
+            self.calls.on_timer(now, &mut self.stack, call, timer);
+        }
+        self.registrar.handle_timeout(now);
+        self.trunks.handle_timeout(now, &mut self.stack);
+        while let Some((stream, peer)) = self.stack.transports.pop_idle(now) {
+            match self.needs(peer) {
+                true => self.stack.transports.keep_alive(now, stream),
+                false => self.stack.transports.close(stream),
+            }
+        }
+    }
+
+    pub(super) fn on_stream_lost(&mut self, now: Instant, lost: StreamId) {
+        self.on_lost(
+            now,
+            |way| matches!(way, Destination::Stream { stream, .. } if stream == lost),
+        );
+    }
+
+    /// What waits for an answer over a way that is lost.
+    fn on_lost(&mut self, now: Instant, is_lost: impl Fn(Destination) -> bool) {
+        for outgoing in self.stack.table.fail(is_lost) {
+            self.try_elsewhere(now, outgoing, 503);
+        }
+    }
+
+    /// The next address of a request's hop, while it is wanted (RFC 3263 §4.3).
+    fn try_elsewhere(&mut self, now: Instant, outgoing: Box<Outgoing>, status: u16) {
+        if outgoing.addresses.is_empty() || !self.calls.wants(&outgoing.owner) {
+            return self.on_outcome(now, outgoing, Outcome::Failed(status));
+        }
+        if let Some(tried) = outgoing.tried {
+            self.stack.names.demote(&outgoing.hop.host, tried);
+        }
+        self.stack.send_to_next(now, outgoing);
+    }
+
+    /// The name of a request's hop is known, or known not to be.
+    fn resume(&mut self, now: Instant, outgoing: Box<Outgoing>) {
+        match self.calls.wants(&outgoing.owner) {
+            true => self.stack.send(now, outgoing),
+            false => self.on_outcome(now, outgoing, Outcome::Failed(487)),
+        }
+    }
+
+    /// Whether an idle stream is kept: a phone or a call is at its other end.
+    fn needs(&self, peer: SocketAddr) -> bool {
+        self.stack.table.uses(peer) || self.calls.uses(peer) || self.registrar.uses_stream(peer)
+    }
+}
+
+/// What passwords of users are hashed with, the same whatever address we have.
+fn realm(config: &Config) -> String {
+    match &*config.domain {
+        "" => config.product.split('/').next().unwrap_or_default().to_owned(),
+        domain => domain.to_owned(),
     }
 }

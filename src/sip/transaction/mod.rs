@@ -57,6 +57,23 @@ pub enum Timer {
     M,
 }
 
+impl Timer {
+    const ALL: [Self; 12] = [
+        Self::A,
+        Self::B,
+        Self::D,
+        Self::E,
+        Self::F,
+        Self::G,
+        Self::H,
+        Self::I,
+        Self::J,
+        Self::K,
+        Self::L,
+        Self::M,
+    ];
+}
+
 /// What the layer below does with a message that gets lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reliability {

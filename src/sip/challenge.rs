@@ -1,0 +1,302 @@
+//! Digest authentication of our users, the server's side (RFC 3261 §22.4, RFC 7616, RFC 8760).
+//!
+//! SHA-256 and MD5 are offered, in this order, with `qop=auth`; clients that know no qop **are**
+//! supported. Nonces need no table: each is its time under our signature. Only those that served
+//! a verified request are remembered, so that nothing overheard can be sent again.
+//!
+//! The `uri` of the credentials is **not** compared with the request URI: proxies rewrite that.
+//! To whom the authenticated user may then speak is left to the caller.
+
+use std::time::{Duration, Instant};
+
+use super::digest::{self, Algorithm, Challenge, Credentials, Nonce, NonceCounts, Nonces};
+use super::header::Name;
+use super::message::Message;
+use super::user_agent::User;
+use crate::random::Random;
+use crate::stats;
+
+/// Challenges requests and verifies what comes back.
+pub struct Authenticator {
+    realm: String,
+    /// What the times in nonces count from.
+    start: Instant,
+    nonces: Nonces,
+    counts: NonceCounts,
+    random: Random,
+}
+
+/// Why a request is not taken as a user's. [`Authenticator::refuse`] makes the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Digest credentials that cannot be read: 400.
+    Malformed,
+    /// No credentials for our realm: 401.
+    Missing,
+    /// A nonce that is too old, not ours, or used before: 401 with `stale=true`, upon which the
+    /// client tries again without asking anybody.
+    Stale,
+    /// No such user, or another password; nothing tells which: 403, so that a client with a
+    /// wrong password does not try for ever.
+    Wrong,
+}
+
+impl Authenticator {
+    /// `realm` is the domain of our users: what their password is hashed with.
+    pub fn new(now: Instant, realm: String, mut random: Random) -> Self {
+        let mut secret = [0; 32];
+        random.fill(&mut secret);
+        Self {
+            realm,
+            start: now,
+            nonces: Nonces::new(&secret, NONCE_LIFETIME),
+            counts: NonceCounts::new(MAX_NONCES),
+            random,
+        }
+    }
+
+    /// After a reload; clients are challenged for the new realm at their next request.
+    pub fn set_realm(&mut self, realm: String) {
+        self.realm = realm;
+    }
+
+    /// Whose request this is. Call once for each transaction: the same credentials a second
+    /// time are a replay.
+    pub fn verify<'a>(
+        &mut self,
+        now: Instant,
+        request: &Message,
+        users: &'a [User],
+    ) -> Result<&'a User, Refusal> {
+        let credentials = self.credentials(request)?;
+        // Every first request of a client after our restart ends here, with a password that
+        // may be right.
+        if self.nonces.check(&credentials.nonce, self.since_start(now)) != Nonce::Fresh {
+            return Err(Refusal::Stale);
+        }
+        let user = users.iter().find(|user| user.name == credentials.username);
+        // An unknown user takes as long as a wrong password does.
+        let password = user.map_or("no such user", |user| &user.password);
+        let is_right = digest::verify(&credentials, password, request.method());
+        let Some(user) = user.filter(|user| is_right && !user.password.is_empty()) else {
+            stats::SIP_AUTHENTICATION_FAILED.add(1);
+            return Err(Refusal::Wrong);
+        };
+        // Without a count a nonce serves once.
+        let count = credentials.count.as_ref().map_or(u32::MAX, |count| count.nc);
+        if !self.counts.accept(&credentials.nonce, count) {
+            return Err(Refusal::Stale);
+        }
+        Ok(user)
+    }
+
+    /// The response to a request that was refused, without To tag.
+    pub fn refuse(&mut self, now: Instant, request: &Message, refusal: Refusal) -> Message {
+        let (status, reason) = match refusal {
+            Refusal::Malformed => (400, "Malformed Authorization"),
+            Refusal::Missing | Refusal::Stale => (401, ""),
+            Refusal::Wrong => (403, ""),
+        };
+        let mut response = Message::response_to(request, status, reason);
+        if status == 401 {
+            for challenge in self.challenges(now, refusal) {
+                response.headers.push(Name::WwwAuthenticate, challenge.to_string());
+            }
+        }
+        response
+    }
+
+    /// Our credentials of a request, if it has some.
+    fn credentials(&self, request: &Message) -> Result<Credentials, Refusal> {
+        let name = Name::Authorization;
+        if let Some(credentials) = digest::credentials(&request.headers, &name, &self.realm) {
+            return match credentials.nonce.is_empty() {
+                // A client that announces its name before it is asked (RFC 3310 does so).
+                true => Err(Refusal::Missing),
+                false => Ok(credentials),
+            };
+        }
+        let is_broken = request.headers.all(&name).any(is_broken_digest);
+        Err(if is_broken { Refusal::Malformed } else { Refusal::Missing })
+    }
+
+    /// The best first (RFC 8760 §2.3).
+    fn challenges(&mut self, now: Instant, refusal: Refusal) -> [Challenge; 2] {
+        let nonce = self.nonces.make(self.since_start(now), self.random.next_u32());
+        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| Challenge {
+            realm: self.realm.clone(),
+            nonce: nonce.clone(),
+            opaque: None,
+            algorithm,
+            has_qop: true,
+            is_stale: refusal == Refusal::Stale,
+        })
+    }
+
+    fn since_start(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.start)
+    }
+}
+
+/// Credentials of another scheme are somebody else's, not broken.
+fn is_broken_digest(value: &str) -> bool {
+    let scheme = value.split([' ', '\t']).next().unwrap_or("");
+    scheme.eq_ignore_ascii_case("Digest") && Credentials::parse(value).is_err()
+}
+
+/// How long a client may go on with one nonce. A stale one costs a round trip, no more.
+const NONCE_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Nonces in use: one for each client that sent something within [`NONCE_LIFETIME`], about
+/// 250 bytes each. What happens beyond is said at [`NonceCounts`].
+const MAX_NONCES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::message::Method;
+    use crate::sip::name_addr::NameAddr;
+    use crate::sip::uri::Uri;
+
+    fn users() -> Vec<User> {
+        [("alice", "secret"), ("bob", "")]
+            .map(|(name, password)| User {
+                name: name.to_owned(),
+                password: password.to_owned(),
+                display_name: String::new(),
+            })
+            .to_vec()
+    }
+
+    fn request() -> Message {
+        let alice = NameAddr::new(Uri::sip("alice", "pbx.example", None));
+        let uri = Uri::sip("", "pbx.example", None);
+        Message::request(Method::Register, uri, alice.clone(), alice, "1@a".to_owned(), 1)
+    }
+
+    struct Bench {
+        now: Instant,
+        authenticator: Authenticator,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let now = Instant::now();
+            let random = Random::seeded(1);
+            Self { now, authenticator: Authenticator::new(now, "pbx.example".to_owned(), random) }
+        }
+
+        fn challenges(&mut self, refusal: Refusal) -> Vec<Challenge> {
+            let response = self.authenticator.refuse(self.now, &request(), refusal);
+            digest::challenges(&response.headers, &Name::WwwAuthenticate)
+        }
+
+        fn verify(&mut self, credentials: &Credentials) -> Result<String, Refusal> {
+            self.verify_text(&credentials.to_string())
+        }
+
+        fn verify_text(&mut self, value: &str) -> Result<String, Refusal> {
+            let mut request = request();
+            request.headers.push(Name::Authorization, value);
+            self.authenticator.verify(self.now, &request, &users()).map(|user| user.name.clone())
+        }
+    }
+
+    fn answer(challenge: &Challenge, user: &str, password: &str, nc: u32) -> Credentials {
+        digest::answer(challenge, user, password, &Method::Register, "sip:pbx.example", nc, "c1")
+    }
+
+    #[test]
+    fn request_without_credentials_is_challenged_with_both_algorithms() {
+        let mut bench = Bench::new();
+        let users = users();
+        let verdict = bench.authenticator.verify(bench.now, &request(), &users);
+        assert_eq!(verdict, Err(Refusal::Missing));
+        let challenges = bench.challenges(Refusal::Missing);
+        let algorithms: Vec<_> = challenges.iter().map(|challenge| challenge.algorithm).collect();
+        assert_eq!(algorithms, [Algorithm::Sha256, Algorithm::Md5]);
+        assert!(challenges.iter().all(|challenge| challenge.has_qop && !challenge.is_stale));
+    }
+
+    #[test]
+    fn right_password_is_accepted_with_either_algorithm_and_a_rising_count() {
+        let mut bench = Bench::new();
+        for place in [0, 1] {
+            let challenge = bench.challenges(Refusal::Missing).remove(place);
+            for nc in [1, 2, 5] {
+                let credentials = answer(&challenge, "alice", "secret", nc);
+                assert_eq!(bench.verify(&credentials), Ok("alice".to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_user_and_wrong_password_look_the_same() {
+        let mut bench = Bench::new();
+        let challenge = bench.challenges(Refusal::Missing).remove(0);
+        for (user, password) in [("alice", "guess"), ("mallory", "secret"), ("bob", "")] {
+            let credentials = answer(&challenge, user, password, 1);
+            assert_eq!(bench.verify(&credentials), Err(Refusal::Wrong), "{user}");
+        }
+        let response = bench.authenticator.refuse(bench.now, &request(), Refusal::Wrong);
+        assert_eq!(response.status(), Some(403));
+        assert_eq!(response.header(&Name::WwwAuthenticate), None);
+    }
+
+    #[test]
+    fn overheard_credentials_do_not_serve_again() {
+        let mut bench = Bench::new();
+        let challenge = bench.challenges(Refusal::Missing).remove(0);
+        let credentials = answer(&challenge, "alice", "secret", 2);
+        assert!(bench.verify(&credentials).is_ok());
+        assert_eq!(bench.verify(&credentials), Err(Refusal::Stale));
+        let lower = answer(&challenge, "alice", "secret", 1);
+        assert_eq!(bench.verify(&lower), Err(Refusal::Stale));
+        assert!(bench.challenges(Refusal::Stale).iter().all(|challenge| challenge.is_stale));
+    }
+
+    #[test]
+    fn old_and_foreign_nonces_are_stale() {
+        let mut bench = Bench::new();
+        let challenge = bench.challenges(Refusal::Missing).remove(0);
+        bench.now += NONCE_LIFETIME + Duration::from_secs(1);
+        let old = answer(&challenge, "alice", "secret", 1);
+        assert_eq!(bench.verify(&old), Err(Refusal::Stale));
+        let foreign = Challenge { nonce: "0123456789".to_owned(), ..challenge };
+        let credentials = answer(&foreign, "alice", "secret", 1);
+        assert_eq!(bench.verify(&credentials), Err(Refusal::Stale));
+    }
+
+    #[test]
+    fn client_without_qop_uses_each_nonce_once() {
+        let mut bench = Bench::new();
+        let challenge = bench.challenges(Refusal::Missing).remove(1);
+        let without = Challenge { has_qop: false, ..challenge };
+        let credentials = answer(&without, "alice", "secret", 1);
+        assert_eq!(bench.verify(&credentials), Ok("alice".to_owned()));
+        assert_eq!(bench.verify(&credentials), Err(Refusal::Stale));
+    }
+
+    #[test]
+    fn other_realms_and_schemes_are_not_ours_and_broken_ones_are_refused() {
+        let mut bench = Bench::new();
+        for (value, refusal) in [
+            ("Basic YWxpY2U6c2VjcmV0", Refusal::Missing),
+            ("Digest username=\"alice\"", Refusal::Malformed),
+            (
+                "Digest username=\"alice\", realm=\"other\", nonce=\"1\", uri=\"sip:x\", \
+                 response=\"00\"",
+                Refusal::Missing,
+            ),
+            (
+                "Digest username=\"alice\", realm=\"pbx.example\", nonce=\"\", uri=\"sip:x\", \
+                 response=\"\"",
+                Refusal::Missing,
+            ),
+            ("Digest", Refusal::Malformed),
+            ("", Refusal::Missing),
+        ] {
+            assert_eq!(bench.verify_text(value), Err(refusal), "{value}");
+        }
+    }
+}

@@ -1,0 +1,656 @@
+//! From bytes to the one who handles the message (RFC 3261 §8.2, §18.1.2, §18.2.1).
+//!
+//! Requests from nobody known are answered without any state of their own.
+
+use std::time::Instant;
+
+use super::admission;
+use super::challenge::Refusal;
+use super::header::Name;
+use super::inspection;
+use super::invite::Arrived;
+use super::message::{Message, Method};
+use super::options;
+use super::outgoing::{Outcome, Owner};
+use super::registrar::Source;
+use super::transaction::table::{Heard, Seen};
+use super::transport::Destination;
+use super::user_agent::{Peer, StreamId, UserAgent};
+use crate::stats;
+
+impl UserAgent {
+    pub(super) fn on_datagram(&mut self, now: Instant, source: Destination, data: &[u8]) {
+        if data.len() > self.stack.config.limits.message_bytes {
+            stats::SIP_DROPPED.add(1);
+            return;
+        }
+        // Keep-alives of phones: line ends, or four zero bytes.
+        if data.iter().all(|byte| b"\r\n\0".contains(byte)) {
+            return;
+        }
+        self.on_bytes(now, source, data);
+    }
+
+    pub(super) fn on_stream_bytes(&mut self, now: Instant, stream: StreamId, data: &[u8]) {
+        self.stack.transports.receive(now, stream, data);
+        while let Some(message) = self.stack.transports.next_message(now, stream) {
+            match message {
+                Ok((bytes, source)) => self.on_bytes(now, source, &bytes),
+                Err(error) => {
+                    log::debug!("stream {} closed: {error}", stream.0);
+                    stats::SIP_DROPPED.add(1);
+                    self.stack.transports.close(stream);
+                    return self.on_stream_lost(now, stream);
+                }
+            }
+        }
+    }
+
+    fn on_bytes(&mut self, now: Instant, source: Destination, data: &[u8]) {
+        let mut message = match Message::parse(data) {
+            Ok(message) => message,
+            Err(error) => {
+                log::debug!("peer={} unreadable: {error}", source.peer());
+                let status = error.status();
+                match error.answerable {
+                    Some(request) => self.refuse_unreadable(now, source, *request, status),
+                    None => stats::SIP_DROPPED.add(1),
+                }
+                return;
+            }
+        };
+        if !message.is_request() {
+            return self.on_response(now, source, message);
+        }
+        if let Some(via) = message.via.first_mut() {
+            via.note_source(source.peer());
+        }
+        match message.method() {
+            Method::Ack => self.on_ack(now, &message),
+            Method::Cancel => self.on_cancel(now, source, &message),
+            _ => self.on_request(now, source, message),
+        }
+    }
+
+    fn refuse_unreadable(
+        &mut self,
+        now: Instant,
+        source: Destination,
+        mut request: Message,
+        status: u16,
+    ) {
+        if let Some(via) = request.via.first_mut() {
+            via.note_source(source.peer());
+        }
+        stats::SIP_REFUSED_REQUESTS.add(1);
+        let response = self.stack.response(&request, status);
+        self.stack.answer(now, source, response);
+    }
+
+    fn on_response(&mut self, now: Instant, source: Destination, response: Message) {
+        let stack = &mut self.stack;
+        match stack.table.receive_response(now, &mut stack.transports, &response) {
+            Heard::Stray => stats::SIP_DROPPED.add(1),
+            Heard::Absorbed => {}
+            Heard::Provisional(id, Owner::Invite { call, attempt }) => {
+                self.calls.on_provisional(now, stack, (call, attempt), id, &response);
+            }
+            Heard::Answer(id, Owner::Invite { call, attempt }) => {
+                self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
+            }
+            Heard::Provisional(..) | Heard::Answer(..) => {}
+            Heard::Final(outgoing) => {
+                self.on_outcome(now, outgoing, Outcome::Response(Box::new(response)));
+            }
+        }
+    }
+
+    fn on_ack(&mut self, now: Instant, ack: &Message) {
+        if !self.stack.table.receive_ack(now, ack) {
+            self.calls.on_ack(now, &mut self.stack, ack);
+        }
+    }
+
+    /// RFC 3261 §9.2. Without a transaction of its own: the same CANCEL again finds its INVITE
+    /// refused and gets 200 again.
+    fn on_cancel(&mut self, now: Instant, source: Destination, cancel: &Message) {
+        let invited = self.stack.table.invite_of(cancel);
+        let is_answered = |status: u16| (200..300).contains(&status);
+        let Some(invited) = invited.filter(|invited| !invited.status.is_some_and(is_answered))
+        else {
+            let response = self.stack.response(cancel, 481);
+            return self.stack.answer(now, source, response);
+        };
+        let mut response = Message::response_to(cancel, 200, "");
+        if let (None, Some(tag)) = (response.to.tag(), &invited.tag) {
+            response.to.set_tag(tag.as_str());
+        }
+        let response = self.stack.finish(response);
+        self.stack.answer(now, source, response);
+        if let Some(call) = invited.tag.as_deref().and_then(|tag| self.calls.of_tag(tag)) {
+            self.calls.on_cancel(now, &mut self.stack, call, invited.id, cancel);
+        }
+    }
+
+    fn on_request(&mut self, now: Instant, source: Destination, request: Message) {
+        let stack = &mut self.stack;
+        match stack.table.receive_request(now, &mut stack.transports, &request) {
+            Seen::New => {}
+            Seen::Absorbed => return,
+            Seen::Merged => return self.refuse(now, source, &request, 482),
+        }
+        if request.to.tag().is_some() {
+            if !self.calls.on_request(now, &mut self.stack, &request, source) {
+                self.refuse(now, source, &request, 481);
+            }
+            return;
+        }
+        if let Some(refusal) = inspection::inspect(&request) {
+            let response = refusal.response(&self.stack, &request);
+            return self.stack.answer(now, source, response);
+        }
+        match request.method() {
+            Method::Invite => self.on_invite(now, source, request),
+            Method::Register => self.on_register(now, source, &request),
+            Method::Options => {
+                let response = options::response(&self.stack, &request);
+                self.stack.answer(now, source, response);
+            }
+            // No subscription of ours.
+            Method::Notify => self.refuse(now, source, &request, 489),
+            Method::Message => self.refuse(now, source, &request, 403),
+            // BYE and INFO exist inside dialogs only.
+            _ => self.refuse(now, source, &request, 481),
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, source: Destination, request: &Message, status: u16) {
+        stats::SIP_REFUSED_REQUESTS.add(1);
+        let response = self.stack.response(request, status);
+        self.stack.answer(now, source, response);
+    }
+
+    fn on_invite(&mut self, now: Instant, source: Destination, invite: Message) {
+        match self.peer_of(now, source, &invite) {
+            Ok(peer) => {
+                let arrived = Arrived { peer, invite, source };
+                self.calls.take_in(now, &mut self.stack, arrived);
+            }
+            Err(Some(refusal)) => self.challenge(now, source, &invite, refusal),
+            Err(None) => {
+                stats::SIP_REFUSED_CALLERS.add(1);
+                log::debug!("peer={} nobody known calls", source.peer());
+                self.refuse(now, source, &invite, 403);
+            }
+        }
+    }
+
+    /// Whose INVITE this is. An error without refusal: nobody's that we know.
+    fn peer_of(
+        &mut self,
+        now: Instant,
+        source: Destination,
+        invite: &Message,
+    ) -> Result<Peer, Option<Refusal>> {
+        let config = &self.stack.config;
+        let address = source.peer();
+        let trunk = admission::trunk_of(config, &self.stack.names, address);
+        let user = admission::user_of(config, invite);
+        let has_proof = invite.header(&Name::Authorization).is_some();
+        // A phone on the trunk's own machine is a phone.
+        let is_phone = user.is_some_and(|user| self.registrar.is_from(&user.name, address));
+        if let Some(trunk) = trunk
+            && !has_proof
+            && !is_phone
+        {
+            return Ok(Peer::Trunk(trunk.name.clone()));
+        }
+        if trunk.is_none() && user.is_none() {
+            return Err(None);
+        }
+        match self.authenticator.verify(now, invite, &config.users) {
+            Ok(user) => Ok(Peer::User(user.name.clone())),
+            Err(refusal) => match trunk {
+                // Proofs for somebody behind us.
+                Some(trunk) if !is_phone => Ok(Peer::Trunk(trunk.name.clone())),
+                _ => Err(Some(refusal)),
+            },
+        }
+    }
+
+    fn on_register(&mut self, now: Instant, source: Destination, request: &Message) {
+        let user = match self.authenticator.verify(now, request, &self.stack.config.users) {
+            Ok(user) => user.name.clone(),
+            Err(refusal) => return self.challenge(now, source, request, refusal),
+        };
+        let Some(id) = self.stack.serve(now, request, source, None) else { return };
+        let listener = match source {
+            Destination::Datagram { listener, .. } => listener,
+            Destination::Stream { .. } => 0,
+        };
+        let from = Source { address: source.peer(), transport: source.transport(), listener };
+        let response = self.registrar.register(now, &user, request, from);
+        let response = self.stack.finish(response);
+        self.stack.table.respond(now, &mut self.stack.transports, id, &response);
+    }
+
+    fn challenge(
+        &mut self,
+        now: Instant,
+        source: Destination,
+        request: &Message,
+        refusal: Refusal,
+    ) {
+        let response = self.authenticator.refuse(now, request, refusal);
+        let response = self.stack.finish(response);
+        self.stack.answer(now, source, response);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::bench::{Bench, PBX, PHONE, STRANGER, invite, request, to_trunk, wire};
+    use super::super::digest::{self, Challenge};
+    use super::super::user_agent::{
+        Binding, Event, Input, Invite, Network, Output, Target, Transport, Usage,
+    };
+    use super::*;
+
+    /// A request of alice's phone.
+    fn of_phone(method: &str, number: u32, headers: &str) -> String {
+        format!(
+            "{method} sip:branch.example SIP/2.0\n\
+             Via: SIP/2.0/UDP 10.0.0.5:5062;branch=z9hG4bKp{number};rport\n\
+             From: <sip:alice@branch.example>;tag=p1\nTo: <sip:alice@branch.example>\n\
+             Call-ID: p@phone\nCSeq: {number} {method}\n\
+             Contact: <sip:alice@10.0.0.5:5062>\n{headers}\n"
+        )
+    }
+
+    /// Signed for the challenge of a 401.
+    fn signed(challenge: &str, method: &str, password: &str) -> String {
+        let challenge = Challenge::parse(challenge).unwrap();
+        let (uri, method) = ("sip:branch.example", method.parse().unwrap());
+        let proof = digest::answer(&challenge, "alice", password, &method, uri, 1, "c");
+        format!("Authorization: {proof}\n")
+    }
+
+    fn registered() -> Bench {
+        let mut bench = Bench::new();
+        bench.receive_from(PHONE, &of_phone("REGISTER", 1, ""));
+        let challenge = bench.expect("SIP/2.0 401");
+        let proof = signed(challenge.header("WWW-Authenticate"), "REGISTER", "secret");
+        bench.receive_from(PHONE, &of_phone("REGISTER", 2, &format!("{proof}Expires: 600\n")));
+        let ok = bench.expect("SIP/2.0 200");
+        assert!(ok.header("Contact").starts_with("<sip:alice@10.0.0.5:5062>"));
+        let Event::Bindings { user, contacts } = bench.event() else { panic!("Bindings") };
+        assert_eq!((user.as_str(), contacts.len()), ("alice", 1));
+        bench
+    }
+
+    #[test]
+    fn stranger_who_calls_is_refused_403_and_leaves_no_state() {
+        let mut bench = Bench::new();
+        bench.receive_from(STRANGER, &invite());
+        let refusal = bench.expect("SIP/2.0 403");
+        assert_ne!(refusal.tag("To"), "");
+        assert_eq!(bench.agent.usage(), Usage::default());
+        assert_eq!(bench.agent.poll_timeout(), None);
+        // The same again, the same answer.
+        bench.receive_from(STRANGER, &invite());
+        assert_eq!(bench.sent().text, refusal.text);
+        bench.receive_from(STRANGER, &request("ACK", "1", refusal.tag("To"), "", ""));
+        bench.quiet();
+    }
+
+    #[test]
+    fn user_who_calls_is_challenged_without_state_and_then_let_in() {
+        let mut bench = Bench::new();
+        let mut call = of_phone("INVITE", 1, "");
+        bench.receive_from(PHONE, &call);
+        let challenge = bench.expect("SIP/2.0 401");
+        assert_eq!(bench.agent.usage(), Usage::default());
+        assert_eq!(challenge.to, PHONE.parse().unwrap());
+        let via = challenge.header("Via");
+        assert!(via.contains("received=198.51.100.20") && via.contains("rport=5062"), "{via}");
+        let proof = signed(challenge.header("WWW-Authenticate"), "INVITE", "secret");
+        call = of_phone("INVITE", 2, &proof);
+        bench.receive_from(PHONE, &call);
+        bench.expect("SIP/2.0 100");
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        assert_eq!(incoming.peer, Peer::User("alice".into()));
+        bench.receive_from(PHONE, &call);
+        bench.expect("SIP/2.0 100");
+        bench.quiet();
+    }
+
+    #[test]
+    fn user_with_a_wrong_password_is_refused_403() {
+        let mut bench = Bench::new();
+        bench.receive_from(PHONE, &of_phone("INVITE", 1, ""));
+        let challenge = bench.expect("SIP/2.0 401");
+        let proof = signed(challenge.header("WWW-Authenticate"), "INVITE", "wrong");
+        bench.receive_from(PHONE, &of_phone("INVITE", 2, &proof));
+        bench.expect("SIP/2.0 403");
+        assert_eq!(bench.agent.usage(), Usage::default());
+    }
+
+    #[test]
+    fn user_registers_and_is_called_where_it_came_from() {
+        let mut bench = registered();
+        assert_eq!(bench.agent.contacts("alice"), 1);
+        let target = Target::User { name: "alice".into() };
+        bench.act(|agent, now| agent.invite(now, Invite { target, ..to_trunk() })).unwrap();
+        let invite = bench.expect("INVITE sip:alice@10.0.0.5:5062 ");
+        assert_eq!(invite.to, PHONE.parse().unwrap());
+        assert_eq!(invite.header("To"), "<sip:alice@branch.example>");
+        bench.receive_from(PHONE, &invite.answer(200, "u1", "Contact: <sip:a@10.0.0.5>\n", ""));
+        let ack = bench.expect("ACK sip:a@10.0.0.5 ");
+        assert_eq!(ack.to, PHONE.parse().unwrap());
+    }
+
+    #[test]
+    fn all_contacts_ring_and_the_first_answer_wins() {
+        let mut bench = Bench::new();
+        let binding = |number: u8| Binding {
+            contact: format!("sip:alice@10.0.0.{number}").parse().unwrap(),
+            call_id: "r".into(),
+            cseq: 1,
+            expires_in: Duration::from_secs(600),
+            source: format!("198.51.100.{number}:5060").parse().unwrap(),
+            transport: Transport::Udp,
+            listener: 0,
+            user_agent: String::new(),
+        };
+        let bindings = vec![binding(1), binding(2), binding(3)];
+        bench.act(|agent, now| agent.restore(now, "alice", bindings));
+        let target = Target::User { name: "alice".into() };
+        bench.act(|agent, now| agent.invite(now, Invite { target, ..to_trunk() })).unwrap();
+        let phones = [bench.sent(), bench.sent(), bench.sent()];
+        assert!(phones.iter().all(|invite| invite.line().starts_with("INVITE")));
+        bench.receive(&phones[0].response(486, "u1"));
+        bench.expect("ACK ");
+        bench.receive(&phones[1].response(180, "u2"));
+        assert!(matches!(bench.event(), Event::Progress { status: 180, .. }));
+        bench.receive(&phones[2].answer(200, "u3", "Contact: <sip:c@10.0.0.3>\n", ""));
+        bench.expect("ACK sip:c@10.0.0.3 ");
+        let cancel = bench.expect("CANCEL ");
+        assert_eq!(cancel.branch(), phones[1].branch());
+        assert!(matches!(bench.event(), Event::Answered { .. }));
+        bench.receive(&cancel.response(200, "u2"));
+        bench.receive(&phones[1].response(487, "u2"));
+        bench.expect("ACK ");
+        bench.quiet();
+    }
+
+    #[test]
+    fn refusals_of_all_contacts_are_one_failure() {
+        let mut bench = registered();
+        let target = Target::User { name: "alice".into() };
+        bench.act(|agent, now| agent.invite(now, Invite { target, ..to_trunk() })).unwrap();
+        let invite = bench.expect("INVITE ");
+        bench.receive_from(PHONE, &invite.response(603, "u1"));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 603, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn registration_expires() {
+        let mut bench = registered();
+        bench.pass(Duration::from_secs(601));
+        let Event::Bindings { contacts, .. } = bench.event() else { panic!("Bindings") };
+        assert!(contacts.is_empty());
+        assert_eq!(bench.agent.contacts("alice"), 0);
+    }
+
+    #[test]
+    fn phone_on_the_trunks_machine_is_a_phone() {
+        let mut bench = Bench::with(|config| {
+            config.trunks[0].accept_from =
+                vec![Network { address: [198, 51, 100, 0].into(), prefix: 24 }];
+        });
+        bench.receive_from(PHONE, &of_phone("REGISTER", 1, ""));
+        let challenge = bench.expect("SIP/2.0 401");
+        let proof = signed(challenge.header("WWW-Authenticate"), "REGISTER", "secret");
+        bench.receive_from(PHONE, &of_phone("REGISTER", 2, &format!("{proof}Expires: 600\n")));
+        bench.expect("SIP/2.0 200");
+        bench.receive_from(PHONE, &of_phone("INVITE", 3, ""));
+        bench.expect("SIP/2.0 401");
+        // Its neighbour is the trunk.
+        bench.receive_from("198.51.100.21:5060", &invite());
+        bench.expect("SIP/2.0 100");
+    }
+
+    #[test]
+    fn longest_network_tells_the_trunk() {
+        let mut bench = Bench::with(|config| {
+            let mut wide = config.trunks[0].clone();
+            wide.name = "wide".into();
+            wide.accept_from = vec![Network { address: [192, 0, 0, 0].into(), prefix: 8 }];
+            config.trunks.insert(0, wide);
+        });
+        bench.receive(&invite());
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        assert_eq!(incoming.peer, Peer::Trunk("pbx".into()));
+    }
+
+    #[test]
+    fn options_is_answered_to_anybody_without_state() {
+        let mut bench = Bench::new();
+        bench.receive_from(STRANGER, &request("OPTIONS", "1", "", "", ""));
+        let ok = bench.expect("SIP/2.0 200");
+        assert!(ok.header("Allow").contains("INVITE"));
+        assert!(ok.header("Accept").contains("application/sdp"));
+        assert_eq!(ok.all("Supported").len(), 1);
+        assert_eq!(bench.agent.usage(), Usage::default());
+    }
+
+    #[test]
+    fn requests_outside_dialogs_get_their_refusals() {
+        let cases = [
+            ("SUBSCRIBE", "", 405),
+            ("PUBLISH", "", 405),
+            ("REFER", "", 405),
+            ("FOO", "", 405),
+            ("NOTIFY", "", 489),
+            ("MESSAGE", "", 403),
+            ("INFO", "", 481),
+            ("BYE", "", 481),
+            ("BYE", "none", 481),
+            ("INVITE", "none", 481),
+            ("NOTIFY", "none", 481),
+        ];
+        for (method, tag, status) in cases {
+            let mut bench = Bench::new();
+            bench.receive(&request(method, "1", tag, "", ""));
+            let refusal = bench.expect(&format!("SIP/2.0 {status}"));
+            assert_eq!(refusal.header("Allow").is_empty(), status != 405, "{method}");
+            bench.quiet();
+            assert_eq!(bench.agent.usage(), Usage::default());
+        }
+    }
+
+    #[test]
+    fn invites_that_ask_too_much_are_refused() {
+        for (from, to, status, header) in [
+            ("Max-Forwards: 70", "Max-Forwards: 0", 483, ""),
+            ("Max-Forwards: 70", "Require: 100rel, x", 420, "Unsupported"),
+            ("application/sdp", "text/plain", 415, "Accept"),
+            ("Max-Forwards: 70", "Content-Encoding: gzip", 415, "Accept-Encoding"),
+            ("sip:200@192.0.2.1 SIP", "sips:200@192.0.2.1 SIP", 416, ""),
+            ("sip:200@192.0.2.1 SIP", "urn:service:sos SIP", 416, ""),
+            ("Contact: <sip:100@192.0.2.10:5060>\n", "", 400, ""),
+            ("CSeq: 1 INVITE", "CSeq: 1 BYE", 400, ""),
+            ("SIP/2.0\nVia", "SIP/3.0\nVia", 505, ""),
+        ] {
+            let mut bench = Bench::new();
+            bench.receive(&invite().replace(from, to));
+            let refusal = bench.expect(&format!("SIP/2.0 {status}"));
+            assert!(header.is_empty() || !refusal.header(header).is_empty(), "{to}");
+            bench.quiet();
+            assert_eq!(bench.agent.usage(), Usage::default(), "{to}");
+        }
+    }
+
+    #[test]
+    fn garbage_and_stray_messages_are_dropped() {
+        let mut bench = Bench::new();
+        let from = STRANGER.parse().unwrap();
+        for data in [&b"\r\n\r\n"[..], b"", b"\0\0\0\0", b"\xff\xfe\x00junk", b"INVITE\r\n\r\n"] {
+            bench.input(Input::Datagram { listener: 0, from, data });
+        }
+        bench.receive("SIP/2.0 200 OK\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\nFrom: <sip:a@b>;tag=1\nTo: <sip:a@b>;tag=2\nCall-ID: x\nCSeq: 1 INVITE\n\n");
+        bench.receive(&request("ACK", "1", "none", "", ""));
+        bench.quiet();
+        assert_eq!(bench.agent.usage(), Usage::default());
+    }
+
+    #[test]
+    fn lost_response_is_sent_to_the_source_though_via_says_otherwise() {
+        let mut bench = Bench::new();
+        let text = request("OPTIONS", "1", "", "", "").replace("192.0.2.10:5060;", "10.1.1.1:99;");
+        bench.receive_from(STRANGER, &text);
+        let ok = bench.expect("SIP/2.0 200");
+        assert_eq!(ok.to, STRANGER.parse().unwrap());
+        assert!(ok.header("Via").contains("received=203.0.113.66"));
+    }
+
+    fn accept(bench: &mut Bench) -> StreamId {
+        let stream = StreamId(1);
+        let (peer, local) =
+            ("192.0.2.10:40000".parse().unwrap(), "192.0.2.1:5060".parse().unwrap());
+        bench.input(Input::Accepted { stream, listener: 1, peer, local });
+        stream
+    }
+
+    #[test]
+    fn call_over_a_stream_is_answered_on_it_and_hung_up_on_it() {
+        let mut bench = Bench::new();
+        let stream = accept(&mut bench);
+        let data = wire(&invite().replace("SIP/2.0/UDP", "SIP/2.0/TCP"));
+        bench.input(Input::Stream { stream, data: &data[..100] });
+        assert!(bench.others.is_empty());
+        bench.input(Input::Stream { stream, data: &data[100..] });
+        let Some(Output::Stream { stream: StreamId(1), data }) = bench.others.pop_front() else {
+            panic!("100 on the stream")
+        };
+        assert!(data.starts_with(b"SIP/2.0 100"));
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        let call = incoming.call;
+        bench.act(|agent, now| agent.accept(now, call, &Vec::new(), None, b"v=0".to_vec()));
+        let Some(Output::Stream { data, .. }) = bench.others.pop_front() else { panic!("200") };
+        let text = String::from_utf8(data).unwrap();
+        assert!(text.contains("Contact: <sip:200@192.0.2.1:5060;transport=tcp>"), "{text}");
+        let tag = text.split("To: ").nth(1).unwrap().split(";tag=").nth(1).unwrap();
+        let tag = tag.split("\r\n").next().unwrap();
+        let ack = wire(&request("ACK", "1.a", tag, "", ""));
+        bench.input(Input::Stream { stream, data: &ack });
+        bench.act(|agent, now| agent.hangup(now, call, &Vec::new()));
+        let Some(Output::Stream { stream: StreamId(1), data }) = bench.others.pop_front() else {
+            panic!("BYE on the stream")
+        };
+        assert!(data.starts_with(b"BYE sip:100@192.0.2.10:5060 SIP/2.0"));
+    }
+
+    #[test]
+    fn ping_on_a_stream_is_answered_and_garbage_closes_it() {
+        let mut bench = Bench::new();
+        let stream = accept(&mut bench);
+        bench.input(Input::Stream { stream, data: b"\r\n\r\n" });
+        let Some(Output::Stream { data, .. }) = bench.others.pop_front() else { panic!("pong") };
+        assert_eq!(data, b"\r\n");
+        bench.input(Input::Stream { stream, data: b"OPTIONS sip:x SIP/2.0\r\nTo: a\r\n\r\n" });
+        assert!(matches!(bench.others.pop_front(), Some(Output::Close { .. })));
+        assert_eq!(bench.agent.usage().streams, 0);
+    }
+
+    #[test]
+    fn idle_stream_is_closed_and_one_with_a_call_is_pinged() {
+        let mut bench = Bench::new();
+        let stream = accept(&mut bench);
+        bench.input(Input::Stream { stream, data: &wire(&request("OPTIONS", "1", "", "", "")) });
+        bench.others.clear();
+        bench.pass(Duration::from_secs(121));
+        assert!(matches!(bench.others.pop_front(), Some(Output::Close { .. })));
+    }
+
+    #[test]
+    fn trunk_over_tcp_is_connected_to_and_its_failure_is_503() {
+        let mut bench = Bench::with(|config| {
+            config.trunks[0].server = "sip:192.0.2.10;transport=tcp".parse().unwrap();
+        });
+        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
+        let Some(Output::Connect { stream, to }) = bench.others.pop_front() else {
+            panic!("Connect")
+        };
+        assert_eq!(to, PBX.parse().unwrap());
+        bench.input(Input::Closed { stream });
+        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
+        bench.empty();
+    }
+
+    #[test]
+    fn trunk_by_name_is_looked_up_and_its_addresses_tried_in_order() {
+        let mut bench = Bench::with(|config| {
+            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
+        });
+        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
+        let Some(Output::Resolve { query, host, port: 5060 }) = bench.others.pop_front() else {
+            panic!("Resolve")
+        };
+        assert_eq!(host, "pbx.example");
+        let [first, second] = ["192.0.2.61:5060", "192.0.2.62:5060"].map(|a| a.parse().unwrap());
+        bench.input(Input::Resolved { query, addresses: vec![first, second] });
+        let invite = bench.expect("INVITE ");
+        assert_eq!(invite.to, first);
+        bench.input(Input::Unreachable { to: first });
+        let again = bench.expect("INVITE ");
+        assert_eq!(again.to, second);
+        assert_ne!(again.branch(), invite.branch());
+        bench.input(Input::Unreachable { to: second });
+        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
+    }
+
+    #[test]
+    fn unknown_name_fails_the_call_with_503() {
+        let mut bench = Bench::with(|config| {
+            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
+        });
+        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
+        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
+            panic!("Resolve")
+        };
+        bench.input(Input::Resolved { query, addresses: Vec::new() });
+        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
+        bench.empty();
+    }
+
+    #[test]
+    fn call_hung_up_during_the_look_up_is_never_sent() {
+        let mut bench = Bench::with(|config| {
+            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
+        });
+        let call = bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
+        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
+            panic!("Resolve")
+        };
+        bench.act(|agent, now| agent.hangup(now, call, &Vec::new()));
+        bench.input(Input::Resolved { query, addresses: vec![PBX.parse().unwrap()] });
+        bench.quiet();
+        bench.empty();
+    }
+
+    #[test]
+    fn full_table_forgets_finished_transactions_before_it_refuses() {
+        let mut bench = Bench::with(|config| config.limits.transactions = 2);
+        let (_, ok) = bench.answered();
+        for number in 2..20 {
+            bench.receive(&request("INFO", &number.to_string(), ok.tag("To"), "", ""));
+            bench.expect("SIP/2.0 200");
+        }
+        bench.quiet();
+    }
+}

@@ -1,0 +1,402 @@
+//! The INVITE usage (RFC 3261 §13 to §15): every call from its INVITE to its end.
+//!
+//! ```text
+//! Calling --2xx--> Confirmed --BYE--> Over         (uac)
+//! Alerting --2xx--> Confirmed                      (uas)
+//! Confirmed --hangup--> Leaving --any final--> Over
+//! Calling, Alerting --failure, CANCEL, hangup--> Over
+//! ```
+//! INVITEs that lost or were given up live on as attempts until they have their final response,
+//! whatever the phase. A call is removed when it is over and has none left.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use self::confirmed::{Confirmed, Leaving};
+use self::uac::{Attempt, Calling};
+use self::uas::Alerting;
+use super::header::Name;
+use super::message::Message;
+use super::outgoing::{Outcome, Outgoing, Owner};
+use super::stack::Stack;
+use super::transaction::TransactionId;
+use super::transport::Destination;
+use super::user_agent::{CallId, Event, ExtraHeaders};
+use crate::slots::{Key, Slots};
+
+mod confirmed;
+mod modify;
+mod uac;
+mod uas;
+
+pub use uas::Arrived;
+
+/// All calls.
+pub struct Calls {
+    /// Full: an incoming INVITE gets 503 with Retry-After, counted as
+    /// `sip_refused_full_calls_total`; an outgoing one is refused with 503.
+    slots: Slots<Call>,
+}
+
+/// One call.
+struct Call {
+    id: CallId,
+    phase: Phase,
+    /// Our INVITEs that have no final response yet.
+    attempts: Vec<Attempt>,
+    /// The session has not hung up, nor heard of the end.
+    is_held: bool,
+}
+
+enum Phase {
+    Calling(Calling),
+    Alerting(Box<Alerting>),
+    Confirmed(Box<Confirmed>),
+    Leaving(Box<Leaving>),
+    Over,
+}
+
+/// The timers of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallTimer {
+    /// Our INVITE has no final response.
+    NoAnswer,
+    /// Our provisional response is sent again, so that no proxy gives up (RFC 3261 §13.3.1.1).
+    Progress,
+    /// Our 2xx is sent again (RFC 3261 §13.3.1.4).
+    Answer,
+    /// Our 2xx has no ACK.
+    NoAck,
+}
+
+impl CallTimer {
+    const ALL: [Self; 4] = [Self::NoAnswer, Self::Progress, Self::Answer, Self::NoAck];
+}
+
+impl Calls {
+    pub fn new(capacity: usize) -> Self {
+        Self { slots: Slots::with_capacity(capacity) }
+    }
+
+    pub fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Calls that have a dialog.
+    pub fn dialogs(&self) -> usize {
+        let has_dialog =
+            |call: &Call| matches!(call.phase, Phase::Confirmed(_) | Phase::Leaving(_));
+        self.slots.iter().filter(|(_, call)| has_dialog(call)).count()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.slots.is_full()
+    }
+
+    /// Whether a request that waits is still wanted.
+    pub fn wants(&self, owner: &Owner) -> bool {
+        match owner {
+            Owner::Invite { call, attempt } => self
+                .slots
+                .get(call.0)
+                .and_then(|call| call.attempts.iter().find(|one| one.number == *attempt))
+                .is_some_and(Attempt::is_wanted),
+            _ => true,
+        }
+    }
+
+    /// The way of the messages of a call.
+    pub fn way(&self, id: CallId) -> Option<Destination> {
+        match &self.slots.get(id.0)?.phase {
+            Phase::Alerting(alerting) => Some(alerting.source),
+            Phase::Confirmed(confirmed) => Some(confirmed.dialog.flow()),
+            Phase::Calling(_) | Phase::Leaving(_) | Phase::Over => None,
+        }
+    }
+
+    /// Whether a call's messages come over a stream from this address.
+    pub fn uses(&self, peer: SocketAddr) -> bool {
+        self.slots.iter().any(|(key, _)| {
+            matches!(self.way(CallId(key)), Some(Destination::Stream { peer: one, .. }) if one == peer)
+        })
+    }
+
+    /// The call whose local tag this is, if it has a request's tags.
+    pub fn of_tag(&self, tag: &str) -> Option<CallId> {
+        let (bits, _) = tag.split_once('-')?;
+        let key = Key::from_bits(u64::from_str_radix(bits, 16).ok()?);
+        self.slots.get(key).map(|_| CallId(key))
+    }
+
+    pub fn on_provisional(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        (call, attempt): (CallId, u32),
+        transaction: TransactionId,
+        response: &Message,
+    ) {
+        self.with(stack, call, |call, stack| {
+            call.on_provisional(now, stack, attempt, transaction, response);
+        });
+    }
+
+    pub fn on_answer(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        (call, attempt): (CallId, u32),
+        transaction: TransactionId,
+        response: &Message,
+        source: Destination,
+    ) {
+        let has_taken = self.with(stack, call, |call, stack| {
+            call.on_answer(now, stack, attempt, transaction, response, source)
+        });
+        if has_taken != Some(true) {
+            uac::decline(now, stack, transaction, response, source);
+        }
+    }
+
+    /// What became of a request of a call.
+    pub fn on_outcome(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        outgoing: Box<Outgoing>,
+        outcome: Outcome,
+    ) {
+        match outgoing.owner {
+            Owner::Invite { call, attempt } => {
+                self.with(stack, call, |call, stack| {
+                    call.on_invite_outcome(now, stack, attempt, outgoing, outcome);
+                });
+            }
+            Owner::Dialog { call } => {
+                self.with(stack, call, |call, stack| {
+                    call.on_dialog_outcome(now, stack, outgoing, outcome);
+                });
+            }
+            // The ACK of an answer could not be sent: the peer hangs up after 32 s.
+            Owner::Ack { .. }
+            | Owner::Nobody
+            | Owner::Registration { .. }
+            | Owner::Health { .. } => {}
+        }
+    }
+
+    pub fn on_timer(&mut self, now: Instant, stack: &mut Stack, id: CallId, timer: CallTimer) {
+        self.with(stack, id, |call, stack| match timer {
+            CallTimer::NoAnswer => call.on_no_answer(now, stack),
+            CallTimer::Progress => call.on_progress_timer(now, stack),
+            CallTimer::Answer => call.on_answer_timer(now, stack),
+            CallTimer::NoAck => call.on_no_ack(now, stack),
+        });
+    }
+
+    /// Lends a call and the stack to `act`, and removes the call if that was its end.
+    fn with<T>(
+        &mut self,
+        stack: &mut Stack,
+        id: CallId,
+        act: impl FnOnce(&mut Call, &mut Stack) -> T,
+    ) -> Option<T> {
+        let call = self.slots.get_mut(id.0)?;
+        let result = act(call, stack);
+        if matches!(call.phase, Phase::Over) {
+            for timer in CallTimer::ALL {
+                stack.timers.disarm((id, timer));
+            }
+            if call.attempts.is_empty() {
+                self.slots.remove(id.0);
+            }
+        }
+        Some(result)
+    }
+
+    /// A new call, without phase yet.
+    fn insert(&mut self) -> Option<CallId> {
+        let call = Call {
+            id: CallId(Key::from_bits(0)),
+            phase: Phase::Over,
+            attempts: Vec::new(),
+            is_held: true,
+        };
+        let key = self.slots.insert(call).ok()?;
+        if let Some(call) = self.slots.get_mut(key) {
+            call.id = CallId(key);
+        }
+        Some(CallId(key))
+    }
+}
+
+/// The verbs of the session.
+impl Calls {
+    pub fn ring(&mut self, now: Instant, stack: &mut Stack, id: CallId, headers: &ExtraHeaders) {
+        self.with(stack, id, |call, stack| call.ring(now, stack, headers));
+    }
+
+    pub fn progress(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        id: CallId,
+        headers: &ExtraHeaders,
+        sdp: Vec<u8>,
+    ) {
+        self.with(stack, id, |call, stack| call.progress(now, stack, headers, sdp));
+    }
+
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        id: CallId,
+        headers: &ExtraHeaders,
+        display_name: Option<&str>,
+        sdp: Vec<u8>,
+    ) {
+        self.with(stack, id, |call, stack| call.accept(now, stack, headers, display_name, sdp));
+    }
+
+    pub fn reject(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        id: CallId,
+        status: u16,
+        headers: &ExtraHeaders,
+    ) {
+        self.with(stack, id, |call, stack| call.reject(now, stack, status, headers));
+    }
+
+    pub fn hangup(&mut self, now: Instant, stack: &mut Stack, id: CallId, headers: &ExtraHeaders) {
+        self.with(stack, id, |call, stack| match call.phase {
+            Phase::Calling(_) => {
+                call.is_held = false;
+                call.give_up(now, stack, headers);
+            }
+            Phase::Alerting(_) => call.reject(now, stack, 603, headers),
+            Phase::Confirmed(_) => call.leave(now, stack, headers),
+            Phase::Leaving(_) | Phase::Over => {}
+        });
+    }
+
+    pub fn accept_change(&mut self, now: Instant, stack: &mut Stack, id: CallId, sdp: Vec<u8>) {
+        self.with(stack, id, |call, stack| call.accept_change(now, stack, sdp));
+    }
+
+    pub fn reject_change(&mut self, now: Instant, stack: &mut Stack, id: CallId, status: u16) {
+        self.with(stack, id, |call, stack| call.reject_change(now, stack, status));
+    }
+
+    /// Sends INFO or MESSAGE inside the dialog.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        id: CallId,
+        content: super::info::Content<'_>,
+    ) {
+        self.with(stack, id, |call, stack| call.send_content(now, stack, content));
+    }
+}
+
+/// Requests inside a call.
+impl Calls {
+    /// An ACK that is no transaction's.
+    pub fn on_ack(&mut self, now: Instant, stack: &mut Stack, ack: &Message) {
+        let Some(id) = ack.to.tag().and_then(|tag| self.of_tag(tag)) else { return };
+        self.with(stack, id, |call, stack| call.on_ack(now, stack, ack));
+    }
+
+    /// A CANCEL of the INVITE with this transaction; it is answered already.
+    pub fn on_cancel(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        id: CallId,
+        transaction: TransactionId,
+        cancel: &Message,
+    ) {
+        self.with(stack, id, |call, stack| call.on_cancel(now, stack, transaction, cancel));
+    }
+
+    /// Any other request with a To tag. `false`: it belongs to no call.
+    pub fn on_request(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        request: &Message,
+        source: Destination,
+    ) -> bool {
+        let Some(id) = request.to.tag().and_then(|tag| self.of_tag(tag)) else { return false };
+        let has_taken =
+            self.with(stack, id, |call, stack| call.on_request(now, stack, request, source));
+        has_taken == Some(true)
+    }
+}
+
+impl Call {
+    fn tell(&self, stack: &mut Stack, event: Event) {
+        if self.is_held {
+            stack.tell(event);
+        }
+    }
+
+    /// A tag from which [`Calls::of_tag`] finds the call.
+    fn new_tag(id: CallId, stack: &mut Stack) -> String {
+        format!("{:x}-{}", id.0.to_bits(), stack.random.hex(TAG_BYTES))
+    }
+}
+
+/// The headers that scripts see (section 10 of the VoxEngine reference): names that start with
+/// `X-`, and User-to-User. Repeated ones are joined.
+fn extra_headers(message: &Message) -> ExtraHeaders {
+    let mut list = ExtraHeaders::new();
+    for header in &message.headers.0 {
+        let name = header.name.as_str();
+        if !is_extra(name) {
+            continue;
+        }
+        match list.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            Some((_, value)) => {
+                value.push_str(", ");
+                value.push_str(&header.value);
+            }
+            None => list.push((name.to_owned(), header.value.clone())),
+        }
+    }
+    list
+}
+
+/// Puts a script's headers on a message; others than `X-` and User-to-User are left out.
+fn add_extra_headers(message: &mut Message, headers: &ExtraHeaders) {
+    for (name, value) in headers.iter().filter(|(name, _)| is_extra(name)) {
+        message.headers.push(Name::from(name.as_str()), value.as_str());
+    }
+}
+
+fn is_extra(name: &str) -> bool {
+    name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("X-"))
+        || name.eq_ignore_ascii_case("User-to-User")
+}
+
+/// The SDP of a message; `None` when it has none, or a body of another kind.
+fn sdp_of(message: &Message) -> Option<Vec<u8>> {
+    (!message.body.is_empty() && is_sdp(message)).then(|| message.body.clone())
+}
+
+/// Without Content-Type the body is taken for SDP: nothing else is sent in an INVITE.
+pub fn is_sdp(message: &Message) -> bool {
+    match message.header(&Name::ContentType) {
+        None => true,
+        Some(_) => message.headers.content_type().is_some_and(|content| content.kind == SDP),
+    }
+}
+
+const SDP: &str = "application/sdp";
+/// Random bytes of a tag: RFC 3261 §19.3 asks for four.
+const TAG_BYTES: usize = 6;
+/// How long a 2xx waits for its ACK: 64 × T1 (RFC 3261 §13.3.1.4).
+const ACK_PATIENCE: Duration = super::transaction::PATIENCE;

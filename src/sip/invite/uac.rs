@@ -1,0 +1,880 @@
+//! Our INVITE until it is answered or has failed (RFC 3261 §13.2): provisional responses,
+//! challenges, redirection, forks, CANCEL.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::confirmed::Confirmed;
+use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
+use crate::sip::authorization::Login;
+use crate::sip::dialog::Dialog;
+use crate::sip::fields::Contacts;
+use crate::sip::header::Name;
+use crate::sip::locate::Hop;
+use crate::sip::message::{CSeq, Message, Method, Start, reason_phrase};
+use crate::sip::name_addr::NameAddr;
+use crate::sip::outgoing::{Outcome, Outgoing, Owner};
+use crate::sip::stack::Stack;
+use crate::sip::transaction::TransactionId;
+use crate::sip::transport::Destination;
+use crate::sip::uri::{Scheme, Uri};
+use crate::sip::user_agent::{
+    Binding, CallId, Event, ExtraHeaders, Invite, Refused, Target, Transport, Trunk,
+};
+use crate::stats;
+
+/// What a call is before its answer.
+#[derive(Default)]
+pub(super) struct Calling {
+    /// The failure to report when no attempt is left.
+    best: Option<Failure>,
+    /// Times that a 3xx was followed.
+    redirections: usize,
+}
+
+/// One INVITE, with those that follow it up: the same with credentials, to another contact.
+pub(super) struct Attempt {
+    pub number: u32,
+    /// Known from its first provisional response on; before, there is nothing to cancel.
+    transaction: Option<TransactionId>,
+    wish: Wish,
+    login: Option<Login>,
+    /// Contacts of a 3xx that are not tried yet.
+    alternatives: VecDeque<Uri>,
+    /// User part of our Contact.
+    contact: String,
+    is_phone: bool,
+}
+
+enum Wish {
+    Answer,
+    /// CANCEL with these headers, once there is a provisional response (RFC 3261 §9.1).
+    Cancel(ExtraHeaders),
+    Cancelled,
+}
+
+struct Failure {
+    status: u16,
+    reason: String,
+    headers: ExtraHeaders,
+}
+
+/// One of the places that an INVITE goes to.
+struct Route {
+    uri: Uri,
+    hop: Hop,
+    /// Outbound proxy.
+    proxy: Option<Uri>,
+}
+
+impl Calls {
+    /// Begins a call. `bindings` are those of the user that is called.
+    pub fn invite(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        invite: Invite,
+        bindings: &[Binding],
+    ) -> Result<CallId, Refused> {
+        let routes = routes(stack, &invite.target, bindings)?;
+        let id = self.insert().ok_or_else(|| {
+            stats::SIP_REFUSED_FULL_CALLS.add(1);
+            refused(503)
+        })?;
+        self.with(stack, id, |call, stack| {
+            call.phase = Phase::Calling(Calling::default());
+            stack.timers.arm((id, CallTimer::NoAnswer), now + invite.timeout);
+            for (number, route) in (0..).zip(routes) {
+                call.start_attempt(now, stack, number, route, &invite);
+            }
+        });
+        Ok(id)
+    }
+}
+
+impl Call {
+    fn start_attempt(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        number: u32,
+        route: Route,
+        invite: &Invite,
+    ) {
+        let from = self.from(stack, &route, invite);
+        let trunk = trunk_of(stack, &invite.target);
+        let trunk_login = trunk.filter(|trunk| !trunk.username.is_empty());
+        let login = match (&invite.credentials, trunk_login) {
+            (Some((username, password)), _) => Some(Login::new(username, password)),
+            (None, Some(trunk)) => Some(Login::new(&trunk.username, &trunk.password)),
+            (None, None) => None,
+        };
+        // A registrar knows us by the contact that we registered.
+        let contact = match trunk.filter(|trunk| trunk.register) {
+            Some(trunk) => trunk.username.clone(),
+            None => from.uri.user.clone().unwrap_or_default(),
+        };
+        let to = match &invite.target {
+            Target::User { name } => {
+                let host = match &*stack.config.domain {
+                    "" => &route.uri.host,
+                    domain => domain,
+                };
+                Uri::sip(name, host, None)
+            }
+            Target::Trunk { .. } | Target::Uri { .. } => route.uri.clone(),
+        };
+        let call_id = stack.random.hex(CALL_ID_BYTES);
+        let request = Message::request(
+            Method::Invite,
+            route.uri,
+            from,
+            NameAddr::new(to),
+            call_id,
+            1 + stack.random.next_u32() % FIRST_CSEQ,
+        );
+        let owner = Owner::Invite { call: self.id, attempt: number };
+        let mut outgoing = Outgoing::new(request, route.hop, owner).with_contact(&contact);
+        let headers = &mut outgoing.request.headers;
+        headers.push(Name::MaxForwards, "70");
+        if let Some(proxy) = route.proxy {
+            let mut proxy = proxy;
+            proxy.set_parameter("lr", None);
+            headers.push(Name::Route, NameAddr::new(proxy).to_string());
+        }
+        headers.push(Name::Allow, super::super::inspection::ALLOW);
+        if !stack.config.product.is_empty() {
+            headers.push(Name::UserAgent, stack.config.product.as_str());
+        }
+        add_extra_headers(&mut outgoing.request, &invite.headers);
+        match &invite.offer {
+            Some(offer) => outgoing.request.set_body(super::SDP, offer.clone()),
+            None => outgoing.request.headers.push(Name::Accept, super::SDP),
+        }
+        self.attempts.push(Attempt {
+            number,
+            transaction: None,
+            wish: Wish::Answer,
+            login,
+            alternatives: VecDeque::new(),
+            contact,
+            is_phone: matches!(invite.target, Target::User { .. }),
+        });
+        stack.send(now, outgoing);
+    }
+
+    /// From, with a tag. A provider that knows us by name finds its own domain there.
+    fn from(&self, stack: &mut Stack, route: &Route, invite: &Invite) -> NameAddr {
+        let trunk = trunk_of(stack, &invite.target);
+        let mut user = invite.caller.as_str();
+        if user.is_empty() {
+            user = trunk.map_or("", |trunk| &trunk.username);
+        }
+        if user.is_empty() {
+            user = stack.config.product.split('/').next().unwrap_or_default();
+        }
+        let (user, own_host) = match user.trim_start_matches("sip:").split_once('@') {
+            Some((user, host)) => (user, Some(host)),
+            None => (user, None),
+        };
+        let host = match (own_host, trunk) {
+            (Some(host), _) => host.to_owned(),
+            (None, Some(trunk)) if !trunk.username.is_empty() => trunk.server.host.clone(),
+            (None, _) if !stack.config.domain.is_empty() => stack.config.domain.clone(),
+            (None, _) => stack.home(&route.hop).0,
+        };
+        let mut from = NameAddr::new(Uri::sip(user, &host, None));
+        from.display_name.clone_from(&invite.display_name);
+        from.set_tag(Self::new_tag(self.id, stack));
+        from
+    }
+
+    pub(super) fn on_provisional(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        number: u32,
+        transaction: TransactionId,
+        response: &Message,
+    ) {
+        let Some(attempt) = self.attempts.iter_mut().find(|one| one.number == number) else {
+            return;
+        };
+        attempt.transaction = Some(transaction);
+        attempt.cancel_if_unwanted(now, stack);
+        let (true, Phase::Calling(_)) = (attempt.is_wanted(), &self.phase) else { return };
+        let Some(status @ 101..) = response.status() else { return };
+        if status == 181 {
+            self.tell(stack, Event::Forwarding { call: self.id });
+        }
+        let (headers, sdp) = (extra_headers(response), sdp_of(response));
+        self.tell(stack, Event::Progress { call: self.id, status, headers, sdp });
+    }
+
+    /// The first 2xx makes the call; `false`: it is not wanted any more.
+    pub(super) fn on_answer(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        number: u32,
+        transaction: TransactionId,
+        response: &Message,
+        source: Destination,
+    ) -> bool {
+        let Some(place) = self.attempts.iter().position(|one| one.number == number) else {
+            return false;
+        };
+        let attempt = self.attempts.remove(place);
+        let (true, Phase::Calling(_)) = (attempt.is_wanted(), &self.phase) else { return false };
+        let Some(outgoing) = stack.table.request(transaction) else { return false };
+        let (contact, is_phone) = (&attempt.contact, attempt.is_phone);
+        let request = &outgoing.request;
+        let dialog = match Dialog::of_answer(request, response, source, contact, is_phone) {
+            Ok(dialog) => dialog,
+            Err(_) => {
+                // Nowhere to send the ACK: the peer ends its side after 32 s.
+                self.fail(now, stack, Failure::of(502));
+                return true;
+            }
+        };
+        let ack = ack(&dialog, request, transaction, response);
+        stack.send(now, ack);
+        stack.timers.disarm((self.id, CallTimer::NoAnswer));
+        for loser in &mut self.attempts {
+            loser.unwant(now, stack, &ExtraHeaders::new());
+        }
+        self.phase = Phase::Confirmed(Box::new(Confirmed::of_answer(dialog, attempt.login)));
+        let (headers, sdp) = (extra_headers(response), sdp_of(response));
+        self.tell(stack, Event::Answered { call: self.id, headers, sdp });
+        true
+    }
+
+    /// An INVITE got its final refusal, or nobody answered it.
+    pub(super) fn on_invite_outcome(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        number: u32,
+        mut outgoing: Box<Outgoing>,
+        outcome: Outcome,
+    ) {
+        let Some(place) = self.attempts.iter().position(|one| one.number == number) else {
+            return;
+        };
+        let attempt = &mut self.attempts[place];
+        attempt.transaction = None;
+        let Phase::Calling(calling) = &mut self.phase else {
+            self.attempts.remove(place);
+            return;
+        };
+        if !attempt.is_wanted() {
+            self.attempts.remove(place);
+            return;
+        }
+        if let Outcome::Response(response) = &outcome {
+            let status = response.status().unwrap_or_default();
+            if let (401 | 407, Some(login)) = (status, &mut attempt.login)
+                && login.learn(&outgoing.request, response)
+            {
+                login.sign(&mut outgoing.request, &mut stack.random);
+                return send_again(now, stack, outgoing);
+            }
+            if let 300..=399 = status {
+                attempt.alternatives.extend(contacts(response));
+            }
+        }
+        let failure = Failure::from(&outcome);
+        let is_final = failure.status >= 600;
+        if !is_final
+            && calling.redirections < MAX_REDIRECTIONS
+            && let Some(uri) = attempt.alternatives.pop_front()
+            && follow(&mut outgoing, uri)
+        {
+            calling.redirections += 1;
+            if let Some(login) = &mut attempt.login {
+                login.sign(&mut outgoing.request, &mut stack.random);
+            }
+            self.tell(stack, Event::Forwarding { call: self.id });
+            return send_again(now, stack, outgoing);
+        }
+        self.attempts.remove(place);
+        let Phase::Calling(calling) = &mut self.phase else { return };
+        if calling.best.as_ref().is_none_or(|best| failure.rank() < best.rank()) {
+            calling.best = Some(failure);
+        }
+        if self.attempts.is_empty() || is_final {
+            let failure = calling.best.take().unwrap_or_else(|| Failure::of(503));
+            self.fail(now, stack, failure);
+        }
+    }
+
+    /// Our own time-out.
+    pub(super) fn on_no_answer(&mut self, now: Instant, stack: &mut Stack) {
+        if let Phase::Calling(_) = self.phase {
+            self.fail(now, stack, Failure::of(408));
+        }
+    }
+
+    /// Ends the call before its answer.
+    pub(super) fn give_up(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
+        for attempt in &mut self.attempts {
+            attempt.unwant(now, stack, headers);
+        }
+        self.phase = Phase::Over;
+    }
+
+    fn fail(&mut self, now: Instant, stack: &mut Stack, failure: Failure) {
+        let Failure { status, reason, headers } = failure;
+        self.tell(stack, Event::Failed { call: self.id, status, reason, headers });
+        self.is_held = false;
+        self.give_up(now, stack, &ExtraHeaders::new());
+    }
+}
+
+impl Attempt {
+    pub(super) fn is_wanted(&self) -> bool {
+        matches!(self.wish, Wish::Answer)
+    }
+
+    fn unwant(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
+        if self.is_wanted() {
+            self.wish = Wish::Cancel(headers.clone());
+            self.cancel_if_unwanted(now, stack);
+        }
+    }
+
+    fn cancel_if_unwanted(&mut self, now: Instant, stack: &mut Stack) {
+        if let (Wish::Cancel(headers), Some(transaction)) = (&self.wish, self.transaction) {
+            stack.table.cancel(now, &mut stack.transports, transaction, |cancel| {
+                add_extra_headers(cancel, headers);
+            });
+            self.wish = Wish::Cancelled;
+        }
+    }
+}
+
+impl Failure {
+    fn of(status: u16) -> Self {
+        let reason = reason_phrase(status).to_owned();
+        Self { status, reason, headers: ExtraHeaders::new() }
+    }
+
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Failed(status) => Self::of(*status),
+            Outcome::Response(response) => {
+                let status = response.status().unwrap_or_default();
+                let reason = match &response.start {
+                    Start::Response { reason, .. } if !reason.is_empty() => reason.clone(),
+                    _ => reason_phrase(status).to_owned(),
+                };
+                Self { status, reason, headers: extra_headers(response) }
+            }
+        }
+    }
+
+    /// Which of several failures is reported, the least first (RFC 3261 §16.7 step 6): a 6xx,
+    /// else the lowest class, else the first.
+    fn rank(&self) -> u16 {
+        match self.status / 100 {
+            6.. => 0,
+            class => class,
+        }
+    }
+}
+
+/// A 2xx that nobody wants: a further fork, or too late for a CANCEL. ACK and BYE
+/// (RFC 3261 §13.2.2.4, §9.1).
+pub(super) fn decline(
+    now: Instant,
+    stack: &mut Stack,
+    transaction: TransactionId,
+    response: &Message,
+    source: Destination,
+) {
+    let Some(outgoing) = stack.table.request(transaction) else { return };
+    let contact = outgoing.contact.as_deref().unwrap_or_default();
+    let request = &outgoing.request;
+    let Ok(mut dialog) = Dialog::of_answer(request, response, source, contact, false) else {
+        return;
+    };
+    stats::SIP_ANSWERS_DECLINED.add(1);
+    let ack = ack(&dialog, request, transaction, response);
+    stack.send(now, ack);
+    let bye = dialog.request(Method::Bye, Owner::Nobody);
+    stack.send(now, bye);
+}
+
+/// With the credentials of the INVITE (RFC 3261 §13.2.2.4).
+fn ack(
+    dialog: &Dialog,
+    invite: &Message,
+    transaction: TransactionId,
+    response: &Message,
+) -> Box<Outgoing> {
+    let tag = response.to.tag().unwrap_or_default().to_owned();
+    let owner = Owner::Ack { invite: transaction, tag };
+    let mut ack = dialog.ack(invite.cseq.number, owner);
+    for name in [Name::Authorization, Name::ProxyAuthorization] {
+        for value in invite.headers.all(&name) {
+            ack.request.headers.push(name.clone(), value);
+        }
+    }
+    ack
+}
+
+/// The next INVITE of an attempt: same Call-ID, To and From, the next CSeq (RFC 3261 §8.1.3.4,
+/// §22.2).
+fn send_again(now: Instant, stack: &mut Stack, mut outgoing: Box<Outgoing>) {
+    let number = outgoing.request.cseq.number.wrapping_add(1);
+    outgoing.request.cseq = CSeq { number, method: Method::Invite };
+    outgoing.request.via.clear();
+    outgoing.addresses.clear();
+    stack.send(now, outgoing);
+}
+
+/// Turns an INVITE to another contact; through the outbound proxy, if there is one.
+fn follow(outgoing: &mut Outgoing, uri: Uri) -> bool {
+    if outgoing.request.header(&Name::Route).is_none() {
+        let Some(hop) = Hop::of(&uri) else { return false };
+        outgoing.hop = hop;
+    }
+    outgoing.request.start = Start::Request { method: Method::Invite, uri };
+    true
+}
+
+/// Where a 3xx sends us, the most preferred first.
+fn contacts(response: &Message) -> Vec<Uri> {
+    let Ok(Contacts::List(mut list)) = response.headers.contacts() else { return Vec::new() };
+    list.truncate(MAX_REDIRECTIONS);
+    list.sort_by_key(|contact| std::cmp::Reverse(contact.preference()));
+    list.into_iter()
+        .map(|contact| Uri { headers: None, ..contact.uri })
+        .filter(|uri| uri.scheme == Scheme::Sip)
+        .collect()
+}
+
+fn trunk_of<'a>(stack: &'a Stack, target: &Target) -> Option<&'a Trunk> {
+    match target {
+        Target::Trunk { name, .. } => stack.trunk(name),
+        Target::Uri { .. } | Target::User { .. } => None,
+    }
+}
+
+fn routes(stack: &Stack, target: &Target, bindings: &[Binding]) -> Result<Vec<Route>, Refused> {
+    let routes = match target {
+        Target::Trunk { name, number } => {
+            let server = &stack.trunk(name).ok_or(refused(404))?.server;
+            let hop = Hop::of(server).ok_or(refused(416))?;
+            vec![Route { uri: Uri::sip(number, &server.host, server.port), hop, proxy: None }]
+        }
+        Target::Uri { uri, proxy } => {
+            let next = proxy.as_deref().unwrap_or(uri);
+            let hop = Hop::of(next).ok_or(refused(416))?;
+            let uri = Uri { headers: None, ..(**uri).clone() };
+            vec![Route { uri, hop, proxy: proxy.as_deref().cloned() }]
+        }
+        Target::User { .. } => {
+            bindings.iter().filter_map(|binding| route_to(stack, binding)).collect()
+        }
+    };
+    match routes.is_empty() {
+        true => Err(refused(480)),
+        false => Ok(routes),
+    }
+}
+
+/// To where the phone's REGISTER came from, while that way is open.
+fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
+    let flow = match binding.transport {
+        Transport::Udp => {
+            Some(Destination::Datagram { listener: binding.listener, to: binding.source })
+        }
+        Transport::Tcp => stack.transports.stream_to(binding.source),
+    };
+    let hop = match (Hop::of(&binding.contact), flow) {
+        (Some(hop), flow) => hop.with_flow(flow),
+        (None, Some(flow)) => Hop::by_flow(flow),
+        (None, None) => return None,
+    };
+    Some(Route { uri: Uri { headers: None, ..binding.contact.clone() }, hop, proxy: None })
+}
+
+fn refused(status: u16) -> Refused {
+    Refused { status, reason: reason_phrase(status).to_owned() }
+}
+
+/// Followed for one call (design: "3xx followed up to 5").
+const MAX_REDIRECTIONS: usize = 5;
+const CALL_ID_BYTES: usize = 16;
+/// A random start, far from the end of 31 bits (RFC 3261 §8.1.1.5).
+const FIRST_CSEQ: u32 = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sip::bench::{ANSWER, Bench, CONTACT, to_trunk};
+    use crate::sip::user_agent::Input;
+
+    fn none() -> ExtraHeaders {
+        ExtraHeaders::new()
+    }
+
+    fn with_login(config: &mut crate::sip::user_agent::Config) {
+        config.trunks[0].username = "acc".into();
+        config.trunks[0].password = "pw".into();
+    }
+
+    /// A challenge of the trunk.
+    fn challenge(nonce: &str, more: &str) -> String {
+        format!("WWW-Authenticate: Digest realm=\"pbx\", nonce=\"{nonce}\", qop=\"auth\"{more}\n")
+    }
+
+    #[test]
+    fn invite_has_what_a_peer_needs() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        assert_eq!(invite.to, "192.0.2.10:5060".parse().unwrap());
+        assert_eq!(invite.line(), "INVITE sip:100@192.0.2.10");
+        assert!(invite.header("Via").starts_with("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK"));
+        assert!(invite.header("Via").ends_with(";rport"));
+        assert!(invite.header("From").starts_with("<sip:200@branch.example>;tag="));
+        assert_eq!(invite.header("To"), "<sip:100@192.0.2.10>");
+        assert_eq!(invite.header("Contact"), "<sip:200@192.0.2.1:5060>");
+        assert_eq!(invite.header("Max-Forwards"), "70");
+        assert_eq!(invite.header("X-One"), "1");
+        assert_eq!((invite.header("Content-Type"), invite.body()), ("application/sdp", "v=0"));
+        assert_eq!(invite.header("User-Agent"), "branchline/test");
+    }
+
+    #[test]
+    fn invite_is_sent_again_and_given_up_after_32_seconds() {
+        let mut bench = Bench::new();
+        bench.calls();
+        bench.pass(Duration::from_secs(32));
+        assert_eq!(bench.all_sent(), ["INVITE sip:100@192.0.2.10"; 6]);
+        assert!(matches!(bench.event(), Event::Failed { status: 408, .. }));
+        bench.empty();
+    }
+
+    #[test]
+    fn every_progress_is_told() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.response(100, ""));
+        bench.quiet();
+        bench.receive(&invite.answer(183, "t1", CONTACT, ANSWER));
+        bench.receive(&invite.answer(180, "t1", "X-Two: 2\n", ""));
+        bench.receive(&invite.response(181, "t1"));
+        let Event::Progress { status: 183, sdp: Some(sdp), .. } = bench.event() else {
+            panic!("183 with early media")
+        };
+        assert_eq!(sdp, b"v=0\n");
+        let Event::Progress { status: 180, sdp: None, headers, .. } = bench.event() else {
+            panic!("180")
+        };
+        assert_eq!(headers, [("X-Two".to_owned(), "2".to_owned())]);
+        assert!(matches!(bench.event(), Event::Forwarding { .. }));
+        assert!(matches!(bench.event(), Event::Progress { status: 181, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn answer_is_acknowledged_each_time_and_told_once() {
+        let mut bench = Bench::new();
+        let (call, invite) = bench.calls();
+        let ok = invite.answer(200, "t1", CONTACT, ANSWER);
+        bench.receive(&ok);
+        let ack = bench.expect("ACK sip:100@192.0.2.10:5060 SIP/2.0");
+        assert_eq!(ack.header("CSeq").replace("ACK", "INVITE"), invite.header("CSeq"));
+        assert_ne!(ack.branch(), invite.branch());
+        assert_eq!(ack.tag("To"), "t1");
+        let Event::Answered { call: answered, sdp, .. } = bench.event() else { panic!("Answered") };
+        assert_eq!((answered, sdp.as_deref()), (call, Some(&b"v=0\n"[..])));
+        bench.receive(&ok);
+        assert_eq!(bench.sent().text, ack.text);
+        bench.quiet();
+    }
+
+    #[test]
+    fn ringing_and_answer_back_to_back_in_the_wrong_order_do_no_harm() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(200, "t1", CONTACT, ANSWER));
+        bench.receive(&invite.response(180, "t1"));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Answered { .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn second_fork_that_answers_gets_ack_and_bye() {
+        let mut bench = Bench::new();
+        let (_, invite, _) = bench.connected();
+        let late = invite.answer(200, "t2", "Contact: <sip:fork@192.0.2.77>\n", "");
+        bench.receive(&late);
+        let ack = bench.expect("ACK sip:fork@192.0.2.77 ");
+        let bye = bench.expect("BYE sip:fork@192.0.2.77 ");
+        assert_eq!((ack.tag("To"), bye.tag("To")), ("t2", "t2"));
+        bench.receive(&late);
+        assert_eq!(bench.sent().text, ack.text);
+        bench.receive(&bye.response(200, ""));
+        bench.quiet();
+    }
+
+    #[test]
+    fn failure_is_acknowledged_with_the_branch_of_the_invite() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        let busy = invite.answer(486, "t1", "X-Two: 2\n", "");
+        bench.receive(&busy);
+        let ack = bench.expect("ACK sip:100@192.0.2.10 ");
+        assert_eq!((ack.branch(), ack.tag("To")), (invite.branch(), "t1"));
+        let Event::Failed { status: 486, reason, headers, .. } = bench.event() else {
+            panic!("Failed")
+        };
+        assert_eq!((reason.as_str(), headers.len()), ("Words", 1));
+        bench.receive(&busy);
+        assert_eq!(bench.sent().text, ack.text);
+        assert_eq!(bench.agent.usage().calls, 0);
+        bench.empty();
+    }
+
+    #[test]
+    fn hangup_cancels_once_there_is_a_provisional() {
+        let mut bench = Bench::new();
+        let (call, invite) = bench.calls();
+        let headers = vec![("X-Why".into(), "x".into())];
+        bench.act(|agent, now| agent.hangup(now, call, &headers));
+        bench.quiet();
+        bench.receive(&invite.response(180, "t1"));
+        let cancel = bench.expect("CANCEL sip:100@192.0.2.10 ");
+        assert_eq!(cancel.branch(), invite.branch());
+        assert_eq!(cancel.header("To"), "<sip:100@192.0.2.10>");
+        assert_eq!(cancel.header("CSeq").replace("CANCEL", "INVITE"), invite.header("CSeq"));
+        assert_eq!(cancel.header("X-Why"), "x");
+        bench.receive(&invite.response(180, "t1"));
+        bench.receive(&cancel.response(200, "t1"));
+        bench.receive(&invite.response(487, "t1"));
+        bench.expect("ACK ");
+        bench.quiet();
+        bench.empty();
+    }
+
+    #[test]
+    fn answer_that_crosses_the_cancel_gets_ack_and_bye() {
+        let mut bench = Bench::new();
+        let (call, invite) = bench.calls();
+        bench.receive(&invite.response(180, "t1"));
+        bench.event();
+        bench.act(|agent, now| agent.hangup(now, call, &none()));
+        bench.expect("CANCEL ");
+        bench.receive(&invite.answer(200, "t1", CONTACT, ANSWER));
+        bench.expect("ACK ");
+        let bye = bench.expect("BYE ");
+        bench.receive(&bye.response(200, ""));
+        bench.quiet();
+        assert_eq!(bench.agent.usage().calls, 0);
+        bench.empty();
+    }
+
+    #[test]
+    fn cancelled_invite_without_a_final_response_is_given_up() {
+        let mut bench = Bench::new();
+        let (call, invite) = bench.calls();
+        bench.receive(&invite.response(180, "t1"));
+        bench.act(|agent, now| agent.hangup(now, call, &none()));
+        bench.empty();
+    }
+
+    #[test]
+    fn own_time_out_is_408_and_cancels() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.response(180, "t1"));
+        bench.event();
+        bench.pass(Duration::from_secs(60));
+        bench.expect("CANCEL ");
+        assert!(matches!(bench.event(), Event::Failed { status: 408, .. }));
+        bench.receive(&invite.response(487, "t1"));
+        bench.expect("ACK ");
+        bench.quiet();
+    }
+
+    #[test]
+    fn challenge_is_answered_with_the_trunks_credentials() {
+        let mut bench = Bench::with(with_login);
+        let (_, invite) = bench.calls();
+        assert!(invite.header("From").starts_with("<sip:200@192.0.2.10>"));
+        bench.receive(&invite.answer(401, "t1", &challenge("n1", ""), ""));
+        bench.expect("ACK ");
+        let again = bench.expect("INVITE ");
+        let proof = again.header("Authorization");
+        assert!(proof.starts_with("Digest username=\"acc\", realm=\"pbx\", nonce=\"n1\""));
+        assert!(proof.contains("nc=00000001"));
+        assert_eq!(again.header("Call-ID"), invite.header("Call-ID"));
+        assert_eq!(again.header("From"), invite.header("From"));
+        assert_eq!(again.header("To"), invite.header("To"));
+        assert_ne!(again.branch(), invite.branch());
+        let number = |text: &str| text.split(' ').next().unwrap().parse::<u32>().unwrap();
+        assert_eq!(number(again.header("CSeq")), number(invite.header("CSeq")) + 1);
+        bench.receive(&again.answer(200, "t1", CONTACT, ANSWER));
+        let ack = bench.expect("ACK ");
+        assert_eq!(ack.header("Authorization"), proof);
+        assert!(matches!(bench.event(), Event::Answered { .. }));
+    }
+
+    #[test]
+    fn password_that_was_refused_is_not_tried_again() {
+        let mut bench = Bench::with(with_login);
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(401, "t1", &challenge("n1", ""), ""));
+        bench.expect("ACK ");
+        let again = bench.expect("INVITE ");
+        bench.receive(&again.answer(401, "t1", &challenge("n2", ""), ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 401, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn stale_nonce_and_a_second_realm_are_answered() {
+        let mut bench = Bench::with(with_login);
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(401, "t1", &challenge("n1", ""), ""));
+        bench.expect("ACK ");
+        let again = bench.expect("INVITE ");
+        bench.receive(&again.answer(401, "t1", &challenge("n2", ", stale=true"), ""));
+        bench.expect("ACK ");
+        let fresh = bench.expect("INVITE ");
+        assert!(fresh.header("Authorization").contains("nonce=\"n2\""));
+        let proxy = "Proxy-Authenticate: Digest realm=\"edge\", nonce=\"p1\"\n";
+        bench.receive(&fresh.answer(407, "t1", proxy, ""));
+        bench.expect("ACK ");
+        let both = bench.expect("INVITE ");
+        assert!(both.header("Proxy-Authorization").contains("realm=\"edge\""));
+        // The second use of n2.
+        assert!(both.header("Authorization").contains("nc=00000002"));
+    }
+
+    #[test]
+    fn server_that_calls_every_nonce_stale_is_given_up() {
+        let mut bench = Bench::with(with_login);
+        let (_, mut invite) = bench.calls();
+        for number in 0..4 {
+            let stale = challenge(&format!("n{number}"), ", stale=true");
+            bench.receive(&invite.answer(401, "t1", &stale, ""));
+            bench.expect("ACK ");
+            if number < 3 {
+                invite = bench.expect("INVITE ");
+            }
+        }
+        assert!(matches!(bench.event(), Event::Failed { status: 401, .. }));
+    }
+
+    #[test]
+    fn explicit_credentials_come_before_the_trunks() {
+        let mut bench = Bench::with(with_login);
+        let invite = Invite { credentials: Some(("me".into(), "p".into())), ..to_trunk() };
+        bench.act(|agent, now| agent.invite(now, invite)).unwrap();
+        let invite = bench.expect("INVITE ");
+        bench.receive(&invite.answer(401, "t1", &challenge("n1", ""), ""));
+        bench.expect("ACK ");
+        assert!(bench.expect("INVITE ").header("Authorization").contains("username=\"me\""));
+    }
+
+    #[test]
+    fn challenge_without_credentials_fails_the_call() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(401, "t1", &challenge("n1", ""), ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 401, .. }));
+    }
+
+    #[test]
+    fn redirection_is_followed_by_preference() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        let contacts =
+            "Contact: <sip:a@192.0.2.30>;q=0.1, <sip:b@192.0.2.31:5070>;q=0.9, <mailto:x@y>\n";
+        bench.receive(&invite.answer(302, "t1", contacts, ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Forwarding { .. }));
+        let first = bench.expect("INVITE sip:b@192.0.2.31:5070 ");
+        assert_eq!(first.to, "192.0.2.31:5070".parse().unwrap());
+        assert_eq!(first.header("Call-ID"), invite.header("Call-ID"));
+        bench.receive(&first.response(486, "t2"));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Forwarding { .. }));
+        let second = bench.expect("INVITE sip:a@192.0.2.30 ");
+        bench.receive(&second.response(480, "t3"));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 480, .. }));
+        bench.empty();
+    }
+
+    #[test]
+    fn redirections_end_after_five() {
+        let mut bench = Bench::new();
+        let (_, mut invite) = bench.calls();
+        for number in 0..5 {
+            let contact = format!("Contact: <sip:{number}@192.0.2.30>\n");
+            bench.receive(&invite.answer(302, "t1", &contact, ""));
+            bench.expect("ACK ");
+            assert!(matches!(bench.event(), Event::Forwarding { .. }));
+            invite = bench.expect("INVITE ");
+        }
+        bench.receive(&invite.answer(302, "t1", "Contact: <sip:6@192.0.2.30>\n", ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 302, .. }));
+    }
+
+    #[test]
+    fn unreachable_peer_fails_the_call_with_503() {
+        let mut bench = Bench::new();
+        bench.calls();
+        bench.input(Input::Unreachable { to: "192.0.2.10:5060".parse().unwrap() });
+        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
+        bench.empty();
+    }
+
+    #[test]
+    fn unknown_trunk_scheme_and_user_are_refused_at_once() {
+        let mut bench = Bench::new();
+        for (target, status) in [
+            (Target::Trunk { name: "none".into(), number: "1".into() }, 404),
+            (Target::User { name: "alice".into() }, 480),
+            (Target::Uri { uri: Box::new("tel:123".parse().unwrap()), proxy: None }, 416),
+        ] {
+            let invite = Invite { target, ..to_trunk() };
+            let refused = bench.act(|agent, now| agent.invite(now, invite)).unwrap_err();
+            assert_eq!(refused.status, status);
+        }
+        bench.quiet();
+        bench.empty();
+    }
+
+    #[test]
+    fn proxy_is_the_first_hop_and_the_route() {
+        let mut bench = Bench::new();
+        let target = Target::Uri {
+            uri: Box::new("sip:bob@elsewhere.example".parse().unwrap()),
+            proxy: Some(Box::new("sip:192.0.2.40:5080".parse().unwrap())),
+        };
+        bench.act(|agent, now| agent.invite(now, Invite { target, ..to_trunk() })).unwrap();
+        let invite = bench.expect("INVITE sip:bob@elsewhere.example ");
+        assert_eq!(invite.to, "192.0.2.40:5080".parse().unwrap());
+        assert_eq!(invite.header("Route"), "<sip:192.0.2.40:5080;lr>");
+    }
+
+    #[test]
+    fn surplus_call_is_refused_503() {
+        let mut bench = Bench::with(|config| config.limits.calls = 1);
+        bench.calls();
+        let refused = bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap_err();
+        assert_eq!(refused.status, 503);
+    }
+}

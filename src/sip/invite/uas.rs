@@ -1,0 +1,529 @@
+//! An INVITE of a peer until we answer it (RFC 3261 §13.3).
+
+use std::time::{Duration, Instant};
+
+use super::confirmed::Confirmed;
+use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
+use crate::sip::dialog::Dialog;
+use crate::sip::header::Name;
+use crate::sip::message::{Message, Method, reason_phrase};
+use crate::sip::name_addr::NameAddr;
+use crate::sip::stack::Stack;
+use crate::sip::transaction::TransactionId;
+use crate::sip::transport::Destination;
+use crate::sip::uri::Uri;
+use crate::sip::user_agent::{Event, ExtraHeaders, Incoming, Peer};
+use crate::stats;
+
+/// An incoming call before its final response.
+pub(super) struct Alerting {
+    pub source: Destination,
+    invite: Message,
+    transaction: TransactionId,
+    /// Local tag.
+    tag: String,
+    /// User part of our Contact.
+    contact: String,
+    is_phone: bool,
+    /// The last 18x.
+    progress: Option<Message>,
+}
+
+/// An INVITE that may become a call.
+pub struct Arrived {
+    pub peer: Peer,
+    pub invite: Message,
+    pub source: Destination,
+}
+
+impl Calls {
+    /// Takes an INVITE in: 100 at once, then `Event::Incoming`.
+    pub fn take_in(&mut self, now: Instant, stack: &mut Stack, arrived: Arrived) {
+        let Arrived { peer, invite, source } = arrived;
+        let Some(id) = self.insert() else {
+            stats::SIP_REFUSED_FULL_CALLS.add(1);
+            return stack.refuse_full(now, &invite, source);
+        };
+        let tag = Call::new_tag(id, stack);
+        let Some(transaction) = stack.serve(now, &invite, source, Some(tag.clone())) else {
+            self.slots.remove(id.0);
+            return;
+        };
+        let trying = Message::response_to(&invite, 100, "");
+        stack.table.respond(now, &mut stack.transports, transaction, &trying);
+        let request_uri = match invite.request_uri() {
+            Some(uri) => uri.clone(),
+            None => Uri::sip("", "", None),
+        };
+        let incoming = Incoming {
+            call: id,
+            peer,
+            source: source.peer(),
+            from: invite.from.clone(),
+            to: invite.to.clone(),
+            headers: extra_headers(&invite),
+            offer: sdp_of(&invite),
+            request_uri,
+        };
+        let alerting = Alerting {
+            source,
+            transaction,
+            tag,
+            contact: incoming.request_uri.user.clone().unwrap_or_default(),
+            is_phone: matches!(incoming.peer, Peer::User(_)),
+            progress: None,
+            invite,
+        };
+        if let Some(call) = self.slots.get_mut(id.0) {
+            call.phase = Phase::Alerting(Box::new(alerting));
+        }
+        stack.tell(Event::Incoming(Box::new(incoming)));
+    }
+}
+
+impl Call {
+    /// 180 without SDP.
+    pub(super) fn ring(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
+        if let Phase::Alerting(alerting) = &mut self.phase {
+            let response = alerting.response(stack, 180, headers);
+            alerting.send_progress(now, stack, response);
+            stack.timers.arm((self.id, CallTimer::Progress), now + PROGRESS_INTERVAL);
+        }
+    }
+
+    /// 183 with SDP.
+    pub(super) fn progress(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        headers: &ExtraHeaders,
+        sdp: Vec<u8>,
+    ) {
+        if let Phase::Alerting(alerting) = &mut self.phase {
+            let mut response = alerting.response(stack, 183, headers);
+            response.set_body(super::SDP, sdp);
+            alerting.send_progress(now, stack, response);
+            stack.timers.arm((self.id, CallTimer::Progress), now + PROGRESS_INTERVAL);
+        }
+    }
+
+    pub(super) fn on_progress_timer(&mut self, now: Instant, stack: &mut Stack) {
+        if let Phase::Alerting(alerting) = &mut self.phase
+            && let Some(response) = alerting.progress.take()
+        {
+            alerting.send_progress(now, stack, response);
+            stack.timers.arm((self.id, CallTimer::Progress), now + PROGRESS_INTERVAL);
+        }
+    }
+
+    /// 200 with SDP.
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        headers: &ExtraHeaders,
+        display_name: Option<&str>,
+        sdp: Vec<u8>,
+    ) {
+        let Phase::Alerting(alerting) = &self.phase else { return };
+        let Alerting { invite, tag, contact, is_phone, .. } = &**alerting;
+        let dialog = match Dialog::of_invite(invite, tag, alerting.source, contact, *is_phone) {
+            Ok(dialog) => dialog,
+            // The Record-Route of the INVITE is broken: we could never send a request.
+            Err(_) => {
+                self.end_alerting(now, stack, 400, &ExtraHeaders::new());
+                return self.tell_cancelled(stack, 400, ExtraHeaders::new());
+            }
+        };
+        let mut response = alerting.response(stack, 200, headers);
+        if let Some(name) = display_name.filter(|name| !name.is_empty()) {
+            let mut identity = dialog.local.clone();
+            identity.display_name = name.to_owned();
+            identity.parameters.clear();
+            response.headers.push(Name::PAssertedIdentity, identity.to_string());
+        }
+        response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
+        response.headers.push(Name::Supported, "");
+        response.set_body(super::SDP, sdp);
+        let number = alerting.invite.cseq.number;
+        let transaction = alerting.transaction;
+        stack.timers.disarm((self.id, CallTimer::Progress));
+        self.phase = Phase::Confirmed(Box::new(Confirmed::of_invite(dialog)));
+        self.send_answer(now, stack, transaction, number, &response);
+    }
+
+    /// A final refusal; the session has let go of the call.
+    pub(super) fn reject(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        status: u16,
+        headers: &ExtraHeaders,
+    ) {
+        if let Phase::Alerting(_) = self.phase {
+            self.is_held = false;
+            self.end_alerting(now, stack, status, headers);
+        }
+    }
+
+    /// The caller gave up: 487 (RFC 3261 §9.2).
+    pub(super) fn cancel_alerting(&mut self, now: Instant, stack: &mut Stack, why: &Message) {
+        self.end_alerting(now, stack, 487, &ExtraHeaders::new());
+        self.tell_cancelled(stack, 487, extra_headers(why));
+    }
+
+    pub(super) fn on_cancel(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        transaction: TransactionId,
+        cancel: &Message,
+    ) {
+        match &self.phase {
+            Phase::Alerting(alerting) if alerting.transaction == transaction => {
+                self.cancel_alerting(now, stack, cancel);
+            }
+            Phase::Confirmed(_) => self.cancel_change(now, stack, transaction),
+            _ => {}
+        }
+    }
+
+    fn end_alerting(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        status: u16,
+        headers: &ExtraHeaders,
+    ) {
+        let Phase::Alerting(alerting) = &self.phase else { return };
+        let mut response = alerting.response(stack, status, headers);
+        if status == 503 {
+            response.headers.push(Name::RetryAfter, crate::sip::stack::RETRY_AFTER_S);
+        }
+        stack.table.respond(now, &mut stack.transports, alerting.transaction, &response);
+        self.phase = Phase::Over;
+    }
+
+    fn tell_cancelled(&self, stack: &mut Stack, status: u16, headers: ExtraHeaders) {
+        let reason = reason_phrase(status).to_owned();
+        self.tell(stack, Event::Cancelled { call: self.id, status, reason, headers });
+    }
+}
+
+impl Alerting {
+    /// Whether a request has the tags of the early dialog.
+    pub fn has(&self, request: &Message) -> bool {
+        request.call_id == self.invite.call_id
+            && request.to.tag() == Some(&self.tag)
+            && request.from.tag() == self.invite.from.tag()
+    }
+
+    fn send_progress(&mut self, now: Instant, stack: &mut Stack, response: Message) {
+        stack.table.respond(now, &mut stack.transports, self.transaction, &response);
+        self.progress = Some(response);
+    }
+
+    /// With what makes a dialog (RFC 3261 §12.1.1): tag, Contact and Record-Route.
+    fn response(&self, stack: &Stack, status: u16, headers: &ExtraHeaders) -> Message {
+        let mut response = Message::response_to(&self.invite, status, "");
+        response.to.set_tag(self.tag.as_str());
+        if status < 300 {
+            for route in self.invite.headers.all(&Name::RecordRoute) {
+                response.headers.push(Name::RecordRoute, route);
+            }
+            let contact: NameAddr = stack.contact(self.source, &self.contact);
+            response.headers.push(Name::Contact, contact.to_string());
+        }
+        if !stack.config.product.is_empty() {
+            response.headers.push(Name::Server, stack.config.product.as_str());
+        }
+        add_extra_headers(&mut response, headers);
+        response
+    }
+}
+
+impl Call {
+    /// A request of the caller before our answer (RFC 3261 §15: BYE ends the early dialog).
+    pub(super) fn on_early_request(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        request: &Message,
+        source: Destination,
+    ) -> bool {
+        if *request.method() != Method::Bye {
+            return false;
+        }
+        let response = stack.response(request, 200);
+        stack.answer(now, source, response);
+        self.cancel_alerting(now, stack, request);
+        true
+    }
+}
+
+/// RFC 3261 §13.3.1.1: every minute.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::bench::{Bench, invite, request};
+
+    fn none() -> ExtraHeaders {
+        ExtraHeaders::new()
+    }
+
+    #[test]
+    fn invite_is_answered_100_at_once_and_told_with_what_it_carries() {
+        let mut bench = Bench::new();
+        let text = invite().replace("\n\nv=0", "\nx-Two: 2\nX-Two: 3\nUser-to-User: 4\n\nv=0");
+        bench.receive(&text);
+        let trying = bench.expect("SIP/2.0 100 Trying");
+        assert_eq!(trying.tag("To"), "");
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        assert_eq!(incoming.peer, Peer::Trunk("pbx".into()));
+        assert_eq!(incoming.request_uri.user.as_deref(), Some("200"));
+        assert_eq!(incoming.from.uri.user.as_deref(), Some("100"));
+        assert_eq!(incoming.offer.as_deref(), Some(&b"v=0\n"[..]));
+        let expected = [("x-Two", "2, 3"), ("User-to-User", "4")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(incoming.headers, expected);
+        bench.quiet();
+    }
+
+    #[test]
+    fn invite_again_gets_the_last_provisional_again() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.receive(&invite());
+        bench.expect("SIP/2.0 100");
+        bench.act(|agent, now| agent.ring(now, call, &none()));
+        let ringing = bench.expect("SIP/2.0 180 Ringing");
+        assert_ne!(ringing.tag("To"), "");
+        assert_eq!(ringing.header("Contact"), "<sip:200@192.0.2.1:5060>");
+        bench.receive(&invite());
+        assert_eq!(bench.sent().text, ringing.text);
+        bench.quiet();
+    }
+
+    #[test]
+    fn ringing_is_sent_again_every_minute() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.act(|agent, now| agent.ring(now, call, &none()));
+        bench.pass(Duration::from_secs(125));
+        assert_eq!(bench.all_sent(), ["180 Ringing"; 3]);
+    }
+
+    #[test]
+    fn early_media_is_a_183_with_sdp_and_headers() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        let headers = vec![("X-A".into(), "b".into()), ("Via".into(), "evil".into())];
+        bench.act(|agent, now| agent.progress(now, call, &headers, b"v=0".to_vec()));
+        let progress = bench.expect("SIP/2.0 183");
+        assert_eq!((progress.body(), progress.header("X-A")), ("v=0", "b"));
+        assert_eq!(progress.header("Content-Type"), "application/sdp");
+        assert_eq!(progress.all("Via").len(), 1);
+    }
+
+    #[test]
+    fn answer_makes_a_dialog_that_the_ack_confirms() {
+        let mut bench = Bench::new();
+        let text = invite().replace(
+            "\n\nv=0",
+            "\nRecord-Route: <sip:p2.example;lr>\nRecord-Route: <sip:p1.example;lr>\n\nv=0",
+        );
+        bench.receive(&text);
+        bench.expect("SIP/2.0 100");
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        let call = incoming.call;
+        bench.act(|agent, now| agent.accept(now, call, &none(), Some("Desk"), b"v=0".to_vec()));
+        let ok = bench.expect("SIP/2.0 200 OK");
+        assert_eq!(ok.all("Record-Route"), ["<sip:p2.example;lr>", "<sip:p1.example;lr>"]);
+        assert_eq!(ok.header("P-Asserted-Identity"), "\"Desk\" <sip:200@192.0.2.1>");
+        assert_eq!(bench.agent.usage().dialogs, 1);
+        bench.receive(&ok.ack());
+        assert!(matches!(bench.event(), Event::Confirmed { sdp: None, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn ack_carries_the_answer_to_our_offer() {
+        let mut bench = Bench::new();
+        bench.receive(&request("INVITE", "1", "", "", ""));
+        bench.expect("SIP/2.0 100");
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        assert_eq!(incoming.offer, None);
+        bench.act(|agent, now| agent.accept(now, incoming.call, &none(), None, b"v=0".to_vec()));
+        let ok = bench.expect("SIP/2.0 200");
+        let sdp = "Content-Type: application/sdp\n";
+        bench.receive(&request("ACK", "1.ack", ok.tag("To"), sdp, "v=1"));
+        let Event::Confirmed { sdp, .. } = bench.event() else { panic!("Confirmed") };
+        assert_eq!(sdp.as_deref(), Some(&b"v=1"[..]));
+    }
+
+    #[test]
+    fn ack_with_the_branch_of_the_invite_confirms_too() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.act(|agent, now| agent.accept(now, call, &none(), None, b"v=0".to_vec()));
+        let ok = bench.expect("SIP/2.0 200");
+        bench.receive(&request("ACK", "1", ok.tag("To"), "", ""));
+        assert!(matches!(bench.event(), Event::Confirmed { .. }));
+    }
+
+    #[test]
+    fn answer_is_sent_again_until_its_ack() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.act(|agent, now| agent.accept(now, call, &none(), None, b"v=0".to_vec()));
+        let ok = bench.expect("SIP/2.0 200");
+        // 0.5, 1.5, 3.5 s.
+        bench.pass(Duration::from_secs(4));
+        assert_eq!(bench.all_sent(), ["200 OK"; 3]);
+        // RFC 6026: the INVITE again is absorbed meanwhile.
+        bench.receive(&invite());
+        bench.quiet();
+        bench.receive(&ok.ack());
+        bench.receive(&ok.ack());
+        assert!(matches!(bench.event(), Event::Confirmed { .. }));
+        bench.pass(Duration::from_secs(60));
+        bench.quiet();
+    }
+
+    #[test]
+    fn answer_without_ack_ends_with_bye_after_32_seconds() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.act(|agent, now| agent.accept(now, call, &none(), None, b"v=0".to_vec()));
+        bench.pass(Duration::from_millis(31_999));
+        // 0, 0.5, 1.5, 3.5, 7.5, 11.5, ... 31.5 s.
+        assert_eq!(bench.all_sent(), ["200 OK"; 11]);
+        bench.pass(Duration::from_millis(1));
+        let bye = bench.expect("BYE sip:100@192.0.2.10:5060 SIP/2.0");
+        assert!(matches!(bench.event(), Event::Ended { status: 408, .. }));
+        bench.receive(&bye.response(200, ""));
+        bench.empty();
+    }
+
+    #[test]
+    fn refusal_is_sent_again_until_its_ack_and_the_call_is_gone_at_once() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.act(|agent, now| agent.reject(now, call, 486, &none()));
+        let busy = bench.expect("SIP/2.0 486 Busy Here");
+        assert_eq!(bench.agent.usage().calls, 0);
+        bench.pass(Duration::from_secs(2));
+        assert_eq!(bench.all_sent(), ["486 Busy Here"; 2]);
+        bench.receive(&invite());
+        bench.expect("SIP/2.0 486");
+        bench.receive(&request("ACK", "1", busy.tag("To"), "", ""));
+        bench.pass(Duration::from_secs(3));
+        bench.quiet();
+        bench.empty();
+    }
+
+    #[test]
+    fn hangup_of_an_unanswered_call_is_603() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.act(|agent, now| agent.hangup(now, call, &none()));
+        bench.expect("SIP/2.0 603 Decline");
+        bench.quiet();
+    }
+
+    #[test]
+    fn cancel_is_answered_200_and_the_invite_487() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.act(|agent, now| agent.ring(now, call, &none()));
+        let ringing = bench.expect("SIP/2.0 180");
+        let cancel = request("CANCEL", "1", "", "X-Why: tired\n", "");
+        bench.receive(&cancel);
+        let ok = bench.expect("SIP/2.0 200 OK");
+        assert_eq!(ok.header("CSeq"), "1 CANCEL");
+        assert_eq!(ok.tag("To"), ringing.tag("To"));
+        let terminated = bench.expect("SIP/2.0 487 Request Terminated");
+        assert_eq!(terminated.header("CSeq"), "1 INVITE");
+        let Event::Cancelled { status, headers, .. } = bench.event() else { panic!("Cancelled") };
+        assert_eq!((status, headers), (487, vec![("X-Why".into(), "tired".into())]));
+        // The 200 got lost.
+        bench.receive(&cancel);
+        bench.expect("SIP/2.0 200 OK");
+        bench.receive(&request("ACK", "1", terminated.tag("To"), "", ""));
+        bench.quiet();
+        bench.empty();
+    }
+
+    #[test]
+    fn cancel_after_200_is_answered_481() {
+        let mut bench = Bench::new();
+        bench.answered();
+        bench.receive(&request("CANCEL", "1", "", "", ""));
+        bench.expect("SIP/2.0 481");
+        bench.quiet();
+    }
+
+    #[test]
+    fn cancel_of_nothing_is_answered_481() {
+        let mut bench = Bench::new();
+        bench.receive(&request("CANCEL", "1", "", "", ""));
+        bench.expect("SIP/2.0 481");
+        assert_eq!(bench.agent.usage(), crate::sip::user_agent::Usage::default());
+    }
+
+    #[test]
+    fn bye_before_the_answer_ends_the_early_dialog() {
+        let mut bench = Bench::new();
+        let call = bench.called();
+        bench.act(|agent, now| agent.ring(now, call, &none()));
+        let ringing = bench.expect("SIP/2.0 180");
+        bench.receive(&request("BYE", "2", ringing.tag("To"), "", ""));
+        bench.expect("SIP/2.0 200");
+        bench.expect("SIP/2.0 487");
+        assert!(matches!(bench.event(), Event::Cancelled { status: 487, .. }));
+    }
+
+    #[test]
+    fn fork_of_an_invite_is_refused_482() {
+        let mut bench = Bench::new();
+        bench.called();
+        bench.receive(&invite().replace("z9hG4bK1", "z9hG4bKother"));
+        bench.expect("SIP/2.0 482 Loop Detected");
+        bench.quiet();
+    }
+
+    #[test]
+    fn surplus_call_is_refused_503_with_retry_after() {
+        let mut bench = Bench::with(|config| config.limits.calls = 1);
+        bench.called();
+        let other = invite().replace("c1@", "c2@").replace("z9hG4bK1", "z9hG4bK2");
+        bench.receive(&other);
+        let refused = bench.expect("SIP/2.0 503");
+        assert_eq!(refused.header("Retry-After"), "5");
+        assert_eq!(bench.agent.usage().calls, 1);
+    }
+
+    #[test]
+    fn surplus_transaction_is_refused_503_with_retry_after() {
+        let mut bench = Bench::with(|config| config.limits.transactions = 1);
+        bench.called();
+        let other = invite().replace("c1@", "c2@").replace("z9hG4bK1", "z9hG4bK2");
+        bench.receive(&other);
+        let refused = bench.expect("SIP/2.0 503");
+        assert_eq!(refused.header("Retry-After"), "5");
+        assert_eq!(bench.agent.usage().calls, 1);
+    }
+
+    #[test]
+    fn broken_record_route_is_refused_when_it_would_be_needed() {
+        let mut bench = Bench::new();
+        bench.receive(&invite().replace("\n\nv=0", "\nRecord-Route: <bad\n\nv=0"));
+        bench.expect("SIP/2.0 100");
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        bench.act(|agent, now| agent.accept(now, incoming.call, &none(), None, Vec::new()));
+        bench.expect("SIP/2.0 400");
+        assert!(matches!(bench.event(), Event::Cancelled { status: 400, .. }));
+    }
+}

@@ -1,0 +1,15 @@
+//! OPTIONS (RFC 3261 §11): what we can do. Answered to everybody, without a transaction.
+
+use super::header::Name;
+use super::inspection::ALLOW;
+use super::message::Message;
+use super::stack::Stack;
+
+pub fn response(stack: &Stack, request: &Message) -> Message {
+    let mut response = stack.response(request, 200);
+    let headers = &mut response.headers;
+    headers.push(Name::Allow, ALLOW);
+    headers.push(Name::Accept, "application/sdp, application/dtmf-relay, application/dtmf");
+    headers.push(Name::Supported, "");
+    response
+}

@@ -1,0 +1,250 @@
+//! What every usage stands on: transports, names and transactions as one.
+//!
+//! [`Stack::send`] takes a request from its maker to the wire, over name look-up and several
+//! addresses; what cannot be sent comes back by [`Stack::take_failure`]. Who hears of a response
+//! is not decided here.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::header::Name;
+use super::invite::CallTimer;
+use super::locate::{Hop, Located, Names};
+use super::message::{Message, Method};
+use super::name_addr::NameAddr;
+use super::outgoing::{Outgoing, Owner};
+use super::transaction::TransactionId;
+use super::transaction::table::{Full, Table};
+use super::transport::{Destination, Transports};
+use super::uri::Uri;
+use super::user_agent::{CallId, Config, Event, Output, Transport, Trunk};
+use crate::random::Random;
+use crate::stats;
+use crate::timers::Timers;
+
+pub struct Stack {
+    pub config: Config,
+    pub random: Random,
+    pub transports: Transports,
+    pub names: Names,
+    pub table: Table,
+    /// Timers of calls.
+    pub timers: Timers<(CallId, CallTimer)>,
+    /// Requests that could not be sent, until the user agent tells their owners. Each input or
+    /// verb adds at most what it wanted to send.
+    failures: VecDeque<(Box<Outgoing>, u16)>,
+    secret: u64,
+}
+
+impl Stack {
+    pub fn new(config: Config, mut random: Random) -> Self {
+        let limits = config.limits;
+        Self {
+            transports: Transports::new(
+                config.listeners.clone(),
+                config.public_address.clone(),
+                limits.streams,
+                limits.message_bytes,
+            ),
+            names: Names::default(),
+            table: Table::new(limits.transactions, &mut random),
+            timers: Timers::new(),
+            failures: VecDeque::new(),
+            secret: random.next_u64(),
+            config,
+            random,
+        }
+    }
+
+    pub fn reload(&mut self, config: Config) {
+        self.transports.set_public_address(config.public_address.clone());
+        self.config = config;
+    }
+
+    pub fn trunk(&self, name: &str) -> Option<&Trunk> {
+        self.config.trunks.iter().find(|trunk| trunk.name == name)
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        self.transports.outputs.push_back(Output::Event(event));
+    }
+
+    /// Sends a request on its flow, or to the addresses of its hop, one after the other.
+    pub fn send(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
+        if let Some(way) = outgoing.hop.flow
+            && self.transports.is_open(way)
+        {
+            return match self.transmit(now, way, outgoing) {
+                Ok(()) => {}
+                Err(outgoing) => self.fail(outgoing, 503),
+            };
+        }
+        match self.names.locate(now, &outgoing.hop.host, outgoing.hop.port) {
+            Located::Addresses(addresses) => {
+                outgoing.addresses = addresses.into();
+                self.send_to_next(now, outgoing);
+            }
+            Located::Ask(query) => {
+                let (host, port) = (outgoing.hop.host.clone(), outgoing.hop.port);
+                self.transports.outputs.push_back(Output::Resolve { query, host, port });
+                self.wait_for(query, outgoing);
+            }
+            Located::Asked(query) => self.wait_for(query, outgoing),
+            Located::Nowhere => self.fail(outgoing, 503),
+        }
+    }
+
+    /// Sends a request to the next address of its hop that takes it.
+    pub fn send_to_next(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
+        while let Some(address) = outgoing.addresses.pop_front() {
+            outgoing.tried = Some(address);
+            let Ok(way) = self.transports.open(now, outgoing.hop.transport, address) else {
+                continue;
+            };
+            match self.transmit(now, way, outgoing) {
+                Ok(()) => return,
+                Err(unsent) => outgoing = unsent,
+            }
+        }
+        self.fail(outgoing, 503);
+    }
+
+    /// A request that could not be sent, with the status that stands for it.
+    pub fn take_failure(&mut self) -> Option<(Box<Outgoing>, u16)> {
+        self.failures.pop_front()
+    }
+
+    /// Tells the owner of a request, at the end of this step, that it failed.
+    pub fn fail(&mut self, outgoing: Box<Outgoing>, status: u16) {
+        stats::SIP_SEND_FAILED.add(1);
+        self.failures.push_back((outgoing, status));
+    }
+
+    /// Starts the server transaction of a request; refuses it when there is no room.
+    pub fn serve(
+        &mut self,
+        now: Instant,
+        request: &Message,
+        source: Destination,
+        tag: Option<String>,
+    ) -> Option<TransactionId> {
+        match self.table.start_server(now, request, source, tag) {
+            Ok(id) => Some(id),
+            Err(Full) => {
+                self.refuse_full(now, request, source);
+                None
+            }
+        }
+    }
+
+    /// 503 with Retry-After.
+    pub fn refuse_full(&mut self, now: Instant, request: &Message, source: Destination) {
+        let mut response = self.response(request, 503);
+        response.headers.push(Name::RetryAfter, RETRY_AFTER_S);
+        self.answer(now, source, response);
+    }
+
+    /// Answers without a transaction (RFC 3261 §8.2.7): the same request gets the same answer.
+    pub fn answer(&mut self, now: Instant, source: Destination, response: Message) {
+        let Some(via) = response.via.first() else { return };
+        let way = self.transports.response_way(now, via, source);
+        if self.transports.send(now, way, response.to_bytes()).is_err() {
+            stats::SIP_SEND_FAILED.add(1);
+        }
+    }
+
+    /// A final response, finished.
+    pub fn response(&self, request: &Message, status: u16) -> Message {
+        self.finish(Message::response_to(request, status, ""))
+    }
+
+    /// Adds our product, and a To tag that stays the same for the same request.
+    pub fn finish(&self, mut response: Message) -> Message {
+        if response.to.tag().is_none() {
+            let mut hasher = DefaultHasher::new();
+            self.secret.hash(&mut hasher);
+            (&response.call_id, response.from.tag(), response.cseq.number).hash(&mut hasher);
+            response.to.set_tag(format!("{:016x}", hasher.finish()));
+        }
+        if !self.config.product.is_empty() {
+            response.headers.push(Name::Server, self.config.product.as_str());
+        }
+        response
+    }
+
+    /// A Contact of ours for the peer of this way.
+    pub fn contact(&self, way: Destination, user: &str) -> NameAddr {
+        let (host, port) = self.transports.local_name(way);
+        let mut uri = Uri::sip(user, &host, Some(port));
+        if way.transport() == Transport::Tcp {
+            uri.set_parameter("transport", Some("tcp".to_owned()));
+        }
+        NameAddr::new(uri)
+    }
+
+    /// Host and port under which the peers of this hop know us, before a way there is open.
+    pub fn home(&self, hop: &Hop) -> (String, u16) {
+        self.transports.local_name(self.way_towards(hop))
+    }
+
+    /// Our address in SDP for this hop.
+    pub fn sdp_ip(&self, hop: &Hop) -> IpAddr {
+        self.transports.sdp_ip(self.way_towards(hop))
+    }
+
+    fn way_towards(&self, hop: &Hop) -> Destination {
+        if let Some(flow) = hop.flow {
+            return flow;
+        }
+        let address = self.names.known_address(&hop.host, hop.port);
+        self.transports.towards(hop.transport, address)
+    }
+
+    fn wait_for(&mut self, query: u64, outgoing: Box<Outgoing>) {
+        if let Err(outgoing) = self.names.wait(query, outgoing) {
+            self.fail(outgoing, 503);
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        now: Instant,
+        way: Destination,
+        mut outgoing: Box<Outgoing>,
+    ) -> Result<(), Box<Outgoing>> {
+        if let Some(user) = &outgoing.contact {
+            let contact = self.contact(way, user).to_string();
+            outgoing.request.headers.remove(&Name::Contact);
+            outgoing.request.headers.push(Name::Contact, contact);
+        }
+        if *outgoing.request.method() == Method::Ack {
+            return self.transmit_ack(now, way, outgoing);
+        }
+        self.table.start_client(now, &mut self.transports, way, outgoing, &mut self.random)?;
+        Ok(())
+    }
+
+    /// The ACK of a 2xx has no transaction of its own (RFC 3261 §13.2.2.4).
+    fn transmit_ack(
+        &mut self,
+        now: Instant,
+        way: Destination,
+        mut outgoing: Box<Outgoing>,
+    ) -> Result<(), Box<Outgoing>> {
+        let branch = Table::branch(&mut self.random);
+        outgoing.request.via = vec![self.transports.via(way, branch)];
+        let bytes = outgoing.request.to_bytes();
+        if self.transports.send(now, way, bytes.clone()).is_err() {
+            return Err(outgoing);
+        }
+        if let Owner::Ack { invite, tag } = &outgoing.owner {
+            self.table.keep_ack(*invite, tag, way, bytes);
+        }
+        Ok(())
+    }
+}
+
+/// When a peer may come again after a refusal for lack of room (RFC 3261 §20.33).
+pub const RETRY_AFTER_S: &str = "5";
