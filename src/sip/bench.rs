@@ -134,6 +134,16 @@ impl Bench {
         sent
     }
 
+    /// The first of the messages sent that begins with this; those before it are dropped.
+    pub fn try_sent(&mut self, start: &str) -> Option<Sent> {
+        while let Some(sent) = self.sent.pop_front() {
+            if sent.text.starts_with(start) {
+                return Some(sent);
+            }
+        }
+        None
+    }
+
     /// First lines of all messages sent, without version, and their number.
     pub fn all_sent(&mut self) -> Vec<String> {
         self.sent.drain(..).map(|sent| sent.line()).collect()

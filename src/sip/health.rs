@@ -189,3 +189,156 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const FAILURES_TO_DOWN: u32 = 2;
 const QUICK_RETRY: Duration = Duration::from_secs(2);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    struct Bench {
+        now: Instant,
+        health: Health,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self { now, health: Health::new(now, INTERVAL, Random::seeded(1)) }
+        }
+
+        /// Goes on to the next check; gives the seconds until then.
+        fn check(&mut self) -> (Check, f64) {
+            let start = self.now;
+            loop {
+                self.now = self.health.poll_timeout().expect("checks do not end");
+                if let Some(check) = self.health.take_due(self.now) {
+                    return (check, self.now.duration_since(start).as_secs_f64());
+                }
+            }
+        }
+
+        fn answer(&mut self, status: u16) {
+            let (check, _) = self.check();
+            self.health.handle_response(self.now, check, status, "");
+        }
+
+        fn is_down(&self) -> bool {
+            matches!(self.health.state(), TrunkState::Down { .. })
+        }
+    }
+
+    #[test]
+    fn any_final_response_but_408_and_503_shows_the_trunk_alive() {
+        for status in [200, 401, 404, 405, 481, 500, 603] {
+            let mut bench = Bench::new();
+            bench.answer(status);
+            assert_eq!(bench.health.state(), &TrunkState::Up, "{status}");
+            let (_, wait) = bench.check();
+            assert!((27.0..=33.0).contains(&wait), "{wait}");
+        }
+    }
+
+    #[test]
+    fn two_failures_in_a_row_bring_the_trunk_down_and_one_response_up() {
+        let mut bench = Bench::new();
+        bench.answer(200);
+        bench.answer(503);
+        assert!(!bench.is_down());
+        let (check, wait) = bench.check();
+        assert_eq!(wait, QUICK_RETRY.as_secs_f64());
+        bench.health.failed(bench.now, check, 503, "unreachable");
+        let down = TrunkState::Down { status: 503, reason: "unreachable".to_owned() };
+        assert_eq!(bench.health.state(), &down);
+        bench.answer(200);
+        assert_eq!(bench.health.state(), &TrunkState::Up);
+        bench.answer(408);
+        assert!(!bench.is_down());
+    }
+
+    #[test]
+    fn check_without_a_response_fails_after_eight_seconds() {
+        let mut bench = Bench::new();
+        bench.check();
+        let (_, wait) = bench.check();
+        assert_eq!(wait, 8.0 + 2.0);
+        let (_, wait) = bench.check();
+        assert!(wait >= 8.0 + 27.0);
+        assert_eq!(
+            bench.health.state(),
+            &TrunkState::Down { status: 408, reason: "no answer".to_owned() }
+        );
+    }
+
+    #[test]
+    fn late_response_counts_and_a_late_failure_does_not() {
+        let mut bench = Bench::new();
+        let (first, _) = bench.check();
+        let (second, _) = bench.check();
+        bench.health.failed(bench.now, first, 408, "no answer");
+        assert!(!bench.is_down());
+        bench.health.handle_response(bench.now, first, 200, "OK");
+        assert_eq!(bench.health.state(), &TrunkState::Up);
+        bench.health.failed(bench.now, second, 408, "no answer");
+        bench.health.failed(bench.now, second, 408, "no answer");
+        assert_eq!(bench.health.state(), &TrunkState::Up);
+    }
+
+    #[test]
+    fn checks_of_a_trunk_that_is_down_back_off_to_five_minutes() {
+        let mut bench = Bench::new();
+        bench.answer(503);
+        bench.answer(503);
+        for most in [30.0, 60.0, 120.0, 240.0, 300.0, 300.0] {
+            let (check, wait) = bench.check();
+            assert!((0.9 * most..=1.1 * most).contains(&wait), "{wait} of {most}");
+            bench.health.failed(bench.now, check, 503, "");
+        }
+    }
+
+    #[test]
+    fn doubt_and_other_traffic_move_the_next_check() {
+        let mut bench = Bench::new();
+        bench.answer(200);
+        bench.health.doubt(bench.now);
+        assert_eq!(bench.health.poll_timeout(), Some(bench.now));
+        bench.health.heard(bench.now);
+        assert!(bench.health.poll_timeout() > Some(bench.now + Duration::from_secs(26)));
+    }
+
+    #[test]
+    fn check_is_an_options_to_the_trunk() {
+        let trunk = Trunk {
+            name: "pbx".to_owned(),
+            server: "sip:192.0.2.10:5060;transport=udp".parse().unwrap(),
+            register: false,
+            username: "branch".to_owned(),
+            password: String::new(),
+            accept_from: Vec::new(),
+            options: Some(INTERVAL),
+        };
+        let contact = "sip:192.0.2.1:5060".parse().unwrap();
+        let request = Bench::new().health.request(&trunk, contact);
+        assert_eq!(request.method(), &Method::Options);
+        assert_eq!(request.request_uri(), Some(&trunk.server));
+        assert_eq!(request.from.uri.to_string(), "sip:branch@192.0.2.1:5060");
+        assert_eq!(request.header(&Name::Contact), Some("<sip:branch@192.0.2.1:5060>"));
+    }
+
+    #[test]
+    fn trunk_is_down_if_either_says_so() {
+        let down = TrunkState::Down { status: 403, reason: "Forbidden".to_owned() };
+        let (up, unknown) = (TrunkState::Up, TrunkState::Unknown);
+        for (registration, health, state) in [
+            (None, None, &unknown),
+            (None, Some(&up), &up),
+            (Some(&unknown), Some(&up), &up),
+            (Some(&up), Some(&unknown), &up),
+            (Some(&unknown), None, &unknown),
+            (Some(&down), Some(&up), &down),
+            (Some(&up), Some(&down), &down),
+        ] {
+            assert_eq!(&combined(registration, health), state);
+        }
+    }
+}

@@ -16,7 +16,8 @@ use super::name_addr::NameAddr;
 use super::uri::{Scheme, Uri};
 use super::via::Via;
 
-/// Header fields of a message. Real ones have ten to forty, RFC 4475's `longreq` about fifty.
+/// Header fields of a message beside Via and those that stand once in each. Real messages have
+/// ten to forty.
 pub const MAX_FIELDS: usize = 200;
 /// Bytes of one header field with its folded lines.
 pub const MAX_FIELD_BYTES: usize = 8192;
@@ -24,6 +25,8 @@ pub const MAX_FIELD_BYTES: usize = 8192;
 pub const MAX_START_LINE_BYTES: usize = 4096;
 /// Via values: one for each hop that Max-Forwards usually allows (RFC 3261 §8.1.1.6).
 pub const MAX_VIAS: usize = 70;
+/// From, To, Call-ID, CSeq and Content-Length.
+const SINGLE_FIELDS: usize = 5;
 
 /// Why bytes are no message, and what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +165,7 @@ impl Reader {
                 break;
             }
             fields += 1;
-            if fields > MAX_FIELDS {
+            if fields > MAX_FIELDS + MAX_VIAS + SINGLE_FIELDS {
                 return self.fail(ParseErrorKind::TooManyFields, offset);
             }
             let mut bytes = line.len();
@@ -196,7 +199,9 @@ impl Reader {
 
     fn start_line(&mut self, line: &[u8], offset: usize) {
         if line.len() > MAX_START_LINE_BYTES {
-            return self.fail(ParseErrorKind::StartLineTooLong, offset);
+            self.fail(ParseErrorKind::StartLineTooLong, offset);
+            let (method, _) = line.split_at(line.iter().position(|&b| b == b' ').unwrap_or(0));
+            return self.method_only(&clean(method), "", line.ends_with(b" SIP/2.0"));
         }
         let line = clean(line);
         // Blanks at the end do no harm (RFC 4475 §3.1.2.10).
@@ -216,7 +221,10 @@ impl Reader {
         let (Some(method), Some(uri), Some(version), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return self.read_method_only(line, offset);
+            // Too many or too few blanks.
+            self.fail(ParseErrorKind::StartLine, offset);
+            let (method, rest) = line.split_once(' ').unwrap_or((line, ""));
+            return self.method_only(method, trim(rest), rest.ends_with(" SIP/2.0"));
         };
         let Ok(method) = method.parse::<Method>() else {
             return self.fail(ParseErrorKind::StartLine, offset);
@@ -249,12 +257,10 @@ impl Reader {
         self.start = Some(Start::Request { method, uri });
     }
 
-    /// A request line with too many or too few blanks is refused, but can be answered.
-    fn read_method_only(&mut self, line: &str, offset: usize) {
-        self.fail(ParseErrorKind::StartLine, offset);
-        let (method, rest) = line.split_once(' ').unwrap_or((line, ""));
-        if let (Ok(method), true) = (method.parse(), rest.ends_with(" SIP/2.0")) {
-            self.start = Some(Start::Request { method, uri: Uri::other(trim(rest)) });
+    /// A request line that is refused, but can be answered.
+    fn method_only(&mut self, method: &str, uri: &str, is_sip: bool) {
+        if let (Ok(method), true) = (method.parse(), is_sip) {
+            self.start = Some(Start::Request { method, uri: Uri::other(uri) });
         }
     }
 
@@ -272,9 +278,9 @@ impl Reader {
         }
         let read = match name {
             Name::Via => self.vias(value, offset),
-            Name::From => value.parse().map(|value| self.from = Some(value)),
-            Name::To => value.parse().map(|value| self.to = Some(value)),
-            Name::CSeq => value.parse().map(|value| self.cseq = Some(value)),
+            Name::From => read_address(value, &mut self.from),
+            Name::To => read_address(value, &mut self.to),
+            Name::CSeq => read_cseq(value, &mut self.cseq),
             Name::CallId if value.is_empty() => Err(Malformed("empty")),
             Name::CallId if value.contains(lexical::BLANKS) => Err(Malformed("holds a blank")),
             Name::CallId => {
@@ -290,6 +296,11 @@ impl Reader {
             },
             Name::MaxForwards if lexical::saturating_number(value).is_none() => {
                 Err(Malformed("not a number"))
+            }
+            // Via and the single fields do not count: one line may hold many, and an absent
+            // Content-Length is written all the same.
+            _ if self.headers.0.len() == MAX_FIELDS => {
+                return self.fail(ParseErrorKind::TooManyFields, offset);
             }
             ref other => {
                 self.headers.push(other.clone(), value);
@@ -381,6 +392,39 @@ impl Reader {
             }
         }
     }
+}
+
+/// Reads From or To. One that is broken is an error, but its URI and tag are kept for the answer.
+fn read_address(value: &str, into: &mut Option<NameAddr>) -> Result<(), Malformed> {
+    let what = match value.parse() {
+        Ok(address) => {
+            *into = Some(address);
+            return Ok(());
+        }
+        Err(what) => what,
+    };
+    if let Some((_, rest)) = value.split_once('<')
+        && let Some((uri, behind)) = rest.split_once('>')
+        && let Ok(uri) = trim(uri).parse()
+    {
+        let parameters = lexical::parameters(trim(behind)).unwrap_or_default();
+        *into = Some(NameAddr { display_name: String::new(), uri, parameters });
+    }
+    Err(what)
+}
+
+/// Reads CSeq. A number that is too large is an error (RFC 4475 §3.1.2.4), which is answered with
+/// the greatest number: clients match responses by the method only (RFC 3261 §17.1.3).
+fn read_cseq(value: &str, into: &mut Option<CSeq>) -> Result<(), Malformed> {
+    let read = value.parse().map(|cseq| *into = Some(cseq));
+    if read.is_err()
+        && let Some((number, method)) = value.split_once(lexical::BLANKS)
+        && let (Some(number), Ok(method)) =
+            (lexical::saturating_number(number), trim(method).parse())
+    {
+        *into = Some(CSeq { number, method });
+    }
+    read
 }
 
 /// The lines of the header, without their ends.
@@ -534,8 +578,19 @@ mod tests {
     }
 
     #[test]
+    fn message_at_the_limits_can_be_written_and_read() {
+        let vias = ", SIP/2.0/UDP h".repeat(MAX_VIAS - 3);
+        let fields = "X-A: 1\r\n".repeat(MAX_FIELDS - 2);
+        let text =
+            OPTIONS.replace("z9hG4bK3", &format!("z9hG4bK3{vias}")).replace("l: 2\r\n", &fields);
+        let message = parse(&text).unwrap();
+        assert_eq!((message.via.len(), message.headers.0.len()), (MAX_VIAS, MAX_FIELDS));
+        assert!(Message::parse(&message.to_bytes()) == Ok(message));
+    }
+
+    #[test]
     fn limits_hold() {
-        let fields = "X: 1\r\n".repeat(MAX_FIELDS);
+        let fields = "X-A: 1\r\n".repeat(MAX_FIELDS);
         let vias = "v: SIP/2.0/UDP h\r\n".repeat(MAX_VIAS);
         let long = format!("X: {}\r\n", "x".repeat(MAX_FIELD_BYTES));
         let folded = format!("X: 1\r\n{}", " x\r\n".repeat(MAX_FIELD_BYTES));

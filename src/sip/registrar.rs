@@ -439,3 +439,324 @@ const MAX_EXPIRES: u32 = 7200;
 const MAX_CONTACT_BYTES: usize = 1024;
 const MAX_CALL_ID_BYTES: usize = 256;
 const MAX_USER_AGENT_CHARACTERS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use crate::sip::message::Method;
+    use crate::sip::uri::Uri;
+
+    struct Bench {
+        now: Instant,
+        registrar: Registrar,
+    }
+
+    fn users(names: &[&str]) -> Vec<User> {
+        let user = |name: &&str| User {
+            name: (*name).to_owned(),
+            password: "secret".to_owned(),
+            display_name: String::new(),
+        };
+        names.iter().map(user).collect()
+    }
+
+    fn source(text: &str) -> Source {
+        Source { address: text.parse().unwrap(), transport: Transport::Udp, listener: 0 }
+    }
+
+    /// A REGISTER of alice with these Contact fields.
+    fn request(call_id: &str, number: u32, contacts: &[&str]) -> Message {
+        let alice = NameAddr::new(Uri::sip("alice", "pbx.example", None));
+        let uri = Uri::sip("", "pbx.example", None);
+        let mut request =
+            Message::request(Method::Register, uri, alice.clone(), alice, call_id.into(), number);
+        for contact in contacts {
+            request.headers.push(Name::Contact, *contact);
+        }
+        request
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { now: Instant::now(), registrar: Registrar::new(&users(&["alice", "bob"]), 2) }
+        }
+
+        fn send(&mut self, request: &Message) -> Message {
+            let source = source("192.0.2.10:5060");
+            self.registrar.register(self.now, "alice", request, source)
+        }
+
+        /// The status and the contacts of the response.
+        fn register(
+            &mut self,
+            call_id: &str,
+            number: u32,
+            contacts: &[&str],
+        ) -> (u16, Vec<String>) {
+            answer(&self.send(&request(call_id, number, contacts)))
+        }
+
+        fn contacts(&self) -> Vec<String> {
+            let bindings = self.registrar.bindings(self.now, "alice");
+            bindings.iter().map(|binding| binding.contact.to_string()).collect()
+        }
+
+        fn changes(&mut self) -> Vec<(String, usize)> {
+            std::iter::from_fn(|| self.registrar.poll_change(self.now))
+                .map(|(user, bindings)| (user, bindings.len()))
+                .collect()
+        }
+
+        fn pass(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+            if self.registrar.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.registrar.handle_timeout(self.now);
+            }
+        }
+    }
+
+    fn answer(response: &Message) -> (u16, Vec<String>) {
+        let contacts = response.headers.all(&Name::Contact).map(str::to_owned).collect();
+        (response.status().unwrap(), contacts)
+    }
+
+    #[test]
+    fn contact_is_bound_for_an_hour_unless_the_request_says_otherwise() {
+        let mut bench = Bench::new();
+        let (status, contacts) = bench.register("1", 1, &["<sip:alice@192.0.2.10:5062>"]);
+        assert_eq!(status, 200);
+        assert_eq!(contacts, ["<sip:alice@192.0.2.10:5062>;expires=3600"]);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 1)]);
+        let binding = bench.registrar.bindings(bench.now, "alice").remove(0);
+        assert_eq!(binding.source, "192.0.2.10:5060".parse().unwrap());
+        assert_eq!((binding.call_id.as_str(), binding.cseq), ("1", 1));
+
+        let mut with_header = request("1", 2, &["<sip:alice@192.0.2.10:5062>"]);
+        with_header.headers.push(Name::Expires, "120");
+        assert_eq!(
+            answer(&bench.send(&with_header)).1[0],
+            "<sip:alice@192.0.2.10:5062>;expires=120"
+        );
+        // The contact's own parameter counts more than the header field (§10.3 step 7).
+        let mut with_both = request("1", 3, &["<sip:alice@192.0.2.10:5062>;expires=90"]);
+        with_both.headers.push(Name::Expires, "120");
+        assert_eq!(answer(&bench.send(&with_both)).1[0], "<sip:alice@192.0.2.10:5062>;expires=90");
+    }
+
+    #[test]
+    fn long_wishes_are_cut_and_short_ones_refused() {
+        let mut bench = Bench::new();
+        let (_, contacts) = bench.register("1", 1, &["<sip:a@192.0.2.10>;expires=9999999999999"]);
+        assert_eq!(contacts, ["<sip:a@192.0.2.10>;expires=7200"]);
+        let response = bench.send(&request("1", 2, &["<sip:a@192.0.2.10>;expires=59"]));
+        assert_eq!(response.status(), Some(423));
+        assert_eq!(response.header(&Name::MinExpires), Some("60"));
+    }
+
+    #[test]
+    fn query_changes_nothing_and_lists_what_is_left() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>;q=0.5", "\"A\" <sip:b@192.0.2.11>"]);
+        bench.changes();
+        bench.now += Duration::from_millis(500);
+        let (status, contacts) = bench.register("2", 1, &[]);
+        assert_eq!(status, 200);
+        assert_eq!(
+            contacts,
+            ["<sip:a@192.0.2.10>;q=0.5;expires=3600", "<sip:b@192.0.2.11>;expires=3600"]
+        );
+        assert_eq!(bench.changes(), []);
+    }
+
+    #[test]
+    fn binding_expires_by_itself_and_is_reported_once() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>;expires=60", "<sip:b@192.0.2.11>"]);
+        bench.changes();
+        bench.pass(59);
+        assert_eq!(bench.contacts().len(), 2);
+        bench.pass(1);
+        assert_eq!(bench.contacts(), ["sip:b@192.0.2.11"]);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 1)]);
+        bench.pass(3540);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 0)]);
+        assert_eq!(bench.registrar.poll_timeout(), None);
+    }
+
+    #[test]
+    fn refresh_renews_the_binding_of_the_same_uri() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10;transport=UDP>;expires=60"]);
+        bench.pass(50);
+        bench.register("1", 2, &["<sip:a@192.0.2.10;transport=udp>;expires=60"]);
+        bench.pass(50);
+        assert_eq!(bench.contacts().len(), 1);
+    }
+
+    #[test]
+    fn contact_is_removed_by_expires_0_and_all_by_the_star() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>", "<sip:b@192.0.2.11>"]);
+        let (status, contacts) = bench.register("1", 2, &["<sip:a@192.0.2.10>;expires=0"]);
+        assert_eq!((status, contacts.len()), (200, 1));
+        for expires in [None, Some("60")] {
+            let mut star = request("1", 3, &["*"]);
+            if let Some(expires) = expires {
+                star.headers.push(Name::Expires, expires);
+            }
+            assert_eq!(bench.send(&star).status(), Some(400));
+        }
+        let mut star = request("1", 4, &["*"]);
+        star.headers.push(Name::Expires, "0");
+        assert_eq!(answer(&bench.send(&star)), (200, Vec::new()));
+        assert_eq!(bench.registrar.poll_timeout(), None);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 0)]);
+    }
+
+    /// §10.3 step 7.
+    #[test]
+    fn older_request_of_the_same_client_does_not_undo_a_newer_one() {
+        let mut bench = Bench::new();
+        bench.register("1", 5, &["<sip:a@192.0.2.10>"]);
+        for number in [4, 5] {
+            let (status, _) = bench.register("1", number, &["<sip:a@192.0.2.10>;expires=0"]);
+            assert_eq!(status, 400);
+            let mut star = request("1", number, &["*"]);
+            star.headers.push(Name::Expires, "0");
+            assert_eq!(bench.send(&star).status(), Some(400));
+        }
+        assert_eq!(bench.contacts().len(), 1);
+        // After a restart the client has another Call-ID and counts from the start.
+        assert_eq!(bench.register("2", 1, &["<sip:a@192.0.2.10>;expires=0"]).0, 200);
+        assert_eq!(bench.contacts().len(), 0);
+    }
+
+    #[test]
+    fn request_changes_all_or_nothing() {
+        let mut bench = Bench::new();
+        for broken in
+            ["<sip:b@192.0.2.11>;expires=5", "<tel:+123>", "<urn:service:sos>", "<sip:b@", "*"]
+        {
+            let (status, _) = bench.register("1", 1, &["<sip:a@192.0.2.10>", broken]);
+            assert!(matches!(status, 400 | 423), "{broken}");
+        }
+        let long = format!("<sip:{}@192.0.2.10>", "x".repeat(MAX_CONTACT_BYTES));
+        assert_eq!(bench.register("1", 1, &[&long]).0, 400);
+        let long = "x".repeat(MAX_CALL_ID_BYTES + 1);
+        assert_eq!(bench.register(&long, 1, &["<sip:a@192.0.2.10>"]).0, 400);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+        assert_eq!(bench.changes(), []);
+    }
+
+    #[test]
+    fn users_register_for_themselves_only() {
+        let mut bench = Bench::new();
+        let request = request("1", 1, &["<sip:a@192.0.2.10>"]);
+        for user in ["bob", "carol"] {
+            let source = source("192.0.2.10:5060");
+            let response = bench.registrar.register(bench.now, user, &request, source);
+            assert_eq!(response.status(), Some(403), "{user}");
+        }
+    }
+
+    #[test]
+    fn contact_beyond_the_limit_replaces_what_was_refreshed_longest_ago() {
+        let mut bench = Bench::new();
+        let mut register = |call_id: &str, contact: &str, from: &str| {
+            bench.now += Duration::from_secs(1);
+            let request = request(call_id, 1, &[contact]);
+            bench.registrar.register(bench.now, "alice", &request, source(from));
+        };
+        register("1", "<sip:a@192.0.2.10>", "192.0.2.10:5060");
+        register("2", "<sip:b@192.0.2.11>", "192.0.2.11:5060");
+        register("3", "<sip:c@192.0.2.12>", "192.0.2.12:5060");
+        // The same phone under another contact: its own goes, though it is not the oldest.
+        register("4", "<sip:d@192.0.2.12>", "192.0.2.12:5060");
+        assert_eq!(bench.contacts(), ["sip:d@192.0.2.12", "sip:b@192.0.2.11"]);
+    }
+
+    #[test]
+    fn request_with_more_contacts_than_a_user_may_have_is_refused() {
+        let mut bench = Bench::new();
+        let contacts = ["<sip:a@192.0.2.10>", "<sip:b@192.0.2.10>", "<sip:c@192.0.2.10>"];
+        let response = bench.send(&request("1", 1, &contacts));
+        assert_eq!(response.status(), Some(503));
+        assert!(response.headers.retry_after().is_some());
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+    }
+
+    #[test]
+    fn phone_that_comes_back_on_another_port_is_known_by_its_instance() {
+        let mut bench = Bench::new();
+        let instance = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>\"";
+        bench.register("1", 1, &[&format!("<sip:a@192.0.2.10:1024>;{instance}")]);
+        let (_, contacts) =
+            bench.register("2", 1, &[&format!("<sip:a@192.0.2.10:1025>;{instance}")]);
+        assert_eq!(contacts, [format!("<sip:a@192.0.2.10:1025>;{instance};expires=3600")]);
+    }
+
+    #[test]
+    fn bindings_survive_a_restart_for_what_was_left_of_them() {
+        let mut bench = Bench::new();
+        bench.register("1", 7, &["<sip:a@192.0.2.10>;expires=100"]);
+        bench.pass(40);
+        let (user, kept) = bench.registrar.poll_change(bench.now).unwrap();
+
+        let mut bench = Bench::new();
+        bench.registrar.restore(bench.now, &user, kept.clone());
+        bench.registrar.restore(bench.now, &user, kept);
+        assert_eq!(bench.changes(), []);
+        assert_eq!(bench.register("1", 7, &["<sip:a@192.0.2.10>"]).0, 400);
+        bench.pass(59);
+        assert_eq!(bench.contacts(), ["sip:a@192.0.2.10"]);
+        bench.pass(1);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+    }
+
+    #[test]
+    fn reload_drops_the_bindings_of_users_who_are_gone() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>"]);
+        bench.changes();
+        bench.registrar.reload(&users(&["bob", "alice"]), 2);
+        assert_eq!(bench.contacts().len(), 1);
+        bench.registrar.reload(&users(&["bob"]), 2);
+        assert_eq!(bench.changes(), [("alice".to_owned(), 0)]);
+        assert_eq!(bench.registrar.poll_timeout(), None);
+        assert_eq!(bench.register("1", 2, &["<sip:a@192.0.2.10>"]).0, 403);
+        // What is stored of a user who is not configured is to be forgotten.
+        bench.registrar.restore(bench.now, "carol", Vec::new());
+        assert_eq!(bench.changes(), [("carol".to_owned(), 0)]);
+    }
+
+    /// Any order of requests, with any time between, keeps the limits, and leaves nothing when
+    /// all has expired.
+    #[test]
+    fn any_sequence_of_requests_keeps_the_limits() {
+        let mut dice = Random::seeded(4);
+        let mut bench = Bench::new();
+        for step in 0..3000 {
+            let mut pick = |number: u32| dice.next_u32() % number;
+            let contacts: Vec<_> = (0..pick(4))
+                .map(|_| format!("<sip:{}@192.0.2.10>;expires={}", pick(5), pick(3) * 100))
+                .collect();
+            let contacts: Vec<_> = contacts.iter().map(String::as_str).collect();
+            let call_id = pick(3).to_string();
+            let pause = u64::from(pick(60));
+            let (status, listed) = bench.register(&call_id, step, &contacts);
+            assert!(matches!(status, 200 | 400 | 503), "{status}");
+            assert!(listed.len() <= 2);
+            let held = bench.registrar.contacts("alice");
+            assert!(held <= 2 && (status != 200 || held == listed.len()));
+            assert_eq!(bench.registrar.poll_timeout().is_some(), held > 0);
+            bench.pass(pause);
+        }
+        bench.pass(7200);
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+        assert_eq!(bench.registrar.poll_timeout(), None);
+        bench.changes();
+        assert!(bench.registrar.changed.is_empty());
+    }
+}

@@ -16,10 +16,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::digest::{self, Challenge};
+use super::authorization::Login;
 use super::fields::Contacts;
 use super::header::Name;
-use super::message::{Message, Method};
+use super::message::{Message, Method, Start};
 use super::name_addr::NameAddr;
 use super::uri::Uri;
 use super::user_agent::{Trunk, TrunkState};
@@ -32,8 +32,8 @@ pub struct Registration {
     registrar: Uri,
     /// Address of record: From and To.
     identity: Uri,
-    username: String,
-    password: String,
+    /// Its nonces are kept, so that a refresh needs one round trip only.
+    login: Login,
     /// The same for as long as we run (RFC 3261 §10.2.4).
     call_id: String,
     /// Of the last request.
@@ -42,7 +42,6 @@ pub struct Registration {
     expires: u32,
     /// Contact of the last request.
     contact: Option<Uri>,
-    credentials: Vec<Authorization>,
     phase: Phase,
     /// Requests of this attempt that were answered 401, 407 or 423.
     repeats: u32,
@@ -64,15 +63,15 @@ pub enum Next {
     Wait,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
     Waiting {
         at: Instant,
     },
     /// The user agent is finding its way to the registrar.
     Due,
-    /// A request is on its way.
-    Sent,
+    /// This request is on its way.
+    Sent(Box<Message>),
     /// After `unregister`.
     Finished,
 }
@@ -81,18 +80,6 @@ enum Phase {
 enum Wish {
     Registered,
     Unregistered,
-}
-
-/// What we answer to a challenger; kept, so that a refresh needs one round trip only.
-#[derive(Debug)]
-struct Authorization {
-    /// WWW-Authenticate or Proxy-Authenticate.
-    asked_by: Name,
-    challenge: Challenge,
-    /// Uses of the nonce.
-    count: u32,
-    /// Challenged within this attempt: a second challenge then means a wrong password.
-    is_of_this_attempt: bool,
 }
 
 impl Registration {
@@ -106,13 +93,11 @@ impl Registration {
         Self {
             identity: Uri::sip(&trunk.username, &registrar.host, None),
             registrar,
-            username: trunk.username.clone(),
-            password: trunk.password.clone(),
+            login: Login::new(&trunk.username, &trunk.password),
             call_id: random.hex(16),
             cseq: 0,
             expires: DEFAULT_EXPIRES,
             contact: None,
-            credentials: Vec::new(),
             phase: Phase::Waiting { at: now },
             repeats: 0,
             failures: 0,
@@ -130,9 +115,6 @@ impl Registration {
             Phase::Waiting { at } if at <= now => {
                 self.phase = Phase::Due;
                 self.repeats = 0;
-                for authorization in &mut self.credentials {
-                    authorization.is_of_this_attempt = false;
-                }
                 true
             }
             _ => false,
@@ -142,8 +124,7 @@ impl Registration {
     /// The next REGISTER, with our address as the registrar sees it. The user of `contact` is
     /// ours to set.
     pub fn request(&mut self, mut contact: Uri) -> Message {
-        contact.user = Some(self.username.clone()).filter(|user| !user.is_empty());
-        self.phase = Phase::Sent;
+        contact.user = self.identity.user.clone();
         self.cseq = self.cseq.saturating_add(1);
         let mut from = NameAddr::new(self.identity.clone());
         from.set_tag(self.random.hex(8));
@@ -164,26 +145,16 @@ impl Registration {
         value.set_parameter("expires", Some(expires.to_string()));
         request.headers.push(Name::Contact, value.to_string());
         request.headers.push(Name::Expires, expires.to_string());
-        for authorization in &mut self.credentials {
-            authorization.count += 1;
-            let credentials = digest::answer(
-                &authorization.challenge,
-                &self.username,
-                &self.password,
-                &Method::Register,
-                &self.registrar.to_string(),
-                authorization.count,
-                &self.random.hex(8),
-            );
-            request.headers.push(authorization.answered_by(), credentials.to_string());
-        }
+        self.login.sign(&mut request, &mut self.random);
+        self.phase = Phase::Sent(Box::new(request.clone()));
         self.contact = Some(contact);
         request
     }
 
     /// A final response to the last request.
     pub fn handle_response(&mut self, now: Instant, response: &Message) -> Next {
-        if self.phase != Phase::Sent || response.cseq.number != self.cseq {
+        let Phase::Sent(request) = &self.phase else { return Next::Wait };
+        if response.cseq.number != self.cseq {
             return Next::Wait;
         }
         match response.status() {
@@ -192,7 +163,7 @@ impl Registration {
                 self.succeeded(now, response);
                 Next::Wait
             }
-            Some(401 | 407) if self.take_challenges(response) => self.again(now, response),
+            Some(401 | 407) if self.login.learn(request, response) => self.again(now, response),
             Some(423) if self.take_min_expires(response) => self.again(now, response),
             Some(_) => {
                 self.refused(now, response);
@@ -203,7 +174,7 @@ impl Registration {
 
     /// The request could not be sent (503) or nobody answered it (408).
     pub fn failed(&mut self, now: Instant, status: u16, reason: &str) {
-        if matches!(self.phase, Phase::Due | Phase::Sent) {
+        if matches!(self.phase, Phase::Due | Phase::Sent(_)) {
             self.fail(now, status, reason, None);
         }
     }
@@ -215,8 +186,10 @@ impl Registration {
             TrunkState::Unknown | TrunkState::Up => true,
             TrunkState::Down { status, .. } => matches!(status, 408 | 503),
         };
-        if let (Phase::Waiting { at }, true) = (self.phase, may) {
-            self.phase = Phase::Waiting { at: at.min(now) };
+        if let Phase::Waiting { at } = &mut self.phase
+            && may
+        {
+            *at = now.min(*at);
         }
     }
 
@@ -228,8 +201,8 @@ impl Registration {
         }
         self.wish = Wish::Unregistered;
         // A request without a response may have bound us all the same.
-        let may_be_bound =
-            self.phase == Phase::Sent || self.bound_until.is_some_and(|until| until > now);
+        let may_be_bound = matches!(self.phase, Phase::Sent(_))
+            || self.bound_until.is_some_and(|until| until > now);
         self.phase = match may_be_bound {
             true => Phase::Waiting { at: now },
             false => Phase::Finished,
@@ -238,13 +211,13 @@ impl Registration {
 
     /// Nothing is to be done any more after `unregister`.
     pub fn is_finished(&self) -> bool {
-        self.phase == Phase::Finished
+        matches!(self.phase, Phase::Finished)
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Waiting { at } => Some(at),
-            Phase::Due | Phase::Sent | Phase::Finished => None,
+            Phase::Due | Phase::Sent(_) | Phase::Finished => None,
         }
     }
 
@@ -286,13 +259,13 @@ impl Registration {
         let is_ours = |contact: &&NameAddr| {
             self.contact.as_ref().is_some_and(|ours| contact.uri.matches(ours))
         };
-        let ours = match contacts.as_slice() {
-            // Registrars behind a NAT-aware proxy give our contact another address.
-            [only] => Some(only),
-            all => all.iter().find(is_ours),
+        let granted = match contacts.iter().find(is_ours) {
+            Some(ours) => ours.expires(),
+            // A registrar that knows of NAT gives our contact another address; the one just
+            // refreshed has the longest time before it.
+            None => contacts.iter().filter_map(NameAddr::expires).max(),
         };
-        let granted = ours.and_then(NameAddr::expires).unwrap_or(asked);
-        Duration::from_secs(u64::from(granted.min(LONGEST)))
+        Duration::from_secs(u64::from(granted.unwrap_or(asked).min(LONGEST)))
     }
 
     /// Sends again, unless this attempt has done so too often.
@@ -306,41 +279,7 @@ impl Registration {
         Next::Send
     }
 
-    /// Whether the challenges of a response are worth an answer.
-    fn take_challenges(&mut self, response: &Message) -> bool {
-        let mut is_new = false;
-        for name in [Name::WwwAuthenticate, Name::ProxyAuthenticate] {
-            let challenges = digest::challenges(&response.headers, &name);
-            let Some(challenge) = digest::strongest(&challenges) else { continue };
-            let known = self.credentials.iter().position(|known| {
-                known.asked_by == name && known.challenge.realm == challenge.realm
-            });
-            let authorization = Authorization {
-                asked_by: name,
-                challenge: challenge.clone(),
-                count: 0,
-                is_of_this_attempt: true,
-            };
-            match known {
-                // We answered this challenger just now, and it does not say that only the
-                // nonce was old: the password is wrong.
-                Some(place)
-                    if self.credentials[place].is_of_this_attempt && !challenge.is_stale => {}
-                Some(place) => {
-                    self.credentials[place] = authorization;
-                    is_new = true;
-                }
-                None if self.credentials.len() < MAX_CHALLENGERS => {
-                    self.credentials.push(authorization);
-                    is_new = true;
-                }
-                None => {}
-            }
-        }
-        is_new
-    }
-
-    /// §10.3 of the registrar's side: 423 names the least time that it grants.
+    /// §10.2.8: 423 names the least time that the registrar grants.
     fn take_min_expires(&mut self, response: &Message) -> bool {
         let least = response.header(&Name::MinExpires).and_then(|value| value.parse().ok());
         match least {
@@ -353,16 +292,9 @@ impl Registration {
     }
 
     fn refused(&mut self, now: Instant, response: &Message) {
-        let reason = match &response.start {
-            super::message::Start::Response { reason, .. } => reason.clone(),
-            super::message::Start::Request { .. } => String::new(),
-        };
-        let status = response.status().unwrap_or(500);
-        if matches!(status, 401 | 407) {
-            // The next attempt begins without what did not help.
-            self.credentials.clear();
+        if let Start::Response { status, reason } = &response.start {
+            self.fail(now, *status, reason, response.headers.retry_after());
         }
-        self.fail(now, status, &reason, response.headers.retry_after());
     }
 
     fn fail(&mut self, now: Instant, status: u16, reason: &str, retry_after: Option<Duration>) {
@@ -389,15 +321,6 @@ impl Registration {
     }
 }
 
-impl Authorization {
-    fn answered_by(&self) -> Name {
-        match self.asked_by {
-            Name::ProxyAuthenticate => Name::ProxyAuthorization,
-            _ => Name::Authorization,
-        }
-    }
-}
-
 /// Seconds that we ask for, as RFC 3261 §10.2.1.1 suggests.
 const DEFAULT_EXPIRES: u32 = 3600;
 /// Seconds; what a registrar says beyond a day is taken as a day.
@@ -413,5 +336,362 @@ const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Requests sent again within one attempt: a challenge of a proxy, one of the registrar, a
 /// stale nonce and a 423.
 const MAX_REPEATS: u32 = 4;
-/// A registrar and a proxy before it, each with a second realm.
-const MAX_CHALLENGERS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::digest::{self, Algorithm, Challenge, Credentials};
+
+    fn trunk() -> Trunk {
+        Trunk {
+            name: "provider".to_owned(),
+            server: "sip:sip.example.net:5070;transport=tcp".parse().unwrap(),
+            register: true,
+            username: "1234".to_owned(),
+            password: "secret".to_owned(),
+            accept_from: Vec::new(),
+            options: None,
+        }
+    }
+
+    struct Bench {
+        now: Instant,
+        registration: Registration,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self { now, registration: Registration::new(now, &trunk(), Random::seeded(1)) }
+        }
+
+        /// The request that is due now.
+        fn due(&mut self) -> Message {
+            assert!(self.registration.take_due(self.now));
+            assert!(!self.registration.take_due(self.now));
+            self.request()
+        }
+
+        fn request(&mut self) -> Message {
+            self.registration.request("sip:192.0.2.1:5060;transport=tcp".parse().unwrap())
+        }
+
+        fn answer(&mut self, request: &Message, status: u16, fields: &[(&str, &str)]) -> Next {
+            let mut response = Message::response_to(request, status, "");
+            for (name, value) in fields {
+                response.headers.push(Name::from(*name), *value);
+            }
+            self.registration.handle_response(self.now, &response)
+        }
+
+        fn accept(&mut self, request: &Message, expires: u32) {
+            let contact = format!("<sip:1234@192.0.2.1:5060;transport=tcp>;expires={expires}");
+            assert_eq!(self.answer(request, 200, &[("Contact", &contact)]), Next::Wait);
+        }
+
+        /// Seconds until the next request.
+        fn wait(&mut self) -> f64 {
+            let at = self.registration.poll_timeout().expect("a request is planned");
+            let wait = at.duration_since(self.now).as_secs_f64();
+            self.now = at;
+            wait
+        }
+
+        fn status(&self) -> u16 {
+            match self.registration.state() {
+                TrunkState::Unknown => 0,
+                TrunkState::Up => 200,
+                TrunkState::Down { status, .. } => *status,
+            }
+        }
+    }
+
+    fn challenge(nonce: &str, is_stale: bool) -> String {
+        Challenge {
+            realm: "example.net".to_owned(),
+            nonce: nonce.to_owned(),
+            opaque: None,
+            algorithm: Algorithm::Md5,
+            has_qop: true,
+            is_stale,
+        }
+        .to_string()
+    }
+
+    fn credentials(request: &Message) -> Credentials {
+        let value = request.header(&Name::Authorization).expect("credentials are sent");
+        Credentials::parse(value).unwrap()
+    }
+
+    #[test]
+    fn first_request_goes_out_at_once_and_names_the_registrar() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.registration.poll_timeout(), Some(bench.now));
+        let request = bench.due();
+        let uri = request.request_uri().unwrap().to_string();
+        assert_eq!(uri, "sip:sip.example.net:5070;transport=tcp");
+        assert_eq!(request.to.to_string(), "<sip:1234@sip.example.net>");
+        assert_eq!(request.from.uri, request.to.uri);
+        assert!(request.from.tag().is_some());
+        assert_eq!(
+            request.header(&Name::Contact),
+            Some("<sip:1234@192.0.2.1:5060;transport=tcp>;expires=3600")
+        );
+        assert_eq!(request.headers.expires(), Some(3600));
+        assert_eq!(bench.registration.poll_timeout(), None);
+    }
+
+    #[test]
+    fn registration_is_refreshed_before_it_expires_with_one_call_id_and_a_rising_cseq() {
+        let mut bench = Bench::new();
+        let mut numbers = Vec::new();
+        let first = bench.due();
+        bench.accept(&first, 600);
+        assert_eq!(bench.registration.state(), &TrunkState::Up);
+        for _ in 0..20 {
+            let wait = bench.wait();
+            assert!((480.0..=540.0).contains(&wait), "{wait}");
+            let request = bench.due();
+            assert_eq!(request.call_id, first.call_id);
+            numbers.push(request.cseq.number);
+            bench.accept(&request, 600);
+        }
+        assert_eq!(numbers, (2..22).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn time_granted_is_ours_among_several_contacts_else_the_header() {
+        let ours = "<sip:1234@192.0.2.1:5060;transport=tcp>;expires=100";
+        for (fields, seconds) in [
+            (vec![("Contact", "<sip:x@192.0.2.9>;expires=10"), ("Contact", ours)], 100.0),
+            (vec![("Contact", "<sip:1234@203.0.113.1:7>;expires=200")], 200.0),
+            (
+                vec![
+                    ("Contact", "<sip:x@203.0.113.9>;expires=10"),
+                    ("Contact", "<sip:1234@203.0.113.1:7>;expires=200"),
+                ],
+                200.0,
+            ),
+            (vec![("Expires", "300")], 300.0),
+            (vec![], 3600.0),
+        ] {
+            let mut bench = Bench::new();
+            let request = bench.due();
+            bench.answer(&request, 200, &fields);
+            let wait = bench.wait();
+            assert!((0.8 * seconds..=0.9 * seconds).contains(&wait), "{wait} of {seconds}");
+        }
+    }
+
+    #[test]
+    fn challenge_is_answered_at_once_and_its_nonce_used_again() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        let www = challenge("n1", false);
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &www)]), Next::Send);
+        let request = bench.request();
+        assert_eq!(request.cseq.number, 2);
+        let sent = credentials(&request);
+        assert_eq!((sent.username.as_str(), sent.nonce.as_str()), ("1234", "n1"));
+        assert_eq!(sent.uri, "sip:sip.example.net:5070;transport=tcp");
+        assert!(digest::verify(&sent, "secret", &Method::Register));
+        bench.accept(&request, 600);
+        bench.wait();
+        let refresh = credentials(&bench.due());
+        assert_eq!((refresh.nonce.as_str(), refresh.count.unwrap().nc), ("n1", 2));
+    }
+
+    #[test]
+    fn proxy_and_registrar_may_both_ask() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        let (proxy, www) = (challenge("p", false), challenge("w", false));
+        assert_eq!(bench.answer(&request, 407, &[("Proxy-Authenticate", &proxy)]), Next::Send);
+        let request = bench.request();
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &www)]), Next::Send);
+        let request = bench.request();
+        assert!(request.header(&Name::ProxyAuthorization).is_some());
+        assert!(request.header(&Name::Authorization).is_some());
+    }
+
+    #[test]
+    fn wrong_password_is_not_tried_again_at_once() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        bench.answer(&request, 401, &[("WWW-Authenticate", &challenge("n1", false))]);
+        let request = bench.request();
+        let again = challenge("n2", false);
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &again)]), Next::Wait);
+        assert_eq!(bench.status(), 401);
+        assert!((15.0..=30.0).contains(&bench.wait()));
+    }
+
+    #[test]
+    fn stale_nonce_is_replaced_at_once_but_not_for_ever() {
+        let mut bench = Bench::new();
+        let mut request = bench.due();
+        let mut requests = 1;
+        loop {
+            let stale = challenge(&format!("n{requests}"), true);
+            if bench.answer(&request, 401, &[("WWW-Authenticate", &stale)]) == Next::Wait {
+                break;
+            }
+            request = bench.request();
+            requests += 1;
+        }
+        assert!((3..=1 + MAX_REPEATS).contains(&requests), "{requests}");
+        assert_eq!(bench.status(), 401);
+    }
+
+    #[test]
+    fn challenge_that_we_cannot_answer_is_a_refusal() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        let basic = [("WWW-Authenticate", "Basic realm=\"x\"")];
+        assert_eq!(bench.answer(&request, 401, &basic), Next::Wait);
+        assert_eq!(bench.status(), 401);
+    }
+
+    #[test]
+    fn longer_interval_is_asked_for_when_the_registrar_wants_one() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        assert_eq!(bench.answer(&request, 423, &[("Min-Expires", "7200")]), Next::Send);
+        let request = bench.request();
+        assert_eq!(request.headers.expires(), Some(7200));
+        // One that asks for less than it was offered does not know what it wants.
+        assert_eq!(bench.answer(&request, 423, &[("Min-Expires", "60")]), Next::Wait);
+        assert_eq!(bench.status(), 423);
+    }
+
+    #[test]
+    fn failures_back_off_from_half_a_minute_to_half_an_hour() {
+        let mut bench = Bench::new();
+        for most in [30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1800.0, 1800.0] {
+            bench.due();
+            bench.registration.failed(bench.now, 408, "no answer");
+            assert_eq!(bench.status(), 408);
+            let wait = bench.wait();
+            assert!((most / 2.0..=most).contains(&wait), "{wait} of {most}");
+        }
+        let request = bench.due();
+        bench.accept(&request, 600);
+        bench.wait();
+        let request = bench.due();
+        bench.answer(&request, 403, &[]);
+        assert_eq!(bench.status(), 403);
+        assert!(bench.wait() <= 30.0);
+    }
+
+    #[test]
+    fn registrar_may_say_when_to_come_back() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        bench.answer(&request, 503, &[("Retry-After", "77")]);
+        assert_eq!(bench.wait(), 77.0);
+        let request = bench.due();
+        bench.answer(&request, 503, &[("Retry-After", "0")]);
+        assert_eq!(bench.wait(), 5.0);
+    }
+
+    #[test]
+    fn registrar_that_grants_no_time_has_not_registered_us() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        bench.accept(&request, 0);
+        assert_eq!(bench.status(), 500);
+    }
+
+    #[test]
+    fn late_response_to_an_older_request_changes_nothing() {
+        let mut bench = Bench::new();
+        let old = bench.due();
+        bench.registration.failed(bench.now, 408, "no answer");
+        bench.accept(&old, 600);
+        assert_eq!(bench.status(), 408);
+        bench.wait();
+        bench.due();
+        bench.accept(&old, 600);
+        assert_eq!(bench.status(), 408);
+    }
+
+    #[test]
+    fn unregistering_takes_the_contact_away_and_ends() {
+        let mut bench = Bench::new();
+        let request = bench.due();
+        bench.answer(&request, 401, &[("WWW-Authenticate", &challenge("n1", false))]);
+        let request = bench.request();
+        bench.accept(&request, 600);
+        bench.registration.unregister(bench.now);
+        assert!(!bench.registration.is_finished());
+        let request = bench.due();
+        assert_eq!(request.headers.expires(), Some(0));
+        assert!(request.header(&Name::Contact).unwrap().ends_with(";expires=0"));
+        let stale = challenge("n2", true);
+        assert_eq!(bench.answer(&request, 401, &[("WWW-Authenticate", &stale)]), Next::Send);
+        let request = bench.request();
+        assert_eq!(bench.answer(&request, 200, &[]), Next::Wait);
+        assert!(bench.registration.is_finished());
+        assert_eq!(bench.registration.poll_timeout(), None);
+    }
+
+    #[test]
+    fn nothing_is_unregistered_that_was_not_registered() {
+        let mut bench = Bench::new();
+        bench.registration.unregister(bench.now);
+        assert!(bench.registration.is_finished());
+        // A request whose response is not here yet may have been obeyed.
+        let mut bench = Bench::new();
+        bench.due();
+        bench.registration.unregister(bench.now);
+        assert!(!bench.registration.is_finished());
+        bench.due();
+        bench.registration.failed(bench.now, 408, "no answer");
+        assert!(bench.registration.is_finished());
+    }
+
+    /// Whatever the registrar does, there is a next step, and never more than
+    /// `MAX_REPEATS` at once.
+    #[test]
+    fn any_sequence_of_responses_leaves_a_next_step() {
+        let mut dice = Random::seeded(9);
+        let mut bench = Bench::new();
+        for _ in 0..500 {
+            bench.wait();
+            let mut request = bench.due();
+            let mut requests = 1;
+            loop {
+                let nonce = dice.hex(4);
+                let asks = challenge(&nonce, dice.next_u32().is_multiple_of(2));
+                let (name, value): (_, &str) = match dice.next_u32() % 4 {
+                    0 => ("WWW-Authenticate", &asks),
+                    1 => ("Proxy-Authenticate", &asks),
+                    2 => ("Min-Expires", "90000"),
+                    _ => ("Retry-After", "4294967295"),
+                };
+                let status = [401, 407, 423, 503, 404][dice.next_u32() as usize % 5];
+                if bench.answer(&request, status, &[(name, value)]) == Next::Wait {
+                    break;
+                }
+                request = bench.request();
+                requests += 1;
+            }
+            assert!(requests <= 1 + MAX_REPEATS);
+            let at = bench.registration.poll_timeout().expect("a next attempt");
+            assert!(at >= bench.now + SHORTEST_RETRY_AFTER);
+            assert!(at <= bench.now + Duration::from_secs(LONGEST.into()));
+        }
+    }
+
+    #[test]
+    fn trunk_that_answers_again_is_registered_at_without_delay() {
+        let mut bench = Bench::new();
+        bench.due();
+        bench.registration.failed(bench.now, 503, "no answer");
+        bench.registration.hurry(bench.now);
+        let request = bench.due();
+        bench.answer(&request, 403, &[]);
+        bench.registration.hurry(bench.now);
+        assert!(!bench.registration.take_due(bench.now));
+    }
+}

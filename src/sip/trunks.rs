@@ -149,8 +149,15 @@ impl Trunks {
                 health.failed(now, check, *status, reason_phrase(*status));
             }
             Outcome::Response(response) => {
+                let was_down = is_down(health.state());
                 let status = response.status().unwrap_or_default();
                 health.handle_response(now, check, status, reason_of(response));
+                if let Some(registration) = &mut kept.registration
+                    && was_down
+                    && !is_down(health.state())
+                {
+                    registration.hurry(now);
+                }
             }
         }
         kept.tell_state(stack);
@@ -211,6 +218,10 @@ impl Kept {
     }
 }
 
+fn is_down(state: &TrunkState) -> bool {
+    matches!(state, TrunkState::Down { .. })
+}
+
 fn finished(stack: &Stack, mut request: Message, hop: Hop, owner: Owner) -> Box<Outgoing> {
     request.headers.push(Name::MaxForwards, "70");
     if !stack.config.product.is_empty() {
@@ -234,5 +245,154 @@ fn reason_of(response: &Message) -> &str {
         Start::Response { reason, status } if reason.is_empty() => reason_phrase(*status),
         Start::Response { reason, .. } => reason,
         Start::Request { .. } => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::bench::{Bench, PBX, Sent};
+    use super::super::user_agent::Config;
+    use super::*;
+
+    fn registering(config: &mut Config) {
+        let trunk = &mut config.trunks[0];
+        trunk.register = true;
+        trunk.username = "1234".to_owned();
+        trunk.password = "secret".to_owned();
+    }
+
+    fn checking(config: &mut Config) {
+        config.trunks[0].options = Some(Duration::from_secs(30));
+    }
+
+    /// The trunk's state as the session was last told.
+    fn told(bench: &mut Bench) -> TrunkState {
+        match bench.event() {
+            Event::Trunk { name, state } if name == "pbx" => state,
+            other => panic!("a trunk's state expected: {other:?}"),
+        }
+    }
+
+    /// The next message that begins with this, as soon as it is sent.
+    fn within(bench: &mut Bench, seconds: u64, start: &str) -> Sent {
+        let waited = (0..seconds).find_map(|_| {
+            bench.pass(Duration::from_secs(1));
+            bench.try_sent(start)
+        });
+        waited.expect("it is sent in time")
+    }
+
+    const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n1\", qop=\"auth\"\n";
+
+    #[test]
+    fn trunk_is_registered_at_refreshed_and_unregistered() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER sip:192.0.2.10 SIP/2.0");
+        assert_eq!(register.to.to_string(), PBX);
+        assert_eq!(register.header("Contact"), "<sip:1234@192.0.2.1:5060>;expires=3600");
+        bench.receive(&register.answer(401, "t1", CHALLENGE, ""));
+        let register = bench.expect("REGISTER ");
+        assert_eq!(register.header("CSeq"), "2 REGISTER");
+        assert!(register.header("Authorization").starts_with("Digest username=\"1234\""));
+        let granted = "Contact: <sip:1234@192.0.2.1:5060>;expires=600\n";
+        bench.receive(&register.answer(200, "t2", granted, ""));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+
+        bench.pass(Duration::from_secs(479));
+        bench.quiet();
+        let refresh = within(&mut bench, 61, "REGISTER ");
+        assert!(refresh.header("Authorization").contains("nc=00000002"));
+        bench.receive(&refresh.answer(200, "t3", granted, ""));
+        bench.all_sent();
+        bench.quiet();
+
+        bench.act(|agent, now| agent.unregister(now));
+        bench.pass(Duration::ZERO);
+        let farewell = bench.expect("REGISTER ");
+        assert_eq!(farewell.header("Expires"), "0");
+        bench.receive(&farewell.response(200, "t4"));
+        bench.empty();
+    }
+
+    #[test]
+    fn registrar_without_an_answer_is_tried_again_after_a_while() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::from_secs(32));
+        // Timer E of RFC 3261 §17.1.2.2: eleven sendings of one request until Timer F.
+        assert_eq!(bench.all_sent().len(), 11);
+        assert!(matches!(told(&mut bench), TrunkState::Down { status: 408, .. }));
+        bench.pass(Duration::from_secs(30));
+        let register = bench.expect("REGISTER ");
+        assert_eq!(register.header("CSeq"), "2 REGISTER");
+    }
+
+    #[test]
+    fn refused_registration_is_told_with_its_reason() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(403, "t1"));
+        let reason = "Words".to_owned();
+        assert_eq!(told(&mut bench), TrunkState::Down { status: 403, reason });
+    }
+
+    #[test]
+    fn reload_unregisters_a_trunk_that_is_gone() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(200, "t1"));
+        told(&mut bench);
+        let mut config = None;
+        Bench::with(|wanted| {
+            wanted.trunks.clear();
+            config = Some(wanted.clone());
+        });
+        bench.act(|agent, now| agent.reload(now, config.unwrap()));
+        bench.pass(Duration::ZERO);
+        let farewell = bench.expect("REGISTER ");
+        assert_eq!(farewell.header("Expires"), "0");
+        bench.receive(&farewell.response(200, "t2"));
+        bench.quiet();
+        bench.empty();
+    }
+
+    #[test]
+    fn checks_show_when_a_trunk_goes_and_comes() {
+        let mut bench = Bench::with(checking);
+        bench.pass(Duration::from_secs(1));
+        let check = bench.expect("OPTIONS sip:192.0.2.10 SIP/2.0");
+        bench.receive(&check.response(404, "t1"));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+        // Two checks in a row, each with a patience of 8 s.
+        bench.pass(Duration::from_secs(33 + 8 + 2 + 8));
+        assert!(matches!(told(&mut bench), TrunkState::Down { status: 408, .. }));
+        bench.all_sent();
+        // What is left of their transactions, then the next check.
+        bench.pass(Duration::from_secs(24));
+        bench.all_sent();
+        let check = within(&mut bench, 9, "OPTIONS ");
+        bench.receive(&check.response(200, "t2"));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+    }
+
+    #[test]
+    fn trunk_that_comes_back_is_registered_at_again_at_once() {
+        let mut bench = Bench::with(|config| {
+            registering(config);
+            checking(config);
+        });
+        // Nobody there: the registration backs off further than the checks do.
+        bench.pass(Duration::from_secs(600));
+        assert!(matches!(told(&mut bench), TrunkState::Down { .. }));
+        bench.all_sent();
+        let check = within(&mut bench, 330, "OPTIONS ");
+        bench.all_sent();
+        bench.receive(&check.response(200, "t1"));
+        bench.pass(Duration::ZERO);
+        bench.expect("REGISTER ");
     }
 }
