@@ -25,3 +25,6 @@ pub mod http_client;
 pub mod http_pool;
 pub mod http_server;
 pub mod resolve;
+pub mod media;
+
+mod poll;

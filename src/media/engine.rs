@@ -3,12 +3,25 @@
 //! Commands and packets in; packets, recorded samples and events out. A packet of a joined pair
 //! with the same codec is forwarded when it arrives; the 20 ms tick drives only what makes audio.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use super::outgoing::Outgoing;
+use super::player::Player;
+use super::ports::PortPool;
+use super::recorder::Recorder;
+use super::rtcp::{self, Control};
+use super::sockets::Sockets;
+use super::stream::Stream;
+use super::ticks::Ticks;
+use super::transmits::Transmits;
+use super::unit::{Body, Units};
 use crate::random::Random;
+use crate::slots::Key;
+use crate::stats;
 
 /// What sends or hears audio. The number is chosen by whoever opens the unit and is never used
 /// again.
@@ -226,7 +239,7 @@ pub enum Event {
         digit: char,
         source: DigitSource,
     },
-    /// A player's first sound, with the length of one pass.
+    /// A player's first sound, with the length of one pass; zero for an endless tone.
     Started {
         unit: UnitId,
         duration: Duration,
@@ -264,35 +277,285 @@ pub struct Figures {
     pub jitter_ms: f32,
     /// From RTCP, 0 when unknown.
     pub round_trip_ms: f32,
+    /// From RTCP: what of ours the peer did not get.
+    pub lost_by_peer: u64,
     /// Length of a recording.
     pub recorded: Duration,
 }
 
 /// The engine.
-pub struct Engine {}
+pub struct Engine {
+    pub(super) config: Config,
+    random: Random,
+    pub(super) units: Units,
+    ports: PortPool,
+    pub(super) sockets: Sockets,
+    pub(super) transmits: Transmits,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) clock: Ticks,
+    /// The zero of NTP timestamps and arrival times.
+    pub(super) epoch: Instant,
+    /// Keys of a tick, used again.
+    pub(super) keys: Vec<Key>,
+}
 
 impl Engine {
-    pub fn new(_now: Instant, _config: Config, _random: Random) -> Self {
-        Self {}
+    pub fn new(now: Instant, config: Config, random: Random) -> Self {
+        Self {
+            units: Units::with_capacity(config.units),
+            ports: PortPool::new(config.ports.0, config.ports.1),
+            config,
+            random,
+            sockets: Sockets::default(),
+            transmits: Transmits::default(),
+            outputs: VecDeque::new(),
+            clock: Ticks::new(now),
+            epoch: now,
+            keys: Vec::new(),
+        }
     }
 
-    pub fn handle_input(&mut self, _now: Instant, _input: Input<'_>) {}
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Rtp { socket, from, data } => self.receive(now, socket, from, data),
+            Input::Rtcp { socket, from, data } => self.receive_control(now, socket, from, data),
+            Input::Timeout => {
+                stats::MEDIA_TICKS_SKIPPED.add(self.clock.skip_missed(now));
+                while let Some(tick) = self.clock.due(now) {
+                    self.tick(tick);
+                }
+            }
+            Input::Command(command) => {
+                self.clock.wake(now);
+                self.carry_out(now, command);
+            }
+            Input::Bound { socket } => self.bound(socket),
+            Input::BindFailed { socket } => self.bind_failed(socket),
+        }
+    }
 
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        let output = self.outputs.pop_front()?;
+        if let Output::Unbind { socket } = output {
+            // Only now, so that no answer to an earlier Bind meets the socket's next owner.
+            self.sockets.free(socket);
+        }
+        Some(output)
     }
 
     /// The next packet to send; until `None`, before the next input.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        None
+        self.transmits.pop()
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        (!self.units.is_empty()).then(|| self.clock.next())
     }
 
     pub fn usage(&self) -> Usage {
-        Usage::default()
+        Usage { units: self.units.len(), sockets: self.sockets.len() }
+    }
+
+    fn carry_out(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Open { unit, address } => self.open(now, unit, address),
+            Command::Configure { unit, settings } => {
+                if let Some(stream) = self.call(unit) {
+                    stream.configure(now, settings);
+                }
+            }
+            Command::Play { unit, source, looped, paused } => {
+                let player = Player::new(now, unit, source, looped, paused);
+                self.insert(unit, Body::Player(Box::new(player)));
+            }
+            Command::Pause { unit } => {
+                if let Some(player) = self.player(unit) {
+                    player.pause();
+                }
+            }
+            Command::Resume { unit } => {
+                if let Some(player) = self.player(unit) {
+                    player.resume();
+                }
+            }
+            Command::Mark { unit, offset_ms } => {
+                if self.player(unit).is_some_and(|player| !player.mark(offset_ms)) {
+                    stats::MARKS_DROPPED.add(1);
+                }
+            }
+            Command::Record { unit, layout } => {
+                let recorder = Recorder::new(now, None, layout);
+                self.insert(unit, Body::Recorder(Box::new(recorder)));
+            }
+            Command::RecordCall { unit, call, layout } => {
+                let call = self.units.key(call);
+                let recorder = Recorder::new(now, call, layout);
+                let key = self.insert(unit, Body::Recorder(Box::new(recorder)));
+                if let (Some(key), Some(call)) = (key, call)
+                    && !self.units.tap(key, call)
+                {
+                    stats::MEDIA_ROUTES_REFUSED.add(1);
+                }
+            }
+            Command::Mute { unit, muted } => {
+                if let Some(unit) = self.units.key(unit).and_then(|key| self.units.get_mut(key)) {
+                    unit.muted = muted;
+                    if let Body::Recorder(recorder) = &mut unit.body {
+                        recorder.mute(muted);
+                    }
+                }
+            }
+            Command::Route { from, to } => self.route(now, from, to),
+            Command::Unroute { from, to } => {
+                if let (Some(from), Some(to)) = (self.units.key(from), self.units.key(to)) {
+                    self.units.unroute(from, to);
+                }
+            }
+            Command::ListenDigits { unit, sources } => {
+                if let Some(stream) = self.call(unit) {
+                    stream.listen(sources);
+                }
+            }
+            Command::InfoDigit { unit, digit } => {
+                if self.call(unit).is_some_and(|stream| stream.info_digit(now, digit)) {
+                    self.tell(Event::Digit { unit, digit, source: DigitSource::Info });
+                }
+            }
+            Command::SendDigits { unit, digits } => {
+                let dropped = self.call(unit).map_or(0, |stream| stream.keypad.press(&digits));
+                stats::DTMF_DROPPED.add(dropped as u64);
+            }
+            Command::Close { unit } => self.close(now, unit),
+        }
+    }
+
+    fn open(&mut self, now: Instant, unit: UnitId, address: IpAddr) {
+        let Some(port) = self.ports.take() else { return self.refuse(unit) };
+        let mut bytes = [0; rtcp::CNAME_BYTES / 2];
+        self.random.fill(&mut bytes);
+        let mut cname = [0; rtcp::CNAME_BYTES];
+        data_encoding::HEXLOWER.encode_mut(&bytes, &mut cname);
+        let control = Control::new(now + self.report_interval(), cname);
+        let seed = self.random.next_u64();
+        // RFC 3550 §5.1: SSRC, sequence number and timestamp begin at random; the sequence number
+        // in the lower half, so that it does not wrap at once.
+        let sequence = (seed >> 33) as u16 & 0x7fff;
+        let ssrc = self.random.next_u32();
+        let outgoing = Outgoing::new(now, ssrc, sequence, seed as u32);
+        let socket = self.sockets.reserve();
+        let stream = Stream::new(socket, address, port, outgoing, control);
+        match self.insert(unit, Body::Call(Box::new(stream))) {
+            Some(key) => {
+                self.sockets.own(socket, key);
+                self.outputs.push_back(Output::Bind { socket, address, port });
+            }
+            None => {
+                self.sockets.free(socket);
+                self.ports.release(port);
+            }
+        }
+    }
+
+    fn bound(&mut self, socket: SocketId) {
+        let Some(unit) = self.sockets.owner(socket).and_then(|key| self.units.get_mut(key)) else {
+            return;
+        };
+        let Body::Call(stream) = &mut unit.body else { return };
+        if !std::mem::replace(&mut stream.is_open, true) {
+            let (unit, port) = (unit.id, stream.port);
+            self.tell(Event::Opened { unit, port });
+        }
+    }
+
+    /// Somebody else has the port: the next one.
+    fn bind_failed(&mut self, socket: SocketId) {
+        let Some(unit) = self.sockets.owner(socket).and_then(|key| self.units.get_mut(key)) else {
+            return;
+        };
+        let id = unit.id;
+        let Body::Call(stream) = &mut unit.body else { return };
+        stream.failed_binds += 1;
+        let next = (stream.failed_binds < MOST_BINDS).then(|| self.ports.take()).flatten();
+        self.ports.release(stream.port);
+        match next {
+            Some(port) => {
+                stream.port = port;
+                let address = stream.address;
+                self.outputs.push_back(Output::Bind { socket, address, port });
+            }
+            None => {
+                self.units.remove(id);
+                self.sockets.free(socket);
+                self.refuse(id);
+            }
+        }
+    }
+
+    fn route(&mut self, now: Instant, from: UnitId, to: UnitId) {
+        let (Some(from), Some(to)) = (self.units.key(from), self.units.key(to)) else { return };
+        if !self.units.route(from, to) {
+            return stats::MEDIA_ROUTES_REFUSED.add(1);
+        }
+        if let Some(Body::Player(player)) = self.units.body_mut(from) {
+            player.start(now);
+        }
+    }
+
+    fn close(&mut self, now: Instant, id: UnitId) {
+        let Some(mut unit) = self.units.remove(id) else { return };
+        let figures = match &mut unit.body {
+            Body::Call(stream) => {
+                if stream.has_path() {
+                    stream.send_control(&mut self.transmits, now, self.epoch, true);
+                }
+                self.sockets.disown(stream.socket);
+                self.ports.release(stream.port);
+                self.outputs.push_back(Output::Unbind { socket: stream.socket });
+                stream.figures()
+            }
+            Body::Player(_) => Figures::default(),
+            Body::Recorder(recorder) => {
+                let (samples, recorded) = recorder.finish(now);
+                if !samples.is_empty() {
+                    self.outputs.push_back(Output::Recorded { unit: id, samples });
+                }
+                Figures { recorded, ..Figures::default() }
+            }
+        };
+        self.tell(Event::Closed { unit: id, figures });
+    }
+
+    fn insert(&mut self, id: UnitId, body: Body) -> Option<Key> {
+        let key = self.units.insert(id, body);
+        if key.is_none() {
+            self.refuse(id);
+        }
+        key
+    }
+
+    fn refuse(&mut self, unit: UnitId) {
+        stats::MEDIA_UNITS_REFUSED.add(1);
+        self.tell(Event::OpenFailed { unit });
+    }
+
+    /// RFC 3550 §6.2: 5 s, spread over half to one and a half so that reports do not march in step.
+    pub(super) fn report_interval(&mut self) -> Duration {
+        REPORT / 2 + REPORT * (self.random.next_u32() >> 16) / 0x1_0000
+    }
+
+    fn call(&mut self, unit: UnitId) -> Option<&mut Stream> {
+        self.units.key(unit).and_then(|key| self.units.call_mut(key))
+    }
+
+    fn player(&mut self, unit: UnitId) -> Option<&mut Player> {
+        match self.units.body_mut(self.units.key(unit)?) {
+            Some(Body::Player(player)) => Some(player),
+            _ => None,
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
     }
 }
 
@@ -302,3 +565,8 @@ pub struct Usage {
     pub units: usize,
     pub sockets: usize,
 }
+
+/// RFC 3550 §6.2.
+const REPORT: Duration = Duration::from_secs(5);
+/// Ports in a row that somebody else may have, before the call is refused.
+const MOST_BINDS: u32 = 64;

@@ -1,7 +1,35 @@
 //! Audio without sockets: one [`engine::Engine`] per media thread.
 //!
 //! Units (call streams, players, recorders) and routes between them. Knows neither SIP nor SDP.
+//!
+//! RTP (RFC 3550) with G.711, telephone-events (RFC 4733), RTCP reports, symmetric RTP, relay,
+//! transcoding, players, tones and recorders **are** supported; SRTP, other codecs and conferences
+//! are **not**. `engine` is the door and the place to begin; `stream` is one call's RTP, `outgoing`
+//! what makes a change of source seamless.
 
 pub mod clip;
 pub mod engine;
 pub mod tone;
+pub mod wav;
+
+mod codec;
+mod dtmf;
+mod goertzel;
+mod jitter;
+mod latch;
+mod outgoing;
+mod player;
+mod ports;
+mod reception;
+mod recorder;
+mod relay;
+mod rtcp;
+mod rtp;
+mod sockets;
+mod stream;
+mod ticks;
+mod transmits;
+mod unit;
+
+#[cfg(test)]
+mod tests;

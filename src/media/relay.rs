@@ -1,0 +1,373 @@
+//! The engine's work per packet and per tick: who hears what.
+//!
+//! A packet of a call is passed on when it arrives: to the calls that hear it, under their own
+//! header and in their own law, and to recorders. The tick makes what comes from us: players,
+//! tones, digits, and silence where there is nothing to say, so that NATs stay open.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::dtmf::{Press, Step, TelephoneEvent, frequencies};
+use super::engine::{Codec, Engine, Event, Output, SocketId, UnitId};
+use super::outgoing::{Source, samples_in};
+use super::player::FRAME;
+use super::recorder::{Stamp, Voice};
+use super::rtp::{self, Header, Packet};
+use super::stream::{Heard, News, Stream};
+use super::ticks::Tick;
+use super::unit::{Body, Units};
+use crate::slots::Key;
+use crate::stats;
+
+impl Engine {
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        from: SocketAddr,
+        data: &[u8],
+    ) {
+        if rtp::is_rtcp(data) {
+            return self.receive_control(now, socket, from, data);
+        }
+        let Some(key) = self.sockets.owner(socket) else { return };
+        let Some(unit) = self.units.get_mut(key) else { return };
+        let Body::Call(stream) = &mut unit.body else { return };
+        let mut news = News::default();
+        let heard = stream.receive(now, self.epoch, from, data, &mut news);
+        let (id, is_muted) = (unit.id, unit.muted);
+        match heard {
+            Heard::Audio { codec, packet, is_digit } if !is_muted => {
+                self.pass_on(now, key, codec, packet, is_digit);
+            }
+            Heard::Audio { packet, .. } => self.keep_back(key, packet.header),
+            Heard::Event { header, is_listened_for: true, .. } => self.keep_back(key, header),
+            Heard::Event { event, header, press, is_listened_for: false } => {
+                self.pass_event_on(now, key, event, header, press);
+            }
+            Heard::Nothing => {}
+        }
+        self.report(id, &news);
+    }
+
+    pub(super) fn receive_control(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        from: SocketAddr,
+        data: &[u8],
+    ) {
+        let Some(key) = self.sockets.owner(socket) else { return };
+        let Some(unit) = self.units.get_mut(key) else { return };
+        let Body::Call(stream) = &mut unit.body else { return };
+        let mut news = News::default();
+        stream.receive_control(now, self.epoch, from, data, &mut news);
+        let id = unit.id;
+        self.report(id, &news);
+    }
+
+    fn report(&mut self, unit: UnitId, news: &News) {
+        if news.is_first {
+            self.tell(Event::FirstPacket { unit });
+        }
+        if news.has_resumed {
+            self.tell(Event::RtpResumed { unit });
+        }
+        if let Some((digit, source)) = news.digit {
+            self.tell(Event::Digit { unit, digit, source });
+        }
+    }
+
+    /// Audio of a call to all who hear it.
+    fn pass_on(
+        &mut self,
+        now: Instant,
+        key: Key,
+        codec: Codec,
+        packet: Packet<'_>,
+        is_digit: bool,
+    ) {
+        let stamp = Stamp { ssrc: packet.header.ssrc, timestamp: packet.header.timestamp };
+        let source = Source { unit: key, ssrc: packet.header.ssrc };
+        let mut place = 0;
+        while let Some(&listener) = self.units.get(key).and_then(|unit| unit.listeners.get(place)) {
+            place += 1;
+            match self.units.body_mut(listener) {
+                Some(Body::Call(stream)) => {
+                    if stream.keypad.is_down() || !stream.can_send() {
+                        continue;
+                    }
+                    let other = stream.codec();
+                    let mut header = packet.header;
+                    header.payload_type = stream.payload_type();
+                    let samples = packet.payload.len() as u32;
+                    let Some(header) = stream.outgoing.relay(now, source, header, samples) else {
+                        stats::RTP_LATE.add(1);
+                        continue;
+                    };
+                    stream.stop_speaking();
+                    stream.send(&mut self.transmits, header, packet.payload, |payload| {
+                        if is_digit {
+                            payload.fill(other.silence());
+                        } else {
+                            codec.transcode(other, payload);
+                        }
+                    });
+                    if !is_digit {
+                        let stamp = Stamp { ssrc: header.ssrc, timestamp: header.timestamp };
+                        let samples = packet.payload.iter().map(|&byte| codec.decode(byte));
+                        self.record(now, listener, Voice::ToEndpoint, stamp, samples);
+                    }
+                }
+                Some(Body::Recorder(recorder)) if !is_digit => {
+                    let samples = packet.payload.iter().map(|&byte| codec.decode(byte));
+                    if !recorder.write(now, Voice::Unit(key), stamp, samples) {
+                        stats::RTP_LATE.add(1);
+                    }
+                }
+                Some(Body::Recorder(_) | Body::Player(_)) | None => {}
+            }
+        }
+        let samples = packet.payload.iter().map(|&byte| codec.decode(byte));
+        self.record(now, key, Voice::FromEndpoint, stamp, samples);
+    }
+
+    /// A packet of the call is for nobody else: those who hear it shall not miss it.
+    fn keep_back(&mut self, key: Key, header: Header) {
+        let source = Source { unit: key, ssrc: header.ssrc };
+        let mut place = 0;
+        while let Some(&listener) = self.units.get(key).and_then(|unit| unit.listeners.get(place)) {
+            place += 1;
+            if let Some(stream) = self.units.call_mut(listener) {
+                stream.outgoing.skip(source, header.sequence);
+            }
+        }
+    }
+
+    /// A telephone-event of a call to the calls that hear it: as it is to those that take events,
+    /// as a tone to the others.
+    fn pass_event_on(
+        &mut self,
+        now: Instant,
+        key: Key,
+        event: TelephoneEvent,
+        header: Header,
+        press: Press,
+    ) {
+        let source = Source { unit: key, ssrc: header.ssrc };
+        let is_muted = self.units.get(key).is_some_and(|unit| unit.muted);
+        let mut place = 0;
+        while let Some(&listener) = self.units.get(key).and_then(|unit| unit.listeners.get(place)) {
+            place += 1;
+            let Some(stream) = self.units.call_mut(listener) else { continue };
+            let payload_type = stream.dtmf_payload_type();
+            let can_send = stream.can_send() && !stream.keypad.is_down() && !is_muted;
+            match payload_type {
+                Some(payload_type) if can_send => {
+                    let header = Header { payload_type, ..header };
+                    if let Some(header) = stream.outgoing.relay(now, source, header, 0) {
+                        stream.stop_speaking();
+                        stream.send(&mut self.transmits, header, &event.to_bytes(), |_| {});
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    stream.outgoing.skip(source, header.sequence);
+                    if let (Press::Begins, Some(digit), true) = (press, event.digit(), can_send) {
+                        let mut text = [0; 4];
+                        let dropped = stream.keypad.press(digit.encode_utf8(&mut text));
+                        stats::DTMF_DROPPED.add(dropped as u64);
+                        self.clock.wake(now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a recorded call says or hears, to its recorders.
+    fn record(
+        &mut self,
+        now: Instant,
+        call: Key,
+        voice: Voice,
+        stamp: Stamp,
+        samples: impl ExactSizeIterator<Item = i16> + Clone,
+    ) {
+        let mut place = 0;
+        while let Some(&tap) = self.units.get(call).and_then(|unit| unit.taps.get(place)) {
+            place += 1;
+            if let Some(Body::Recorder(recorder)) = self.units.body_mut(tap)
+                && !recorder.write(now, voice, stamp, samples.clone())
+            {
+                stats::RTP_LATE.add(1);
+            }
+        }
+    }
+
+    /// One step of 20 ms.
+    pub(super) fn tick(&mut self, tick: Tick) {
+        let now = tick.at;
+        let mut keys = std::mem::take(&mut self.keys);
+        self.units.list_keys(&mut keys);
+        let mut is_busy = false;
+        for &key in &keys {
+            is_busy |= self.tick_player(now, key);
+        }
+        for &key in &keys {
+            is_busy |= self.tick_call(now, key);
+            if tick.is_round {
+                self.look_after(now, key);
+            }
+        }
+        self.keys = keys;
+        self.clock.rest(is_busy);
+    }
+
+    /// Makes a player's next frame; whether it needs the next tick.
+    fn tick_player(&mut self, now: Instant, key: Key) -> bool {
+        let has_path = has_path(&self.units, key);
+        let Some(unit) = self.units.get_mut(key) else { return false };
+        let Body::Player(player) = &mut unit.body else { return false };
+        if !player.is_running() {
+            // What it said last is over.
+            player.is_sounding = false;
+            return false;
+        }
+        player.tick(now, has_path, |event| self.outputs.push_back(Output::Event(event)));
+        if unit.muted {
+            player.frame = [0; FRAME];
+        }
+        if !player.is_sounding {
+            return player.is_running();
+        }
+        let frame = player.frame;
+        let stamp = Stamp { ssrc: 0, timestamp: samples_in(now - self.epoch) };
+        let mut place = 0;
+        while let Some(&listener) = self.units.get(key).and_then(|unit| unit.listeners.get(place)) {
+            place += 1;
+            if let Some(Body::Recorder(recorder)) = self.units.body_mut(listener)
+                && !recorder.write(now, Voice::Unit(key), stamp, frame.into_iter())
+            {
+                stats::RTP_LATE.add(1);
+            }
+        }
+        true
+    }
+
+    /// What we say on a call in this tick; whether it needs the next one.
+    fn tick_call(&mut self, now: Instant, key: Key) -> bool {
+        let Some(unit) = self.units.get(key) else { return false };
+        let Body::Call(stream) = &unit.body else { return false };
+        if !stream.can_send() {
+            return false;
+        }
+        let (frame, is_own) = match unit.sources.first().and_then(|&source| self.units.get(source))
+        {
+            None => ([0; FRAME], true),
+            Some(source) => match &source.body {
+                Body::Player(player) if player.is_sounding => (player.frame, true),
+                Body::Player(_) | Body::Recorder(_) => ([0; FRAME], true),
+                Body::Call(_) if source.muted => ([0; FRAME], true),
+                Body::Call(_) => ([0; FRAME], is_idle(stream, now)),
+            },
+        };
+        let Some(stream) = self.units.call_mut(key) else { return false };
+        let out = &mut self.transmits;
+        match (stream.keypad.step(), stream.dtmf_payload_type()) {
+            (Step::Tone { digit, ticks }, Some(_)) => {
+                stream.press(out, now, digit, ticks);
+                return true;
+            }
+            (Step::Tone { digit, ticks }, None) => {
+                self.speak(now, key, tone(digit, ticks));
+                return true;
+            }
+            (Step::End { digit, repeat }, Some(_)) => {
+                stream.release(out, now, digit, repeat);
+                return true;
+            }
+            (Step::End { .. }, None) | (Step::Rest, _) => {}
+        }
+        let is_pressing = stream.keypad.is_busy();
+        if is_own {
+            self.speak(now, key, frame);
+        }
+        is_own || is_pressing
+    }
+
+    /// Our own audio to a call, and to who records it.
+    fn speak(&mut self, now: Instant, key: Key, frame: [i16; FRAME]) {
+        let Some(stream) = self.units.call_mut(key) else { return };
+        let codec = stream.codec();
+        stream.speak(&mut self.transmits, now, frame.iter().map(|&sample| codec.encode(sample)));
+        let stamp = Stamp { ssrc: 0, timestamp: samples_in(now - self.epoch) };
+        if frame != [0; FRAME] {
+            self.record(now, key, Voice::ToEndpoint, stamp, frame.into_iter());
+        }
+    }
+
+    /// Time-outs, reports, blocks of recordings: every 100 ms.
+    fn look_after(&mut self, now: Instant, key: Key) {
+        let interval = self.report_interval_if_due(now, key);
+        let Some(unit) = self.units.get_mut(key) else { return };
+        let id = unit.id;
+        match &mut unit.body {
+            Body::Call(stream) => {
+                if let Some(interval) = interval {
+                    stream.control.next_at = now + interval;
+                    stream.send_control(&mut self.transmits, now, self.epoch, false);
+                }
+                if stream.has_gone_silent(now, self.config.rtp_timeout) {
+                    self.tell(Event::RtpStopped { unit: id });
+                }
+            }
+            Body::Recorder(recorder) => {
+                while let Some(samples) = recorder.take_block(now) {
+                    self.outputs.push_back(Output::Recorded { unit: id, samples });
+                }
+            }
+            Body::Player(_) => {}
+        }
+    }
+
+    fn report_interval_if_due(&mut self, now: Instant, key: Key) -> Option<Duration> {
+        match self.units.body(key) {
+            Some(Body::Call(stream)) if stream.control.next_at <= now => {
+                Some(self.report_interval())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a player may begin: not all of its listeners are calls without a media path.
+fn has_path(units: &Units, player: Key) -> bool {
+    let Some(unit) = units.get(player) else { return true };
+    let mut listeners = unit.listeners.iter().filter_map(|&listener| units.body(listener));
+    unit.listeners.is_empty()
+        || listeners.any(|body| match body {
+            Body::Call(stream) => stream.has_path(),
+            Body::Player(_) | Body::Recorder(_) => true,
+        })
+}
+
+/// Nothing came from the call that this one hears for a while, or never yet.
+fn is_idle(stream: &Stream, now: Instant) -> bool {
+    let last = stream.outgoing.last_sent();
+    stream.outgoing.is_own() || last.is_none_or(|at| now.saturating_duration_since(at) >= IDLE)
+}
+
+/// 20 ms of a digit's two tones.
+fn tone(digit: char, ticks: u32) -> [i16; FRAME] {
+    let (low, high) = frequencies(digit).unwrap_or_default();
+    std::array::from_fn(|place| {
+        let at = f64::from(ticks * FRAME as u32 + place as u32) / 8000.0 * std::f64::consts::TAU;
+        (TONE_AMPLITUDE * ((low * at).sin() + (high * at).sin())) as i16
+    })
+}
+
+/// A pause in a relayed call before we say silence in its place. Longer than the network's jitter,
+/// shorter than a NAT or a peer forgets.
+const IDLE: Duration = Duration::from_millis(200);
+/// -10 dBm0 per tone: 22,800 at 0 dBm0 (G.711 §4) less 10 dB.
+const TONE_AMPLITUDE: f64 = 7210.0;

@@ -1,0 +1,508 @@
+//! One call's RTP: what comes from the peer is checked and counted, what goes to it gets its
+//! header.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::codec::g711::RATE;
+use super::dtmf::{
+    EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
+};
+use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamSettings};
+use super::goertzel::Detector;
+use super::latch::Latch;
+use super::outgoing::{Outgoing, samples_in};
+use super::reception::{Arrival, Reception};
+use super::rtcp::Control;
+use super::rtp::{Header, Packet};
+use super::transmits::Transmits;
+use crate::stats;
+
+/// A call unit.
+#[derive(Debug)]
+pub struct Stream {
+    pub socket: SocketId,
+    pub address: IpAddr,
+    pub port: u16,
+    /// Ports that somebody else had.
+    pub failed_binds: u32,
+    pub is_open: bool,
+    pub outgoing: Outgoing,
+    pub control: Control,
+    pub keypad: Keypad,
+    settings: Option<StreamSettings>,
+    latch: Latch,
+    reception: Option<Reception>,
+    /// Counts of SSRCs that are gone.
+    before: Counts,
+    late: u64,
+    /// Our own audio until a packet is full.
+    pending: heapless::Vec<u8, PENDING_BYTES>,
+    /// Of the digit that is being sent.
+    press_timestamp: u32,
+    listening: DigitSources,
+    events: EventReceiver,
+    presses: Presses,
+    detector: Option<Box<Detector>>,
+    /// RFC 4733 digits were seen: tones in the audio are the same ones.
+    has_events: bool,
+    /// When the peer was last heard, or began to be listened to.
+    heard_at: Option<Instant>,
+    has_heard: bool,
+    is_silent: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    received: u64,
+    lost: u64,
+}
+
+/// What a packet from the peer is to the others.
+#[derive(Debug)]
+pub enum Heard<'a> {
+    /// Not the peer's, broken, or not to be listened to.
+    Nothing,
+    Audio {
+        codec: Codec,
+        packet: Packet<'a>,
+        /// A digit is being pressed in it that shall not be passed on.
+        is_digit: bool,
+    },
+    Event {
+        event: TelephoneEvent,
+        header: Header,
+        press: Press,
+        /// Reported and kept back.
+        is_listened_for: bool,
+    },
+}
+
+/// What the engine tells of a packet besides.
+#[derive(Debug, Default)]
+pub struct News {
+    pub is_first: bool,
+    pub has_resumed: bool,
+    pub digit: Option<(char, DigitSource)>,
+}
+
+impl Stream {
+    pub fn new(
+        socket: SocketId,
+        address: IpAddr,
+        port: u16,
+        outgoing: Outgoing,
+        control: Control,
+    ) -> Self {
+        Self {
+            socket,
+            address,
+            port,
+            failed_binds: 0,
+            is_open: false,
+            outgoing,
+            control,
+            keypad: Keypad::default(),
+            settings: None,
+            latch: Latch::default(),
+            reception: None,
+            before: Counts::default(),
+            late: 0,
+            pending: heapless::Vec::new(),
+            press_timestamp: 0,
+            listening: DigitSources::default(),
+            events: EventReceiver::default(),
+            presses: Presses::default(),
+            detector: None,
+            has_events: false,
+            heard_at: None,
+            has_heard: false,
+            is_silent: false,
+        }
+    }
+
+    pub fn configure(&mut self, now: Instant, settings: StreamSettings) {
+        let before = self.settings.as_ref();
+        let has_moved = before.is_some_and(|before| before.remote != settings.remote);
+        // 0.0.0.0 is an old way to hold a call: the peer is where it was.
+        if has_moved && !settings.remote.ip().is_unspecified() {
+            self.latch.release(now);
+        }
+        if !settings.receives {
+            self.heard_at = None;
+            self.is_silent = false;
+        } else if self.heard_at.is_none() {
+            self.heard_at = Some(now);
+        }
+        if before.is_none_or(|before| before.codec != settings.codec) {
+            self.pending.clear();
+        }
+        self.settings = Some(settings);
+    }
+
+    pub fn listen(&mut self, sources: DigitSources) {
+        self.listening = sources;
+        self.detector = match (sources.in_band, self.detector.take()) {
+            (false, _) => None,
+            (true, None) => Some(Box::new(Detector::new())),
+            (true, detector) => detector,
+        };
+    }
+
+    /// Whether a SIP INFO digit is to be reported.
+    pub fn info_digit(&mut self, now: Instant, digit: char) -> bool {
+        self.listening.info && self.presses.is_new(now, digit, DigitSource::Info)
+    }
+
+    /// Takes in a packet from the RTP port.
+    pub fn receive<'a>(
+        &mut self,
+        now: Instant,
+        epoch: Instant,
+        from: SocketAddr,
+        data: &'a [u8],
+        news: &mut News,
+    ) -> Heard<'a> {
+        let Some(settings) = &self.settings else { return Heard::Nothing };
+        let Some(packet) = Packet::parse(data) else {
+            stats::RTP_INVALID.add(1);
+            return Heard::Nothing;
+        };
+        let header = packet.header;
+        let kind = match header.payload_type {
+            pt if pt == settings.payload_type => Kind::Audio(settings.codec),
+            pt if Some(pt) == settings.dtmf_payload_type => Kind::Event,
+            COMFORT_NOISE => Kind::Noise,
+            // We offered both laws, and who answers with both may send either (RFC 3264 §7).
+            pt => match Codec::of_static(pt) {
+                Some(codec) => Kind::Audio(codec),
+                None => {
+                    stats::RTP_INVALID.add(1);
+                    return Heard::Nothing;
+                }
+            },
+        };
+        if !self.latch.admit(now, from, header.ssrc, settings.remote.ip()) {
+            stats::RTP_FOREIGN.add(1);
+            return Heard::Nothing;
+        }
+        let receives = settings.receives;
+        match self.count(header) {
+            Arrival::Next | Arrival::Restarted => {}
+            Arrival::Late => self.late += 1,
+            Arrival::Duplicate | Arrival::Stray => {
+                stats::RTP_DUPLICATE.add(1);
+                return Heard::Nothing;
+            }
+        }
+        if receives {
+            self.be_heard(now, news);
+            if !std::mem::replace(&mut self.has_heard, true) {
+                news.is_first = true;
+            }
+        }
+        match kind {
+            // Events repeat their timestamp, which would look like jitter.
+            Kind::Event => self.receive_event(now, packet, receives, news),
+            Kind::Audio(_) | Kind::Noise => {
+                let arrival = samples_in(now.saturating_duration_since(epoch));
+                if let Some(reception) = &mut self.reception {
+                    reception.time(header.timestamp, arrival);
+                }
+                match kind {
+                    Kind::Audio(codec) if receives => {
+                        let is_digit = self.detect(now, codec, packet.payload, news);
+                        Heard::Audio { codec, packet, is_digit }
+                    }
+                    Kind::Audio(_) | Kind::Event | Kind::Noise => Heard::Nothing,
+                }
+            }
+        }
+    }
+
+    /// A packet from the RTCP port, or one of RTCP on the RTP port.
+    pub fn receive_control(
+        &mut self,
+        now: Instant,
+        epoch: Instant,
+        from: SocketAddr,
+        data: &[u8],
+        news: &mut News,
+    ) {
+        let Some(settings) = &self.settings else { return };
+        // RTCP may come from another port, never from another host.
+        let host = self.latch.source().unwrap_or(settings.remote).ip();
+        if from.ip() != host {
+            return stats::RTP_FOREIGN.add(1);
+        }
+        if !self.control.receive(now, epoch, self.outgoing.ssrc, data) {
+            return stats::RTP_INVALID.add(1);
+        }
+        if settings.receives {
+            self.be_heard(now, news);
+        }
+    }
+
+    /// Whether the peer has just been silent for too long.
+    pub fn has_gone_silent(&mut self, now: Instant, timeout: Duration) -> bool {
+        let is_due = self.heard_at.is_some_and(|at| now.saturating_duration_since(at) >= timeout);
+        is_due && !std::mem::replace(&mut self.is_silent, true)
+    }
+
+    /// There is somewhere to send to, and the peer wants to hear.
+    pub fn can_send(&self) -> bool {
+        let sends = self.settings.as_ref().is_some_and(|settings| settings.sends);
+        self.is_open && sends && self.destination().is_some()
+    }
+
+    pub fn has_path(&self) -> bool {
+        self.settings.is_some()
+    }
+
+    pub fn codec(&self) -> Codec {
+        self.settings.as_ref().map_or(Codec::Pcmu, |settings| settings.codec)
+    }
+
+    pub fn payload_type(&self) -> u8 {
+        self.settings.as_ref().map_or(0, |settings| settings.payload_type)
+    }
+
+    pub fn dtmf_payload_type(&self) -> Option<u8> {
+        self.settings.as_ref().and_then(|settings| settings.dtmf_payload_type)
+    }
+
+    /// Sends a packet under this header.
+    pub fn send(
+        &mut self,
+        out: &mut Transmits,
+        header: Header,
+        payload: &[u8],
+        convert: impl FnOnce(&mut [u8]),
+    ) {
+        let Some(to) = self.destination() else { return };
+        self.outgoing.count(payload.len());
+        out.push(self.socket, false, to, |data| {
+            data.extend_from_slice(&header.to_bytes());
+            let start = data.len();
+            data.extend_from_slice(payload);
+            convert(&mut data[start..]);
+        });
+    }
+
+    /// Sends 20 ms of our own audio, as soon as they fill a packet.
+    pub fn speak(
+        &mut self,
+        out: &mut Transmits,
+        now: Instant,
+        frame: impl ExactSizeIterator<Item = u8>,
+    ) {
+        let bytes = self.packet_bytes();
+        for byte in frame {
+            // Invariant: less than a packet was left, and a packet and a frame have room.
+            self.pending.push(byte).expect("a packet and a frame fit");
+        }
+        let payload_type = self.payload_type();
+        while self.pending.len() >= bytes {
+            let header = self.outgoing.speak(now, payload_type, bytes as u32);
+            let mut packet = heapless::Vec::<u8, PENDING_BYTES>::new();
+            // Both have the same capacity.
+            packet.extend_from_slice(&self.pending[..bytes]).expect("a part fits");
+            self.send(out, header, &packet, |_| {});
+            self.pending.copy_within(bytes.., 0);
+            self.pending.truncate(self.pending.len() - bytes);
+        }
+    }
+
+    /// A packet of a key that is down, after `ticks` of it (RFC 4733 §2.5.1.2).
+    pub fn press(&mut self, out: &mut Transmits, now: Instant, digit: char, ticks: u32) {
+        self.stop_speaking();
+        if ticks == 0 {
+            self.press_timestamp = self.outgoing.timestamp_at(now);
+        }
+        self.signal(out, now, digit, (ticks + 1) * TICK_SAMPLES, ticks == 0, false);
+    }
+
+    /// One of the three packets of a key that is up again (RFC 4733 §2.5.1.4).
+    pub fn release(&mut self, out: &mut Transmits, now: Instant, digit: char, repeat: u32) {
+        let duration = TONE_TICKS * TICK_SAMPLES;
+        if repeat == 0 {
+            self.outgoing.end_signal(now, self.press_timestamp, duration);
+        }
+        self.signal(out, now, digit, duration, false, true);
+    }
+
+    /// Another speaks: half a packet of ours is not sent later.
+    pub fn stop_speaking(&mut self) {
+        self.pending.clear();
+    }
+
+    /// A report, and at the end BYE with it.
+    pub fn send_control(
+        &mut self,
+        out: &mut Transmits,
+        now: Instant,
+        epoch: Instant,
+        is_bye: bool,
+    ) {
+        let Some(settings) = &self.settings else { return };
+        let Some(rtp) = self.destination().filter(|_| self.is_open) else { return };
+        let (to, is_rtcp) = match settings.rtcp_mux {
+            true => (rtp, false),
+            // Behind a NAT the port is a guess: the one above that of RTP (RFC 3550 §11).
+            false if settings.remote.ip() != rtp.ip() => {
+                (SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1)), true)
+            }
+            false => (settings.remote_rtcp, true),
+        };
+        let (control, outgoing) = (&self.control, &self.outgoing);
+        let has_sent = outgoing.last_sent().is_some_and(|at| now - at < RECENTLY);
+        let sent = has_sent.then(|| super::rtcp::Sent {
+            timestamp: outgoing.timestamp_at(now),
+            packets: outgoing.packets,
+            octets: outgoing.octets,
+        });
+        let reception = self.reception.as_mut();
+        out.push(self.socket, is_rtcp, to, |data| {
+            control.write_report(data, now, epoch, outgoing.ssrc, sent, reception);
+            if is_bye {
+                super::rtcp::write_bye(data, outgoing.ssrc);
+            }
+        });
+    }
+
+    pub fn figures(&self) -> Figures {
+        let reception = self.reception.as_ref();
+        let round_trip = self.control.round_trip.unwrap_or_default();
+        Figures {
+            packets_received: self.before.received + reception.map_or(0, |r| r.received),
+            packets_sent: self.outgoing.packets,
+            packets_lost: self.before.lost + reception.map_or(0, Reception::lost),
+            packets_late: self.late,
+            jitter_ms: reception.map_or(0.0, |r| r.jitter() as f32 * 1000.0 / RATE as f32),
+            round_trip_ms: round_trip.as_secs_f32() * 1000.0,
+            lost_by_peer: self.control.lost_by_peer.into(),
+            recorded: Duration::ZERO,
+        }
+    }
+
+    /// Where the peer is: where its packets come from, else where it said.
+    fn destination(&self) -> Option<SocketAddr> {
+        let signalled = self.settings.as_ref()?.remote;
+        let is_nowhere = signalled.ip().is_unspecified() || signalled.port() == 0;
+        self.latch.source().or((!is_nowhere).then_some(signalled))
+    }
+
+    fn signal(
+        &mut self,
+        out: &mut Transmits,
+        now: Instant,
+        digit: char,
+        duration: u32,
+        is_first: bool,
+        is_end: bool,
+    ) {
+        let (Some(payload_type), Some(event)) = (self.dtmf_payload_type(), event_of(digit)) else {
+            return;
+        };
+        let timestamp = self.press_timestamp;
+        let header = self.outgoing.signal(now, payload_type, timestamp, is_first);
+        let duration = duration.min(u16::MAX.into()) as u16;
+        let event = TelephoneEvent { event, is_end, volume: VOLUME, duration };
+        self.send(out, header, &event.to_bytes(), |_| {});
+    }
+
+    fn packet_bytes(&self) -> usize {
+        let ptime = self.settings.as_ref().map_or(FRAME, |settings| settings.ptime);
+        samples_in(ptime.clamp(LEAST_PTIME, MOST_PTIME)) as usize
+    }
+
+    fn be_heard(&mut self, now: Instant, news: &mut News) {
+        self.heard_at = Some(now);
+        news.has_resumed |= std::mem::take(&mut self.is_silent);
+    }
+
+    fn count(&mut self, header: Header) -> Arrival {
+        match &mut self.reception {
+            Some(reception) if reception.ssrc == header.ssrc => reception.arrive(header.sequence),
+            reception => {
+                let new = Reception::new(header.ssrc, header.sequence);
+                if let Some(old) = reception.replace(new) {
+                    self.before.received += old.received;
+                    self.before.lost += old.lost();
+                }
+                self.events = EventReceiver::default();
+                Arrival::Restarted
+            }
+        }
+    }
+
+    fn receive_event<'a>(
+        &mut self,
+        now: Instant,
+        packet: Packet<'a>,
+        receives: bool,
+        news: &mut News,
+    ) -> Heard<'a> {
+        let header = packet.header;
+        let Some(event) = TelephoneEvent::parse(packet.payload) else {
+            stats::RTP_INVALID.add(1);
+            return Heard::Nothing;
+        };
+        if !receives {
+            return Heard::Nothing;
+        }
+        let press = self.events.receive(event, header.timestamp, header.marker);
+        let is_listened_for = self.listening.telephone_event;
+        if let Some(digit) = event.digit() {
+            self.has_events = true;
+            let source = DigitSource::TelephoneEvent;
+            match press {
+                Press::Begins if is_listened_for && self.presses.is_new(now, digit, source) => {
+                    news.digit = Some((digit, source));
+                }
+                Press::Goes if is_listened_for => self.presses.goes_on(now, digit, source),
+                Press::Begins | Press::Goes | Press::Old => {}
+            }
+        }
+        Heard::Event { event, header, press, is_listened_for }
+    }
+
+    /// Looks for in-band digits; whether one is being pressed.
+    fn detect(&mut self, now: Instant, codec: Codec, payload: &[u8], news: &mut News) -> bool {
+        let Some(detector) = &mut self.detector else { return false };
+        if self.has_events && self.listening.telephone_event {
+            return false;
+        }
+        let source = DigitSource::InBand;
+        let pressed = detector.feed(payload.iter().map(|&byte| codec.decode(byte)));
+        if let Some(digit) = pressed {
+            if self.presses.is_new(now, digit, source) {
+                news.digit = Some((digit, source));
+            }
+        } else if let Some(digit) = detector.current() {
+            self.presses.goes_on(now, digit, source);
+        }
+        detector.current().is_some()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Audio(Codec),
+    Event,
+    /// RFC 3389: the pause of a peer that does not send silence.
+    Noise,
+}
+
+/// RFC 3551 table 4.
+const COMFORT_NOISE: u8 = 13;
+const FRAME: Duration = Duration::from_millis(20);
+/// Samples of 20 ms.
+const TICK_SAMPLES: u32 = 160;
+/// RFC 3551 §4.2: receivers take 0 to 200 ms; what we send stays in the usual range.
+const LEAST_PTIME: Duration = Duration::from_millis(10);
+const MOST_PTIME: Duration = Duration::from_millis(60);
+/// A packet of 60 ms and a frame.
+const PENDING_BYTES: usize = 480 + 160;
+/// RFC 3550 §6.4: who sent nothing in the last two intervals sends RR.
+const RECENTLY: Duration = Duration::from_secs(10);
