@@ -179,6 +179,9 @@ pub struct Setup {
     pub wall: WallClock,
 }
 
+/// Name and value of each secret.
+type Secrets = Arc<[(String, String)]>;
+
 /// User agent, sessions and rules.
 pub struct Gateway {
     exchange: Exchange,
@@ -187,6 +190,8 @@ pub struct Gateway {
     by_number: HashMap<u64, SessionId>,
     /// The rules' sources as workers take them.
     scripts: HashMap<u32, Arc<[Script]>>,
+    /// The secrets of each rule's application.
+    secrets: HashMap<u32, Secrets>,
     listeners: Vec<sip::Listener>,
     last_session_number: u64,
     /// Sessions placed so far, to spread them over workers and media threads.
@@ -205,6 +210,7 @@ impl Gateway {
             sessions: Slots::with_capacity(config.limits.sessions),
             by_number: HashMap::new(),
             scripts: scripts_by_rule(&config),
+            secrets: secrets_by_rule(&config),
             exchange: Exchange::new(now, wall, config, user_agent, control_url, random),
             listeners,
             last_session_number: opening.last_session_id,
@@ -326,6 +332,7 @@ impl Gateway {
         let sip_config = sip_config(&config, &self.listeners);
         self.exchange.user_agent.reload(now, sip_config);
         self.scripts = scripts_by_rule(&config);
+        self.secrets = secrets_by_rule(&config);
         self.exchange.config = config;
         self.hear_user_agent(now);
     }
@@ -506,6 +513,7 @@ impl Gateway {
         incoming: Option<sip::Incoming>,
     ) {
         let Some(scripts) = self.scripts.get(&rule).cloned() else { return };
+        let Some(secrets) = self.secrets.get(&rule).cloned() else { return };
         let account_id = self.exchange.config.control.account_id;
         self.with_session(now, id, |now, session, exchange| {
             session.record.custom_data.clone_from(&custom_data);
@@ -522,8 +530,8 @@ impl Gateway {
                 first.push(ScriptEvent::CallAlerting(Box::new(alerting)));
             }
             let place = session.place;
-            let input =
-                worker::Input::Start { session: place.session, scripts, custom_data, first };
+            let session = place.session;
+            let input = worker::Input::Start { session, scripts, custom_data, secrets, first };
             exchange.script(place, input);
         });
     }
@@ -754,6 +762,15 @@ fn scripts_by_rule(config: &Config) -> HashMap<u32, Arc<[Script]>> {
         source: script.source.to_string(),
     };
     rules.map(|rule| (rule.id, rule.scripts.iter().map(script).collect())).collect()
+}
+
+fn secrets_by_rule(config: &Config) -> HashMap<u32, Secrets> {
+    let of_application = |application: &config::Application| {
+        let secrets: Secrets = application.secrets.as_slice().into();
+        let rules: Vec<u32> = application.rules.iter().map(|rule| rule.id).collect();
+        rules.into_iter().map(move |rule| (rule, secrets.clone()))
+    };
+    config.applications.iter().flat_map(of_application).collect()
 }
 
 fn restore_bindings(

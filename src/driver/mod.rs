@@ -28,3 +28,4 @@ pub mod resolve;
 pub mod media;
 
 mod poll;
+pub mod worker;

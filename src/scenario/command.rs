@@ -139,6 +139,26 @@ pub enum Command {
     Terminate,
 }
 
+impl Command {
+    /// Bytes of its texts, as far as a script chooses their length.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Log { text } | Self::SendMessage { text, .. } => text.len(),
+            Self::CustomData { value } | Self::CallCustomData { value, .. } => value.len(),
+            Self::SendInfo { mime_type, body, .. } => mime_type.len() + body.len(),
+            Self::SendDigits { digits, .. } => digits.len(),
+            Self::Playback { sound, .. } | Self::CreatePlayer { sound, .. } => {
+                sound.payload_bytes()
+            }
+            Self::HttpRequest(request) => request.payload_bytes(),
+            Self::CallPstn { number, .. } => number.len(),
+            Self::CallSip(parameters) => parameters.to.len(),
+            Self::CallUser { username, callerid, .. } => username.len() + callerid.len(),
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CallSip {
     pub call: Object,
@@ -159,6 +179,16 @@ pub enum Sound {
     Speech(Speech),
     /// A tone script's text.
     Tone(String),
+}
+
+impl Sound {
+    fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Url(url) => url.url.len() + url.body.len() + pairs_bytes(&url.headers),
+            Self::Speech(speech) => speech.text.len() + speech.voice.len(),
+            Self::Tone(text) => text.len(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -198,4 +228,14 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
     pub connect_timeout_s: f64,
     pub timeout_s: f64,
+}
+
+impl HttpRequest {
+    pub fn payload_bytes(&self) -> usize {
+        self.url.len() + self.body.len() + pairs_bytes(&self.headers)
+    }
+}
+
+fn pairs_bytes(pairs: &[(String, String)]) -> usize {
+    pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }

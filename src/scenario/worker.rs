@@ -1,12 +1,19 @@
 //! The door of `scenario`: the runtimes of many sessions as one machine.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::bytecode::{self, Bytecode};
 use super::command::Command;
 use super::event::Event;
+use super::heap::{Account, Charge, Pool};
+use super::host::{Deadline, Host, Timer, Watch};
+use super::runtime::Runtime;
 use crate::random::Random;
 use crate::slots::Key;
+use crate::timers::Timers;
 
 /// The session that a runtime belongs to; chosen by `session`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,7 +21,12 @@ pub struct SessionId(pub Key);
 
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Most that one session's JavaScript may use, with what it has under way to other threads.
     pub heap_bytes: usize,
+    /// What of it is set aside for each session; the rest comes from `pool`.
+    pub reserve_bytes: usize,
+    /// Shared by the sessions of all workers.
+    pub pool: Arc<Pool>,
     pub stack_bytes: usize,
     /// Longest run of one callback.
     pub run_time: Duration,
@@ -22,7 +34,10 @@ pub struct Limits {
     pub players: usize,
     /// Outgoing and incoming calls of one session are counted by `session`.
     pub http_active: usize,
+    /// Requests under way and waiting, together.
     pub http_queued: usize,
+    /// Longest line of a script in the session's log; the rest is cut off.
+    pub log_line_chars: usize,
     /// Runtimes at one time.
     pub sessions: usize,
     /// What an exception in a listener does.
@@ -51,6 +66,8 @@ pub enum Input {
         session: SessionId,
         scripts: Arc<[Script]>,
         custom_data: String,
+        /// Of the application, for `VoxEngine.getSecretValue`.
+        secrets: Arc<[(String, String)]>,
         first: Vec<Event>,
     },
     Event {
@@ -116,26 +133,164 @@ pub enum Answer {
 }
 
 /// The runtimes of one worker thread.
-pub struct Worker {}
+pub struct Worker {
+    limits: Rc<Limits>,
+    stopwatch: fn() -> Duration,
+    random: Random,
+    /// Full: the session fails at once, counted by its own end.
+    runtimes: BTreeMap<SessionId, Live>,
+    compiled: Compiled,
+    timers: Timers<(SessionId, Timer)>,
+    /// What a session's commands take counts as its memory until they are polled.
+    outputs: VecDeque<(Output, Option<Charge>)>,
+}
+
+struct Live {
+    runtime: Runtime,
+    /// Its deadlines in `timers`.
+    armed: BTreeSet<Timer>,
+}
 
 impl Worker {
     /// `stopwatch` tells the time that the run-time limit is measured with.
-    pub fn new(_limits: Limits, _stopwatch: fn() -> Duration, _random: Random) -> Self {
-        Self {}
+    pub fn new(limits: Limits, stopwatch: fn() -> Duration, random: Random) -> Self {
+        bytecode::prepare();
+        Self {
+            limits: Rc::new(limits),
+            stopwatch,
+            random,
+            runtimes: BTreeMap::new(),
+            compiled: Compiled::default(),
+            timers: Timers::new(),
+            outputs: VecDeque::new(),
+        }
     }
 
-    pub fn handle_input(&mut self, _now: Instant, _input: Input) {}
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Start { session, scripts, custom_data, secrets, first } => {
+                let belongings = Belongings { session, scripts, custom_data, secrets };
+                match self.open(belongings) {
+                    Ok((runtime, scripts)) => {
+                        let live = Live { runtime, armed: BTreeSet::new() };
+                        self.runtimes.insert(session, live);
+                        self.with_runtime(now, session, |runtime| runtime.start(&scripts, first));
+                    }
+                    Err(error) => {
+                        self.outputs.push_back((Output::Failed { session, error }, None));
+                    }
+                }
+            }
+            Input::Event { session, event } => {
+                self.with_runtime(now, session, |runtime| runtime.deliver(event));
+            }
+            Input::Drop { session } => self.close(session),
+            Input::Timeout => {
+                while let Some((session, timer)) = self.timers.pop_due(now) {
+                    if let Some(live) = self.runtimes.get_mut(&session) {
+                        live.armed.remove(&timer);
+                    }
+                    self.with_runtime(now, session, |runtime| runtime.expire(timer));
+                }
+            }
+        }
+    }
 
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front().map(|(output, _)| output)
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
 
     /// Runtimes alive.
     pub fn usage(&self) -> usize {
-        0
+        self.runtimes.len()
+    }
+
+    /// A runtime, and its scripts compiled.
+    fn open(&mut self, belongings: Belongings) -> Result<(Runtime, Rc<[Bytecode]>), String> {
+        let limits = &self.limits;
+        if self.runtimes.len() >= limits.sessions {
+            return Err(format!("no room for more than {} scenarios", limits.sessions));
+        }
+        let compiled = self.compiled.scripts(&belongings.scripts)?;
+        let account = Account::new(limits.heap_bytes, limits.reserve_bytes, limits.pool.clone());
+        let account = Rc::new(account);
+        let watch = Watch::new(self.stopwatch, limits.run_time);
+        let host =
+            Host::new(belongings, limits.clone(), account.clone(), watch, self.random.fork());
+        Ok((Runtime::new(account, Rc::new(host))?, compiled))
+    }
+
+    /// Lends a runtime, then takes what it wants done; drops it if that was its end.
+    fn with_runtime(&mut self, now: Instant, session: SessionId, act: impl FnOnce(&mut Runtime)) {
+        let Some(live) = self.runtimes.get_mut(&session) else { return };
+        act(&mut live.runtime);
+        let host = live.runtime.host();
+        self.outputs.extend(host.take_outputs());
+        for deadline in host.take_deadlines() {
+            match deadline {
+                Deadline::Arm(timer, delay) => {
+                    live.armed.insert(timer);
+                    self.timers.arm((session, timer), now + delay);
+                }
+                Deadline::Disarm(timer) => {
+                    live.armed.remove(&timer);
+                    self.timers.disarm((session, timer));
+                }
+            }
+        }
+        if let Some(last) = live.runtime.last_output() {
+            self.outputs.push_back((last, None));
+            self.close(session);
+        }
+    }
+
+    fn close(&mut self, session: SessionId) {
+        if let Some(live) = self.runtimes.remove(&session) {
+            for timer in live.armed {
+                self.timers.disarm((session, timer));
+            }
+        }
+    }
+}
+
+/// What a session brings along.
+pub struct Belongings {
+    pub session: SessionId,
+    pub scripts: Arc<[Script]>,
+    pub custom_data: String,
+    pub secrets: Arc<[(String, String)]>,
+}
+
+/// The bytecode of the rules whose scripts ran here, as long as their sources are in use.
+#[derive(Default)]
+struct Compiled {
+    rules: Vec<Rule>,
+}
+
+struct Rule {
+    scripts: Weak<[Script]>,
+    bytecode: Rc<[Bytecode]>,
+}
+
+impl Compiled {
+    fn scripts(&mut self, scripts: &Arc<[Script]>) -> Result<Rc<[Bytecode]>, String> {
+        let address = Arc::as_ptr(scripts);
+        let known =
+            self.rules.iter().find(|rule| std::ptr::addr_eq(rule.scripts.as_ptr(), address));
+        if let Some(rule) = known {
+            return Ok(rule.bytecode.clone());
+        }
+        let compiled: Result<Rc<[Bytecode]>, _> =
+            scripts.iter().map(bytecode::compile_script).collect();
+        let bytecode = compiled.map_err(|trouble| trouble.line(scripts))?;
+        // A reload leaves sources behind that nobody uses.
+        self.rules.retain(|rule| rule.scripts.strong_count() > 0);
+        let rule = Rule { scripts: Arc::downgrade(scripts), bytecode: bytecode.clone() };
+        self.rules.push(rule);
+        Ok(bytecode)
     }
 }

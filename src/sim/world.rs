@@ -17,6 +17,7 @@ use crate::media::engine::{self, Engine, SocketId};
 use crate::random::Random;
 use crate::scenario::command::{HttpRequest, Sound};
 use crate::scenario::event::HttpResult;
+use crate::scenario::heap::Pool;
 use crate::scenario::worker::{self, Answer, Worker};
 use crate::sip::user_agent as sip;
 use crate::storage::record::SessionRecord;
@@ -102,12 +103,15 @@ impl World {
         let limits = &config.limits;
         let worker_limits = worker::Limits {
             heap_bytes: limits.js_heap_bytes,
+            reserve_bytes: limits.js_reserve_bytes,
+            pool: Arc::new(Pool::new(limits.js_heap_bytes.saturating_mul(limits.sessions))),
             stack_bytes: limits.js_stack_bytes,
             run_time: limits.js_run_time,
             timers: limits.timers,
             players: limits.players,
             http_active: limits.http_active,
             http_queued: limits.http_queued,
+            log_line_chars: limits.log_line_chars,
             sessions: limits.sessions,
             on_error: match config.scenario.on_error {
                 OnError::Log => worker::OnError::Log,
