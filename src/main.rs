@@ -1,3 +1,7 @@
-//! The `branchline` binary.
+//! The `branchline` binary: see `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    branchline::cli::main()
+}

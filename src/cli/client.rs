@@ -51,24 +51,29 @@ struct ApiError {
 }
 
 /// Reads the configuration and finds the gateway that runs on it.
-pub fn connect(config: Option<&Path>) -> Result<(Client, Config), Failure> {
-    let path = environment::find_config(config).map_err(Failure::Usage)?;
+pub fn connect(named: Option<&Path>) -> Result<(Client, Config), Failure> {
+    match find(named)? {
+        (Some(client), config) => Ok((client, config)),
+        (None, config) => Err(Failure::Failed(format!(
+            "no gateway runs on {}: start it with `branchline run`",
+            config.gateway.data_dir.display()
+        ))),
+    }
+}
+
+/// Reads the configuration and looks whether a gateway runs on it.
+pub fn find(named: Option<&Path>) -> Result<(Option<Client>, Config), Failure> {
+    let path = environment::find_config(named).map_err(Failure::Usage)?;
     let config = environment::load_config(&path).map_err(Failure::Config)?;
     let folder = &config.gateway.data_dir;
-    let owner = data_dir::owner(folder).ok_or_else(|| {
-        format!(
-            "no gateway runs on {}: start it with `branchline run --config {}`",
-            folder.display(),
-            path.display()
-        )
-    })?;
+    let Some(owner) = data_dir::owner(folder) else { return Ok((None, config)) };
     let api_key = match config.control.api_key.as_str() {
         "" => data_dir::read_api_key(folder)
             .map_err(|error| format!("{}: {error}", data_dir::api_key_path(folder).display()))?,
         key => key.to_owned(),
     };
     let account_id = config.control.account_id;
-    Ok((Client { base: owner.url, account_id, api_key }, config))
+    Ok((Some(Client { base: owner.url, account_id, api_key }), config))
 }
 
 impl Client {

@@ -8,6 +8,10 @@ use nanoserde::DeJson;
 use super::Failure;
 use super::client::{self, Client};
 use super::table;
+use crate::clock;
+use crate::config::Config;
+use crate::driver;
+use crate::storage::record::{CallRecord, HistoryFilter, SessionRecord};
 
 /// `branchline sessions`
 pub fn sessions(config: Option<&Path>) -> Result<(), Failure> {
@@ -34,9 +38,12 @@ pub fn sessions(config: Option<&Path>) -> Result<(), Failure> {
 
 /// `branchline history`
 pub fn history(config: Option<&Path>, count: usize) -> Result<(), Failure> {
-    let (client, _) = client::connect(config)?;
-    let count = count.to_string();
-    let page = page(&client, &[("count", &count), ("desc_order", "true")])?;
+    let page = match client::find(config)? {
+        (Some(client), _) => {
+            page(&client, &[("count", &count.to_string()), ("desc_order", "true")])?
+        }
+        (None, config) => at_rest(&config, count)?,
+    };
     if page.result.is_empty() {
         println!("no session yet");
         return Ok(());
@@ -47,8 +54,35 @@ pub fn history(config: Option<&Path>, count: usize) -> Result<(), Failure> {
 
 /// The history with calls, filtered by parameters of GetCallHistory.
 pub fn page(client: &Client, parameters: &[(&str, &str)]) -> Result<History, Failure> {
-    let with_calls = [parameters, &[("with_calls", "true"), ("with_records", "true")]].concat();
+    let with_calls = [parameters, &[("with_calls", "true")]].concat();
     read(&client.api("GetCallHistory", &with_calls)?)
+}
+
+/// The history where no gateway runs, from its database.
+fn at_rest(config: &Config, count: usize) -> Result<History, Failure> {
+    let filter =
+        HistoryFilter { newest_first: true, with_calls: true, count, ..HistoryFilter::default() };
+    let page = driver::history_at_rest(&config.gateway.data_dir, &filter)?;
+    let seconds = |milliseconds: i64| u64::try_from(milliseconds / 1000).ok();
+    let call = |call: CallRecord| CallRow {
+        start_time: clock::utc(call.start),
+        duration: seconds(call.duration_ms),
+        remote_number: call.remote_number,
+        incoming: call.is_incoming,
+        successful: call.is_successful,
+        end_reason: Some(call.end_reason),
+    };
+    let row = |session: SessionRecord| SessionRow {
+        call_session_history_id: session.id,
+        rule_name: session.rule_name,
+        start_date: clock::utc(session.start),
+        duration: seconds(session.duration_ms),
+        log_file_url: None,
+        finish_reason: session.finish_reason,
+        custom_data: Some(session.custom_data),
+        calls: Some(session.calls.into_iter().map(call).collect()),
+    };
+    Ok(History { result: page.sessions.into_iter().map(row).collect() })
 }
 
 /// Sessions with their calls indented under them.
@@ -98,7 +132,6 @@ pub struct SessionRow {
     pub finish_reason: Option<String>,
     pub custom_data: Option<String>,
     pub calls: Option<Vec<CallRow>>,
-    pub records: Option<Vec<RecordRow>>,
 }
 
 #[derive(Debug, DeJson)]
@@ -109,12 +142,6 @@ pub struct CallRow {
     pub incoming: bool,
     pub successful: bool,
     pub end_reason: Option<String>,
-}
-
-#[derive(Debug, DeJson)]
-pub struct RecordRow {
-    pub record_name: Option<String>,
-    pub record_url: Option<String>,
 }
 
 #[derive(DeJson)]

@@ -36,7 +36,7 @@ fn rule_id(config: &Config, rule: &str) -> Result<u32, Failure> {
     found.map(|rule| rule.id).ok_or_else(|| {
         let known: Vec<String> =
             rules().map(|rule| format!("{} ({})", rule.name, rule.id)).collect();
-        Failure::Usage(format!("no rule \"{rule}\"; there are {}", known.join(", ")))
+        Failure::Failed(format!("no rule \"{rule}\"; there are {}", known.join(", ")))
     })
 }
 

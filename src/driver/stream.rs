@@ -126,11 +126,8 @@ impl Streams {
         self.open.remove(&stream).is_some()
     }
 
-    pub fn len(&self) -> usize {
-        self.open.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 

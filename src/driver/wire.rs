@@ -28,7 +28,10 @@ impl fmt::Display for Summary<'_> {
             None => {
                 let mut words = first.split(' ');
                 let method = words.next().unwrap_or_default();
-                write!(f, "{method} {}", Private(user(words.next().unwrap_or_default())))?;
+                f.write_str(method)?;
+                if let Some(user) = user(words.next().unwrap_or_default()) {
+                    write!(f, " {}", Private(user))?;
+                }
             }
         }
         for line in lines.take_while(|line| !line.is_empty()) {
@@ -48,9 +51,9 @@ impl fmt::Display for Summary<'_> {
 }
 
 /// The user part of a SIP URI.
-fn user(uri: &str) -> &str {
+fn user(uri: &str) -> Option<&str> {
     let after_scheme = uri.split_once(':').map_or(uri, |(_, rest)| rest);
-    after_scheme.split_once('@').map_or("", |(user, _)| user)
+    after_scheme.split_once('@').map(|(user, _)| user)
 }
 
 /// The headers shown come early in every message.
