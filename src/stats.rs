@@ -118,4 +118,12 @@ metrics! {
     counter FILES_EXPIRED "files_expired_total" "Recordings and session logs removed by their size or age limit.";
     counter SPEECH_FAILURES "speech_failures_total" "Texts that the TTS engine could not speak.";
     counter SOUNDS_REFUSED "sounds_refused_total" "Sounds refused because sound_cache_mib was full of sounds being played.";
+    counter PANICS "panics_total" "Bugs met by an input; its session was ended.";
+    counter SIP_SEND_DROPPED "sip_send_dropped_total" "SIP packets dropped because the send buffer was full.";
+    counter SIP_UNREACHABLE "sip_unreachable_total" "SIP packets that were refused on their way.";
+    counter SIP_STREAMS_REFUSED "sip_streams_refused_total" "SIP connections closed at once because there were too many.";
+    counter SIP_STREAMS_SLOW "sip_streams_slow_total" "SIP connections closed because the peer did not read.";
+    counter SCRIPT_QUEUE_FULL "script_queue_full_total" "Sessions ended because their script did not keep up with its events.";
+    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Calls refused because the media thread did not keep up.";
+    counter WORKERS_REPLACED "workers_replaced_total" "JavaScript threads that were stuck and replaced.";
 }
