@@ -144,6 +144,8 @@ pub enum Reply {
     Started { request: RequestId, urls: SessionUrls },
     /// The handler's answer; `None`: the session ended before it answered, or is unknown.
     Accessed { request: RequestId, answer: Option<Answer> },
+    /// Too many requests to one access URL wait already.
+    Busy { request: RequestId },
 }
 
 /// A running session, for the status page, `branchline sessions` and GetCallHistory.
@@ -285,7 +287,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// A request to an access URL; `Reply::Accessed` follows in every case.
+    /// A request to an access URL; `Reply::Accessed` or `Reply::Busy` follows in every case.
     pub fn access(&mut self, now: Instant, access: Access) {
         self.exchange.advance(now);
         let request = access.request;

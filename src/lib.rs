@@ -25,4 +25,6 @@ pub mod gateway;
 
 pub mod driver;
 
+pub mod cli;
+
 pub mod sim;

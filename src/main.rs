@@ -1,1 +1,7 @@
-fn main() {}
+//! The `branchline` binary: see `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    branchline::cli::main()
+}

@@ -87,7 +87,7 @@ metrics! {
     counter RTP_INVALID "rtp_invalid_total" "Packets on RTP and RTCP ports that could not be read or had an unknown payload type.";
     counter RTP_FOREIGN "rtp_foreign_total" "Packets from others than the call's peer.";
     counter RTP_DUPLICATE "rtp_duplicate_total" "RTP packets that came twice or out of any order.";
-    counter RTP_LATE "rtp_late_total" "RTP packets that came too late for a recording.";
+    counter RTP_LATE "rtp_late_total" "RTP packets that came too late to be recorded or passed on.";
     counter RTP_NOT_SENT "rtp_not_sent_total" "RTP packets that the system did not take.";
     counter DTMF_DROPPED "dtmf_dropped_total" "Digits to send that found the queue full.";
     counter MARKS_DROPPED "marks_dropped_total" "Markers of players beyond what one can have.";
@@ -118,4 +118,12 @@ metrics! {
     counter FILES_EXPIRED "files_expired_total" "Recordings and session logs removed by their size or age limit.";
     counter SPEECH_FAILURES "speech_failures_total" "Texts that the TTS engine could not speak.";
     counter SOUNDS_REFUSED "sounds_refused_total" "Sounds refused because sound_cache_mib was full of sounds being played.";
+    counter PANICS "panics_total" "Bugs met by an input; its session was ended.";
+    counter SIP_SEND_DROPPED "sip_send_dropped_total" "SIP packets dropped because the send buffer was full.";
+    counter SIP_UNREACHABLE "sip_unreachable_total" "SIP packets that were refused on their way.";
+    counter SIP_STREAMS_REFUSED "sip_streams_refused_total" "SIP connections closed at once because there were too many.";
+    counter SIP_STREAMS_SLOW "sip_streams_slow_total" "SIP connections closed because the peer did not read.";
+    counter SCRIPT_QUEUE_FULL "script_queue_full_total" "Sessions ended because their script did not keep up with its events.";
+    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Calls refused because the media thread did not keep up.";
+    counter WORKERS_REPLACED "workers_replaced_total" "JavaScript threads that were stuck and replaced.";
 }

@@ -109,6 +109,12 @@ pub fn not_found() -> Response {
     Response::error(404, &ApiError::new(161, "no such session, or it has ended"))
 }
 
+/// The script does not keep up with the requests to it.
+pub fn busy() -> Response {
+    let error = ApiError::new(162, "too many requests to this session wait: try later");
+    Response::error(503, &error).with_header("retry-after", "1")
+}
+
 /// UTF-8, without a copy where it is valid.
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)

@@ -141,6 +141,10 @@ impl Control {
                 let Waiting::Access { cors } = self.take(request)? else { return None };
                 Some((request, with_cors(access::answered(answer), cors)))
             }
+            Reply::Busy { request } => {
+                let Waiting::Access { cors } = self.take(request)? else { return None };
+                Some((request, with_cors(access::busy(), cors)))
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use nanoserde::SerJson;
 
 use super::message::{ApiError, Request, Response};
 use super::parameters::Parameters;
-use super::{Control, Outcome, Waiting, access, configuration, with_cors};
+use super::{Control, Outcome, Waiting, access, configuration};
 use crate::config::{Config, Rule};
 use crate::gateway::{Gateway, SessionUrls, StartError, StartSession};
 use crate::stats;
@@ -34,7 +34,7 @@ impl Control {
             stats::STARTS_REFUSED.add(1);
             let error = ApiError::new(340, "too many StartScenarios at one time");
             let answer = Response::error(429, &error).with_header("retry-after", "1");
-            return Ok(Outcome::Answer(with_cors(answer, None)));
+            return Ok(Outcome::Answer(answer));
         }
         let start = StartSession {
             request: request.id,

@@ -491,6 +491,22 @@ fn wrong_token_and_ended_session_look_alike() {
 }
 
 #[test]
+fn request_beyond_the_ones_that_wait_for_a_script_is_503() {
+    let mut world = World::new();
+    let path = world.started();
+    for _ in 0..64 {
+        let request = world.request("GET", &path);
+        assert_eq!(world.handle(request), Outcome::Wait);
+    }
+    assert!(world.responses().is_empty());
+    let request = world.request("GET", &path);
+    assert_eq!(world.handle(request), Outcome::Wait);
+    let (_, response) = world.responses().pop().unwrap();
+    assert_eq!((response.status, header(&response, "retry-after")), (503, Some("1")));
+    assert_eq!(world.control.usage(), 64);
+}
+
+#[test]
 fn methods_that_no_script_may_see_are_answered_here() {
     let mut world = World::new();
     let path = world.started();
@@ -854,4 +870,69 @@ fn unknown_path_is_404_and_the_location_is_one() {
     assert_eq!(world.get("/").status, 404);
     assert_eq!(world.get("/platform_apis").status, 404);
     assert_eq!(text(world.get("/getServerLocations")), "{\"result\":[\"local\"]}");
+}
+
+/// Whatever a client sends is answered or waits.
+#[test]
+fn mutated_requests_are_all_answered() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut world = World::new();
+    let path = world.started();
+    let targets = [
+        format!("/platform_api/GetCallHistory?account_id=1&api_key={KEY}&from_date=2026-01-01"),
+        format!("/platform_api?cmd=GetRules&account_id=1&api_key={KEY}&count=5&template=1"),
+        path,
+        "/logs/a.log?x".to_owned(),
+        "/request/1.1/a/check".to_owned(),
+    ];
+    let bodies = [
+        (
+            "multipart/form-data; boundary=b",
+            "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b--",
+        ),
+        ("application/json", "{\"a\": \"\\ud83d\\ude00\", \"b\": [1, {}], \"c\": -1e5}"),
+        ("application/x-www-form-urlencoded", "a=b&c=%20+&d"),
+    ];
+    let mutate = |text: &str, random: &mut fastrand::Rng| {
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..random.usize(0..4) {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = random.usize(0..bytes.len());
+            match random.u8(0..3) {
+                0 => bytes[at] = random.u8(..),
+                1 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        bytes
+    };
+    for _ in 0..5_000 {
+        let target = &targets[random.usize(0..targets.len())];
+        let target = String::from_utf8_lossy(&mutate(target, &mut random)).into_owned();
+        let (content_type, body) = bodies[random.usize(0..bodies.len())];
+        let method = ["GET", "POST", "HEAD", "OPTIONS"][random.usize(0..4)];
+        let mut request = world.request(method, &target);
+        request.headers.push(("content-type".into(), content_type.into()));
+        request.body = mutate(body, &mut random);
+        // Beyond the rate limit nothing would be looked at.
+        world.now += Duration::from_millis(50);
+        let id = request.id;
+        if world.handle(request) == Outcome::Wait {
+            let replied = world.responses().iter().any(|(answered, _)| *answered == id);
+            while let Some(output) = world.control.poll_output() {
+                let Output::Disk(operation) = output else { continue };
+                let Operation::History { query, .. } = *operation else { continue };
+                let result = Ok(store::HistoryPage::default());
+                let answer = store::Answer::History { query, result };
+                assert!(world.control.on_history(&world.gateway, answer).is_some());
+            }
+            assert!(replied || world.control.usage() <= 70);
+        }
+    }
+    // What waits now are requests to the one session, which runs no script here.
+    world.now += ANSWER;
+    while world.control.on_timeout(world.now).is_some() {}
+    assert_eq!(world.control.usage(), 0);
 }

@@ -17,6 +17,7 @@ impl Pool {
         Self { free: Rc::new(Cell::new(bytes)) }
     }
 
+    #[cfg(test)]
     pub fn free(&self) -> usize {
         self.free.get()
     }

@@ -359,11 +359,7 @@ impl Engine {
     fn carry_out(&mut self, now: Instant, command: Command) {
         match command {
             Command::Open { unit, address } => self.open(now, unit, address),
-            Command::Configure { unit, settings } => {
-                if let Some(stream) = self.call(unit) {
-                    stream.configure(now, settings);
-                }
-            }
+            Command::Configure { unit, settings } => self.configure(now, unit, settings),
             Command::Play { unit, source, looped, paused } => {
                 let player = Player::new(now, unit, source, looped, paused);
                 self.insert(unit, Body::Player(Box::new(player)));
@@ -453,6 +449,15 @@ impl Engine {
                 self.sockets.free(socket);
                 self.ports.release(port);
             }
+        }
+    }
+
+    fn configure(&mut self, now: Instant, unit: UnitId, settings: StreamSettings) {
+        let Some(stream) = self.call(unit) else { return };
+        let socket = stream.socket;
+        stream.configure(now, settings);
+        while let Some(packet) = self.call(unit).and_then(|stream| stream.take_early(now)) {
+            self.receive(now, socket, packet.from, &packet.data);
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Stream {
     pub control: Control,
     pub keypad: Keypad,
     settings: Option<StreamSettings>,
+    /// What came before the settings: RTP overtakes the 200 that it belongs to.
+    early: Option<Box<Early>>,
     latch: Latch,
     reception: Option<Reception>,
     /// Counts of SSRCs that are gone.
@@ -50,6 +52,17 @@ pub struct Stream {
     heard_at: Option<Instant>,
     has_heard: bool,
     is_silent: bool,
+}
+
+/// The last packets before the settings. Full: the oldest goes.
+type Early = heapless::Deque<EarlyPacket, MOST_EARLY>;
+
+/// A packet that waits for the settings.
+#[derive(Debug)]
+pub struct EarlyPacket {
+    at: Instant,
+    pub from: SocketAddr,
+    pub data: heapless::Vec<u8, EARLY_BYTES>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -104,6 +117,7 @@ impl Stream {
             control,
             keypad: Keypad::default(),
             settings: None,
+            early: None,
             latch: Latch::default(),
             reception: None,
             before: Counts::default(),
@@ -140,6 +154,18 @@ impl Stream {
         self.settings = Some(settings);
     }
 
+    /// The next packet that waited for the settings and is still fresh.
+    pub fn take_early(&mut self, now: Instant) -> Option<EarlyPacket> {
+        let packets = self.early.as_mut()?;
+        while let Some(packet) = packets.pop_front() {
+            if now.saturating_duration_since(packet.at) <= FRESH {
+                return Some(packet);
+            }
+        }
+        self.early = None;
+        None
+    }
+
     pub fn listen(&mut self, sources: DigitSources) {
         self.listening = sources;
         self.detector = match (sources.in_band, self.detector.take()) {
@@ -163,7 +189,10 @@ impl Stream {
         data: &'a [u8],
         news: &mut News,
     ) -> Heard<'a> {
-        let Some(settings) = &self.settings else { return Heard::Nothing };
+        let Some(settings) = &self.settings else {
+            self.keep_early(now, from, data);
+            return Heard::Nothing;
+        };
         let Some(packet) = Packet::parse(data) else {
             stats::RTP_INVALID.add(1);
             return Heard::Nothing;
@@ -416,6 +445,16 @@ impl Stream {
         samples_in(ptime.clamp(LEAST_PTIME, MOST_PTIME)) as usize
     }
 
+    fn keep_early(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+        let Ok(data) = heapless::Vec::from_slice(data) else { return };
+        let packets = self.early.get_or_insert_default();
+        if packets.is_full() {
+            packets.pop_front();
+        }
+        let packet = EarlyPacket { at: now, from, data };
+        packets.push_back(packet).expect("a place is free: the oldest was taken out");
+    }
+
     fn be_heard(&mut self, now: Instant, news: &mut News) {
         self.heard_at = Some(now);
         news.has_resumed |= std::mem::take(&mut self.is_silent);
@@ -504,5 +543,11 @@ const LEAST_PTIME: Duration = Duration::from_millis(10);
 const MOST_PTIME: Duration = Duration::from_millis(60);
 /// A packet of 60 ms and a frame.
 const PENDING_BYTES: usize = 480 + 160;
+/// 160 ms of 20 ms packets.
+const MOST_EARLY: usize = 8;
+/// A header and 20 ms with something to spare.
+const EARLY_BYTES: usize = 200;
+/// Early packets are worth hearing for so long.
+const FRESH: Duration = Duration::from_millis(500);
 /// RFC 3550 §6.4: who sent nothing in the last two intervals sends RR.
 const RECENTLY: Duration = Duration::from_secs(10);

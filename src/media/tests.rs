@@ -701,6 +701,36 @@ fn muted_call_is_not_heard_but_its_digits_are_reported() {
 }
 
 #[test]
+fn packets_that_overtake_the_settings_are_heard() {
+    let mut bench = Bench::new();
+    bench.call(A, Codec::Pcmu);
+    bench.command(Command::Open { unit: B, address: HOST });
+    bench.command(Command::Route { from: B, to: A });
+    bench.events.clear();
+    for n in 0..3u16 {
+        bench.rtp(B, &rtp(0, n, u32::from(n) * 160, &[n as u8; 160]));
+    }
+    bench.rtp(B, &[0x80; 1500]);
+    assert_eq!(bench.take_rtp(A), []);
+    bench.command(Command::Configure { unit: B, settings: settings(B, Codec::Pcmu) });
+    let heard: Vec<u8> = bench.take_rtp(A).iter().map(|sent| sent.payload()[0]).collect();
+    assert_eq!(heard, [0, 1, 2]);
+    assert_eq!(bench.take_events(), [Event::FirstPacket { unit: B }]);
+}
+
+#[test]
+fn old_packets_from_before_the_settings_are_forgotten() {
+    let mut bench = Bench::new();
+    bench.command(Command::Open { unit: A, address: HOST });
+    for n in 0..100u16 {
+        bench.rtp(A, &rtp(0, n, u32::from(n) * 160, &[1; 160]));
+    }
+    bench.now += 501 * MS;
+    bench.command(Command::Configure { unit: A, settings: settings(A, Codec::Pcmu) });
+    assert_eq!(bench.take_events(), [Event::Opened { unit: A, port: 10_000 }]);
+}
+
+#[test]
 fn early_media_of_a_caller_is_not_heard() {
     let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
     let early = StreamSettings { receives: false, ..settings(A, Codec::Pcmu) };

@@ -9,7 +9,7 @@
 use std::ffi::CString;
 use std::sync::OnceLock;
 
-use rquickjs::{Context, Ctx, Error, Function, Result, Runtime, Value, qjs};
+use rquickjs::{Array, Context, Ctx, Error, Function, Result, Runtime, Value, qjs};
 
 use super::convert::Trouble;
 use super::heap::Account;
@@ -49,16 +49,21 @@ fn compiler() -> Result<Context> {
 /// A script that this process compiled.
 pub struct Bytecode(Vec<u8>);
 
-/// A compiled file of the prelude.
-struct Unit {
-    name: &'static str,
-    bytecode: Bytecode,
+struct Prelude {
+    core: Bytecode,
+    files: Vec<(&'static str, Bytecode)>,
+}
+
+/// The functions of the core, in the order in which they are called.
+pub fn load_core<'js>(ctx: &Ctx<'js>, account: &Account) -> Result<Array<'js>> {
+    run(ctx, &units().core, account)?.into_array().ok_or(Error::Unknown)
 }
 
 /// The function of the prelude file `name`, without its `.js`.
 pub fn load<'js>(ctx: &Ctx<'js>, name: &str, account: &Account) -> Result<Function<'js>> {
-    let unit = units().iter().find(|unit| unit.name == name).ok_or(Error::Unknown)?;
-    run(ctx, &unit.bytecode, account)?.into_function().ok_or(Error::Unknown)
+    let files = &units().files;
+    let (_, bytecode) = files.iter().find(|(file, _)| *file == name).ok_or(Error::Unknown)?;
+    run(ctx, bytecode, account)?.into_function().ok_or(Error::Unknown)
 }
 
 /// Compiles the prelude if that was not done yet.
@@ -66,18 +71,23 @@ pub fn prepare() {
     units();
 }
 
-fn units() -> &'static [Unit] {
-    static UNITS: OnceLock<Vec<Unit>> = OnceLock::new();
+fn units() -> &'static Prelude {
+    static UNITS: OnceLock<Prelude> = OnceLock::new();
     UNITS.get_or_init(|| {
         let context = compiler().expect("there is memory when the gateway starts");
         let strict = qjs::JS_EVAL_FLAG_STRICT;
         let stripped = qjs::JS_WRITE_OBJ_STRIP_SOURCE | qjs::JS_WRITE_OBJ_STRIP_DEBUG;
         context.with(|ctx| {
-            let compiled = |&(name, source): &(&'static str, &str)| {
-                let bytecode = compile(&ctx, name, source, strict, stripped);
-                Unit { name, bytecode: bytecode.expect("tests compile every file of the prelude") }
+            let compiled = |name, source: &str| {
+                compile(&ctx, name, source, strict, stripped)
+                    .expect("tests compile every file of the prelude")
             };
-            SOURCES.iter().map(compiled).collect()
+            // One unit: what its files have in common is read once.
+            let core: Vec<&str> = CORE.iter().map(|(_, source)| *source).collect();
+            Prelude {
+                core: compiled("core", &format!("[{}]", core.join(","))),
+                files: FILES.iter().map(|&(name, source)| (name, compiled(name, source))).collect(),
+            }
         })
     })
 }
@@ -150,13 +160,13 @@ macro_rules! sources {
     };
 }
 
-/// The core first, in the order in which it is loaded.
-const SOURCES: &[(&str, &str)] = sources![
-    "core",
-    "unit",
-    "call",
-    "voxengine",
-    "globals",
+/// What every session starts with, in this order.
+const CORE: &[(&str, &str)] = sources!["core", "unit", "call", "voxengine", "globals"];
+
+/// What a session loads when its script first touches one of their names.
+const FILES: &[(&str, &str)] = sources![
+    "app_events",
+    "call_events",
     "player",
     "net",
     "join",
@@ -165,7 +175,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "voices",
     "enums",
     "vendor",
-    "function",
+    "function"
 ];
 
 #[cfg(test)]
@@ -181,10 +191,11 @@ mod tests {
         let context = Context::full(&runtime).unwrap();
         let account = Account::new(0, 0, Arc::new(Pool::new(0)));
         context.with(|ctx| {
-            for (name, source) in SOURCES {
+            for (name, source) in CORE.iter().chain(FILES) {
                 let bytecode = compile(&ctx, name, source, qjs::JS_EVAL_FLAG_STRICT, 0);
                 assert!(bytecode.is_ok(), "{name}.js: {:?}", ctx.catch());
-                let length: usize = load(&ctx, name, &account).unwrap().get("length").unwrap();
+                let function = run(&ctx, &bytecode.unwrap(), &account).unwrap();
+                let length: usize = function.into_function().unwrap().get("length").unwrap();
                 assert_eq!(length, 2, "{name}.js takes host and shared");
             }
         });

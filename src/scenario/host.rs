@@ -395,6 +395,10 @@ impl Host {
         }
     }
 
+    pub fn has_rejections(&self) -> bool {
+        !self.rejections.borrow().is_empty()
+    }
+
     pub fn take_rejections(&self) -> Vec<Trouble> {
         let rejections = std::mem::take(&mut *self.rejections.borrow_mut());
         rejections.into_iter().map(|(_, trouble)| trouble).collect()

@@ -9,6 +9,7 @@ mod convert;
 pub mod event;
 pub mod heap;
 mod host;
+mod mentions;
 mod natives;
 mod runtime;
 mod text;

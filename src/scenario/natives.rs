@@ -6,7 +6,7 @@ use std::rc::Rc;
 use data_encoding::{BASE64, BASE64_MIME_PERMISSIVE, BASE64_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use md5::{Digest, Md5};
 use ring::{digest, hmac};
-use rquickjs::function::IntoJsFunc;
+use rquickjs::function::{IntoJsFunc, This};
 use rquickjs::{Coerced, Ctx, Exception, FromJs, Function, Object as JsObject, Result, Value};
 
 use super::bytecode;
@@ -15,11 +15,12 @@ use super::command::{
 };
 use super::convert::{Words, bytes, numbers, optional, pairs};
 use super::host::Host;
+use super::mentions::Mentions;
 use super::text;
 use super::worker::Script;
 
 /// Runs the core of the prelude in a new context; its `shared` object.
-pub fn install<'js>(ctx: &Ctx<'js>, host: &Rc<Host>) -> Result<JsObject<'js>> {
+pub fn install<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, mentions: &Mentions) -> Result<JsObject<'js>> {
     let object = JsObject::new(ctx.clone())?;
     let shared = JsObject::new(ctx.clone())?;
     let natives = Natives { ctx, object: &object, host };
@@ -27,15 +28,25 @@ pub fn install<'js>(ctx: &Ctx<'js>, host: &Rc<Host>) -> Result<JsObject<'js>> {
     natives.calls()?;
     natives.calls_out()?;
     natives.loader(&shared)?;
-    for name in CORE {
-        bytecode::load(ctx, name, &host.account)?
-            .call::<_, ()>((object.clone(), shared.clone()))?;
+    for file in bytecode::load_core(ctx, &host.account)?.iter::<Function>() {
+        file?.call::<_, ()>((object.clone(), shared.clone()))?;
     }
+    link(ctx, &shared, mentions)?;
     Ok(shared)
 }
 
-/// The files that every session starts with.
-const CORE: [&str; 5] = ["core", "unit", "call", "voxengine", "globals"];
+/// Makes what the scripts mention.
+fn link<'js>(ctx: &Ctx<'js>, shared: &JsObject<'js>, mentions: &Mentions) -> Result<()> {
+    let object = JsObject::new(ctx.clone())?;
+    let globals = mentions.globals.iter().flat_map(|(file, name)| [*file, *name]);
+    object.set("globals", globals.collect::<Vec<_>>())?;
+    object.set("missing", mentions.missing.clone())?;
+    object.set("refusedOfEngine", mentions.refused_of_engine.clone())?;
+    object.set("refusedOfCall", mentions.refused_of_call.clone())?;
+    object.set("guardedOfArray", mentions.guarded_of_array.clone())?;
+    object.set("guardedOfString", mentions.guarded_of_string.clone())?;
+    shared.get::<_, Function>("link")?.call((object,))
+}
 
 struct Natives<'a, 'js> {
     ctx: &'a Ctx<'js>,
@@ -109,7 +120,10 @@ impl<'js> Natives<'_, 'js> {
             host.add_timer(delay_ms, repeats)
         })?;
         let host = self.host.clone();
-        self.add("evaluate", move |ctx: Ctx<'js>, source: Words| evaluate(&ctx, &host, source.0))?;
+        self.add("evaluate", move |ctx: Ctx<'js>, this: This<JsObject<'js>>, source: Words| {
+            link(&ctx, &this.0.get("shared")?, &Mentions::of_text(&source.0))?;
+            evaluate(&ctx, &host, source.0)
+        })?;
         let host = self.host.clone();
         self.add("clearTimer", move |id: Number| host.clear_timer(id.0))
     }
@@ -249,15 +263,17 @@ impl<'js> Natives<'_, 'js> {
         // the collector of QuickJS does not see.
         let function = Function::new(
             self.ctx.clone(),
-            move |ctx: Ctx<'js>, this: rquickjs::function::This<JsObject<'js>>, name: Words| {
+            move |ctx: Ctx<'js>, this: This<JsObject<'js>>, name: Words| {
                 let object = this.0;
                 let shared: JsObject<'js> = object.get("shared")?;
                 let natives = Natives { ctx: &ctx, object: &object, host: &host };
-                let loaded = format!("loaded:{}", name.0);
-                if object.contains_key(loaded.as_str())? {
-                    return Ok(());
+                if name.0 != "vendor" {
+                    let loaded = format!("loaded:{}", name.0);
+                    if object.contains_key(loaded.as_str())? {
+                        return Ok(());
+                    }
+                    object.set(loaded.as_str(), true)?;
                 }
-                object.set(loaded.as_str(), true)?;
                 match name.0.as_str() {
                     "player" => natives.players()?,
                     "net" => natives.http()?,

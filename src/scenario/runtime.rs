@@ -12,6 +12,7 @@ use super::convert::{self, Trouble};
 use super::event::Event;
 use super::heap::{Account, Heap};
 use super::host::{Host, Stage, Timer};
+use super::mentions::Mentions;
 use super::natives;
 use super::worker::{Answer, OnError, Output};
 
@@ -43,7 +44,7 @@ impl Runtime {
     ///
     /// # Errors
     /// Where there is no memory for it.
-    pub fn new(account: Rc<Account>, host: Rc<Host>) -> Result<Self, String> {
+    pub fn new(account: Rc<Account>, host: Rc<Host>, mentions: &Mentions) -> Result<Self, String> {
         let failed = |error: rquickjs::Error| format!("no JavaScript runtime: {error}");
         let runtime =
             rquickjs::Runtime::new_with_alloc(Heap::new(account.clone())).map_err(failed)?;
@@ -61,7 +62,7 @@ impl Runtime {
             },
         )));
         let shared = context.with(|ctx| {
-            let shared = natives::install(&ctx, &host).map_err(failed)?;
+            let shared = natives::install(&ctx, &host, mentions).map_err(failed)?;
             Ok::<_, String>(Persistent::save(&ctx, shared))
         })?;
         account.arm();
@@ -380,10 +381,11 @@ impl Runtime {
     fn finish_callback(&mut self) {
         let host = self.host.clone();
         let mut fatal = None;
-        while fatal.is_none() {
+        let mut overtime = 0;
+        while fatal.is_none() && overtime < OVERTIME_JOBS {
             match self.runtime.execute_pending_job() {
-                Ok(true) if host.watch.is_over() => break,
-                Ok(true) => {}
+                Ok(true) if host.has_rejections() && host.watch.was_over() => break,
+                Ok(true) => overtime += usize::from(host.watch.is_over()),
                 Ok(false) => break,
                 Err(job) => {
                     fatal = job.0.with(|ctx| {
@@ -519,6 +521,9 @@ type Language = (
     intrinsic::WeakRef,
 );
 
+/// Microtasks that may still run when time is up: by then the interrupt handler has been polled,
+/// whose error names the line.
+const OVERTIME_JOBS: usize = 20_000;
 /// Until a session's heap has grown to this, cycles are not looked for: a usual session never is.
 const FIRST_COLLECTION_BYTES: usize = 512 << 10;
 /// How long a request to the access URL waits for the first handler (section 9.2 of the

@@ -10,6 +10,7 @@ use super::command::Command;
 use super::event::Event;
 use super::heap::{Account, Charge, Pool};
 use super::host::{Deadline, Host, Timer, Watch};
+use super::mentions::Mentions;
 use super::runtime::Runtime;
 use crate::random::Random;
 use crate::slots::Key;
@@ -171,10 +172,12 @@ impl Worker {
             Input::Start { session, scripts, custom_data, secrets, first } => {
                 let belongings = Belongings { session, scripts, custom_data, secrets };
                 match self.open(belongings) {
-                    Ok((runtime, scripts)) => {
+                    Ok((runtime, compiled)) => {
                         let live = Live { runtime, armed: BTreeSet::new() };
                         self.runtimes.insert(session, live);
-                        self.with_runtime(now, session, |runtime| runtime.start(&scripts, first));
+                        self.with_runtime(now, session, |runtime| {
+                            runtime.start(&compiled.bytecode, first);
+                        });
                     }
                     Err(error) => {
                         self.outputs.push_back((Output::Failed { session, error }, None));
@@ -210,7 +213,7 @@ impl Worker {
     }
 
     /// A runtime, and its scripts compiled.
-    fn open(&mut self, belongings: Belongings) -> Result<(Runtime, Rc<[Bytecode]>), String> {
+    fn open(&mut self, belongings: Belongings) -> Result<(Runtime, Rc<Linked>), String> {
         let limits = &self.limits;
         if self.runtimes.len() >= limits.sessions {
             return Err(format!("no room for more than {} scenarios", limits.sessions));
@@ -221,7 +224,8 @@ impl Worker {
         let watch = Watch::new(self.stopwatch, limits.run_time);
         let host =
             Host::new(belongings, limits.clone(), account.clone(), watch, self.random.fork());
-        Ok((Runtime::new(account, Rc::new(host))?, compiled))
+        let runtime = Runtime::new(account, Rc::new(host), &compiled.mentions)?;
+        Ok((runtime, compiled))
     }
 
     /// Lends a runtime, then takes what it wants done; drops it if that was its end.
@@ -273,24 +277,31 @@ struct Compiled {
 
 struct Rule {
     scripts: Weak<[Script]>,
-    bytecode: Rc<[Bytecode]>,
+    compiled: Rc<Linked>,
+}
+
+/// Scripts as a runtime takes them.
+struct Linked {
+    bytecode: Vec<Bytecode>,
+    mentions: Mentions,
 }
 
 impl Compiled {
-    fn scripts(&mut self, scripts: &Arc<[Script]>) -> Result<Rc<[Bytecode]>, String> {
+    fn scripts(&mut self, scripts: &Arc<[Script]>) -> Result<Rc<Linked>, String> {
         let address = Arc::as_ptr(scripts);
         let known =
             self.rules.iter().find(|rule| std::ptr::addr_eq(rule.scripts.as_ptr(), address));
         if let Some(rule) = known {
-            return Ok(rule.bytecode.clone());
+            return Ok(rule.compiled.clone());
         }
-        let compiled: Result<Rc<[Bytecode]>, _> =
+        let bytecode: Result<Vec<Bytecode>, _> =
             scripts.iter().map(bytecode::compile_script).collect();
-        let bytecode = compiled.map_err(|trouble| trouble.line(scripts))?;
+        let bytecode = bytecode.map_err(|trouble| trouble.line(scripts))?;
+        let compiled = Rc::new(Linked { bytecode, mentions: Mentions::of(scripts) });
         // A reload leaves sources behind that nobody uses.
         self.rules.retain(|rule| rule.scripts.strong_count() > 0);
-        let rule = Rule { scripts: Arc::downgrade(scripts), bytecode: bytecode.clone() };
+        let rule = Rule { scripts: Arc::downgrade(scripts), compiled: compiled.clone() };
         self.rules.push(rule);
-        Ok(bytecode)
+        Ok(compiled)
     }
 }

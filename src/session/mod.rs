@@ -125,12 +125,12 @@ impl Session {
     /// A request to the access URL, its token checked.
     pub fn on_access(&mut self, exchange: &mut Exchange, access: crate::gateway::Access) {
         let request = access.request;
-        if !matches!(self.stage, Stage::Running) || self.accesses.len() >= WAITING_ACCESSES {
-            if self.accesses.len() >= WAITING_ACCESSES {
-                crate::stats::ACCESS_REFUSED.add(1);
-            }
-            exchange.reply(Reply::Accessed { request, answer: None });
-            return;
+        if !matches!(self.stage, Stage::Running) {
+            return exchange.reply(Reply::Accessed { request, answer: None });
+        }
+        if self.accesses.len() >= WAITING_ACCESSES {
+            crate::stats::ACCESS_REFUSED.add(1);
+            return exchange.reply(Reply::Busy { request });
         }
         self.accesses.push(request);
         let event = ScriptEvent::HttpRequest {
@@ -208,8 +208,8 @@ impl Session {
     }
 }
 
-/// Requests to one access URL that wait for the script at one time. Full: the request is
-/// answered like one to a session that is gone, counted as `access_refused_total`.
+/// Requests to one access URL that wait for the script at one time. Full: HTTP 503, counted as
+/// `access_refused_total`.
 const WAITING_ACCESSES: usize = 64;
 
 /// `2026-01-02 03:04:05.678 ` and the line's end.

@@ -401,6 +401,7 @@ impl World {
             Output::Reply(Reply::Accessed { request, answer }) => {
                 self.answers.push((request, answer));
             }
+            Output::Reply(Reply::Busy { request }) => self.answers.push((request, None)),
         }
     }
 

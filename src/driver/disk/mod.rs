@@ -32,13 +32,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-pub use self::queue::OPERATIONS;
-
 use self::database::Database;
 use self::queue::Sender;
+use super::data_dir::Lock;
 use crate::config;
 use crate::storage::record::{HistoryFilter, UnixMs};
-use crate::storage::store::{Answer, Opening, Operation};
+use crate::storage::store::{Answer, HistoryPage, Opening, Operation};
 
 /// What the disk thread is told.
 #[derive(Debug, Clone)]
@@ -68,6 +67,20 @@ pub fn spawn(
         .spawn(move || thread.run())
         .map_err(|error| format!("cannot start the disk thread: {error}"))?;
     Ok((DiskHandle { sender, thread: Arc::new(Mutex::new(Some(thread))) }, opening))
+}
+
+/// Reads the history of a data folder that no gateway uses at present.
+///
+/// # Errors
+/// Where a gateway uses it after all, or the database cannot be read.
+pub fn history_at_rest(folder: &Path, filter: &HistoryFilter) -> Result<HistoryPage, String> {
+    let path = folder.join(DATABASE);
+    if !path.exists() {
+        return Ok(HistoryPage::default());
+    }
+    let _lock = Lock::take(folder)?;
+    let (mut database, _) = Database::open(&path, unix_ms())?;
+    database.history(filter, unix_ms())
 }
 
 /// The way to the disk thread, for any thread.
@@ -123,9 +136,9 @@ fn unix_ms() -> UnixMs {
 }
 
 const DATABASE: &str = "branchline.db";
-const RECORDINGS: &str = "recordings";
+pub const RECORDINGS: &str = "recordings";
 const UNFINISHED: &str = "unfinished";
-const LOGS: &str = "logs";
+pub const LOGS: &str = "logs";
 
 /// SQLite asks for about 100 KiB at most with its parser.
 const STACK_BYTES: usize = 512 << 10;

@@ -195,6 +195,8 @@ impl Shared {
         request: &HttpRequest,
         most_bytes: usize,
     ) -> Result<HttpResult, Failure> {
+        let mut share = self.pool.share();
+        share.grow(request.body.len()).map_err(|_| Failure::limit(POOL_FULL))?;
         let mut hop = Hop::first(request, lowered(request.connect_timeout_s, self.limits.connect))?;
         let mut began_at_home = None;
         for _ in 0..=REDIRECTS {
@@ -306,7 +308,7 @@ impl Shared {
             if bytes.len() + data.len() > most_bytes {
                 return Err(Failure::too_large(most_bytes));
             }
-            share.grow(data.len()).map_err(|_| Failure::limit("http_pool_mib is in use"))?;
+            share.grow(data.len()).map_err(|_| Failure::limit(POOL_FULL))?;
             bytes.extend_from_slice(&data);
         }
         Ok(bytes)
@@ -450,6 +452,7 @@ fn lowered(seconds: f64, limit: Duration) -> Duration {
     }
 }
 
+const POOL_FULL: &str = "too many bodies of HTTP requests at one time";
 /// Reference 21.2.
 const REDIRECTS: usize = 5;
 /// Fields of an answer. More: code -6.

@@ -400,6 +400,9 @@ fn bodies_share_the_pool() {
         let mut other = world.pool.share();
         other.grow(POOL - 1000).unwrap();
         assert_eq!(world.get("/").await.code, 0);
+        let body = vec![0; 1001];
+        let request = HttpRequest { url: world.url("/"), body, ..HttpRequest::default() };
+        assert_eq!(world.client.fetch(&request).await.code, 0);
         assert_eq!(world.pool.free(), 1000);
     });
 }

@@ -49,7 +49,7 @@ impl Url {
         if has_scheme(reference) {
             return Self::parse(reference);
         }
-        let (path, query) = split_query(&self.target);
+        let (path, _) = split_query(&self.target);
         let target = match reference.as_bytes().first() {
             None => self.target.clone(),
             Some(b'/') => reference.to_owned(),
@@ -59,7 +59,6 @@ impl Url {
                 format!("{folder}/{reference}")
             }
         };
-        debug_assert!(query.is_empty() || query.starts_with('?'));
         Ok(Self { target: request_target(&target)?, basic: None, ..self.clone() })
     }
 
@@ -313,6 +312,25 @@ mod tests {
         assert_eq!(base.join("//g").unwrap().host, "g");
         assert_eq!(base.join("https://g/x").unwrap().authority(), "g");
         assert!(base.join("mailto:x@y").is_err());
+    }
+
+    #[test]
+    fn no_text_panics_and_every_url_fits_a_request_line() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let pieces = [
+            "http://", "https://", "h", ":", "80", "/", "//", "..", ".", "?", "#", "@", "[", "::1",
+            "]", "%", "ä", "\r\n", "\0", " ", "\\", "a%41", "x:y",
+        ];
+        for _ in 0..20_000 {
+            let count = random.usize(0..8);
+            let text: String = (0..count).map(|_| pieces[random.usize(0..pieces.len())]).collect();
+            let base = Url::parse("http://a/b/c?d").unwrap();
+            for url in [Url::parse(&text), base.join(&text)].into_iter().flatten() {
+                assert!(url.target.starts_with('/'), "{text:?}");
+                assert!(url.target.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");
+                assert!(!url.host.is_empty(), "{text:?}");
+            }
+        }
     }
 
     #[test]

@@ -195,6 +195,29 @@ mod tests {
     }
 
     #[test]
+    fn garbage_is_followed_without_a_panic() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let pieces: [&[u8]; 10] = [
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"Content-Length",
+            b"Transfer-Encoding",
+            b":",
+            b"18446744073709551615",
+            b"7",
+            b" ",
+            &[b'x'; 100],
+        ];
+        for _ in 0..20_000 {
+            let mut reader = HeadReader::new();
+            for _ in 0..random.usize(0..12) {
+                reader.read(pieces[random.usize(0..pieces.len())]);
+            }
+        }
+    }
+
+    #[test]
     fn name_must_be_the_whole_name() {
         let head = b"GET / HTTP/1.1\r\nX-Content-Length: 5\r\nContent-Lengths: 5\r\n\r\n";
         assert_eq!(heads(head), [framing(false, false)]);

@@ -56,7 +56,7 @@ pub struct Limits {
     pub head: Duration,
     /// From the end of the head to that of the body.
     pub body: Duration,
-    /// Between two requests.
+    /// Between two requests; a twelfth of it where three quarters of `connections` are in use.
     pub idle: Duration,
     /// For each part of an answer that the client takes.
     pub write: Duration,
@@ -140,7 +140,7 @@ struct Shared {
     pool: Pool,
     requests: Sender<Pending>,
     requests_so_far: Cell<u64>,
-    connections: Cell<usize>,
+    connections: Rc<Cell<usize>>,
     /// Refused clients that are being told so.
     refusals: Cell<usize>,
     /// As many clones as downloads.
@@ -167,7 +167,7 @@ impl Server {
             pool,
             requests,
             requests_so_far: Cell::new(0),
-            connections: Cell::new(0),
+            connections: Rc::new(Cell::new(0)),
             refusals: Cell::new(0),
             downloads: Rc::new(()),
             running: RefCell::new(Some(running)),
@@ -223,7 +223,7 @@ impl Server {
             }
             return;
         }
-        let counted = Counted::new(shared.clone(), |shared| &shared.connections);
+        let counted = Counted::new(shared.clone(), |shared| &*shared.connections);
         stats::HTTP_CONNECTIONS.set(shared.connections.get() as u64);
         let task = async move {
             // Answers are small and wait for nothing.
@@ -298,7 +298,7 @@ async fn converse(
     peer: SocketAddr,
     is_refused: &Rc<Cell<bool>>,
 ) -> End {
-    let watch = Rc::new(Watch::new(shared.limits));
+    let watch = Rc::new(Watch::new(shared.limits, shared.connections.clone()));
     let watched = Watched { stream: stream.clone(), watch: watch.clone() };
     let service = service_fn(|request| {
         let exchange = Exchange {

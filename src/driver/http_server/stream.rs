@@ -17,8 +17,8 @@ use super::head::{Framing, HeadReader};
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Waiting for a request.
-    Idle,
+    /// Nothing has come yet.
+    New,
     /// A head has begun to come.
     Head,
     /// The head is there, the body is coming.
@@ -27,41 +27,35 @@ pub enum Phase {
     Handled,
     /// The answer is being written.
     Answer,
+    /// Waiting for another request.
+    Idle,
 }
 
-/// Which phase a connection is in, and until when it may be.
+/// Which phase a connection is in, and since when.
 #[derive(Debug)]
 pub struct Watch {
     limits: Limits,
+    /// Of all clients.
+    connections: Rc<Cell<usize>>,
     phase: Cell<Phase>,
-    deadline: Cell<Option<Instant>>,
+    since: Cell<Instant>,
     heads: RefCell<HeadReader>,
 }
 
 impl Watch {
-    pub fn new(limits: Limits) -> Self {
-        let watch = Self {
+    pub fn new(limits: Limits, connections: Rc<Cell<usize>>) -> Self {
+        Self {
             limits,
-            phase: Cell::new(Phase::Idle),
-            deadline: Cell::new(None),
+            connections,
+            phase: Cell::new(Phase::New),
+            since: Cell::new(Instant::now()),
             heads: RefCell::new(HeadReader::new()),
-        };
-        // Who connects is about to ask: no longer than a head may take.
-        watch.enter(Phase::Head);
-        watch.phase.set(Phase::Idle);
-        watch
+        }
     }
 
     pub fn enter(&self, phase: Phase) {
-        let allowed = match phase {
-            Phase::Idle => Some(self.limits.idle),
-            Phase::Head => Some(self.limits.head),
-            Phase::Body => Some(self.limits.body),
-            Phase::Handled => None,
-            Phase::Answer => Some(self.limits.write),
-        };
         self.phase.set(phase);
-        self.deadline.set(allowed.map(|allowed| Instant::now() + allowed));
+        self.since.set(Instant::now());
     }
 
     /// The framing of the head that hyper has just parsed.
@@ -69,27 +63,42 @@ impl Watch {
         self.heads.borrow_mut().next_head()
     }
 
-    /// Returns when a deadline has passed, with the phase that took too long.
+    /// Returns when a phase took too long, with that phase.
     ///
-    /// Deadlines move with every request, so that no timer is armed for each: one timer looks now
-    /// and then, and a deadline is seen at most a quarter of the shortest limit late.
+    /// Phases change with every request, so that no timer is armed for each: one timer looks now
+    /// and then, and a limit is seen at most a quarter of the shortest one late.
     pub async fn expired(&self) -> Phase {
         loop {
             let now = Instant::now();
             let look = now + self.limits.shortest() / 4;
-            let next = match self.deadline.get() {
-                Some(deadline) if deadline <= now => return self.phase.get(),
-                Some(deadline) => deadline.min(look),
-                None => look,
-            };
-            Timer::at(next).await;
+            let deadline = self.allowed().map_or(look, |allowed| self.since.get() + allowed);
+            if deadline <= now {
+                return self.phase.get();
+            }
+            Timer::at(deadline.min(look)).await;
+        }
+    }
+
+    /// How long the present phase may take; `None`: as long as it takes.
+    fn allowed(&self) -> Option<Duration> {
+        match self.phase.get() {
+            // Who connects is about to ask.
+            Phase::New | Phase::Head => Some(self.limits.head),
+            Phase::Body => Some(self.limits.body),
+            Phase::Handled => None,
+            Phase::Answer => Some(self.limits.write),
+            // Who only waits makes room before anybody is refused.
+            Phase::Idle if self.connections.get() * 4 >= self.limits.connections * 3 => {
+                Some(self.limits.idle / CROWDED)
+            }
+            Phase::Idle => Some(self.limits.idle),
         }
     }
 
     fn on_read(&self, bytes: &[u8]) {
         let mut heads = self.heads.borrow_mut();
         heads.read(bytes);
-        if self.phase.get() == Phase::Idle && heads.is_inside_head() {
+        if matches!(self.phase.get(), Phase::New | Phase::Idle) && heads.is_inside_head() {
             self.enter(Phase::Head);
         }
     }
@@ -131,7 +140,7 @@ impl AsyncWrite for Watched {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         // An interim answer (100 Continue) is part of the body's time.
-        if written.is_ready() && matches!(self.watch.phase.get(), Phase::Idle | Phase::Answer) {
+        if written.is_ready() && matches!(self.watch.phase.get(), Phase::Answer | Phase::Idle) {
             self.watch.enter(Phase::Answer);
         }
         written
@@ -155,3 +164,6 @@ impl Limits {
         self.head.min(self.body).min(self.idle).min(self.write)
     }
 }
+
+/// The part of the idle time that is left where three quarters of all connections are in use.
+const CROWDED: u32 = 12;

@@ -463,6 +463,23 @@ fn connection_beyond_the_cap_is_told_503() {
 }
 
 #[test]
+fn idle_connections_make_room_when_it_gets_crowded() {
+    let idle = Duration::from_secs(6);
+    run(Limits { connections: 4, head: SHORT, idle, ..limits() }, async |running| {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+            read_until(&mut stream, "GET / ").await;
+            held.push(stream);
+        }
+        let began = Instant::now();
+        assert_eq!(held[0].read(&mut [0]).await.unwrap(), 0);
+        assert!(began.elapsed() < idle);
+    });
+}
+
+#[test]
 fn bodies_share_one_pool() {
     run(Limits { body_bytes: 3000, ..limits() }, async |running| {
         let mut held = TcpStream::connect(running.address).await.unwrap();

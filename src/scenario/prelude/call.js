@@ -197,10 +197,7 @@
     }
   }
 
-  for (const name of ['vad', 'handleMicStatus', 'handleBlindTransfer', 'notifyBlindTransferSuccess',
-    'notifyBlindTransferFailed', 'transferTo', 'enableBeepDetection', 'disableBeepDetection']) {
-    shared.refuse(Call.prototype, name, `call.${name}`);
-  }
+  shared.Call = Call;
 
   shared.addCall = (number, facts) => {
     const call = new Call(number, facts);

@@ -10,7 +10,7 @@
   const pending = new Map();
 
   /** Makes a global that scripts may replace, unless a script has made its own already. */
-  shared.define = (name, value) => {
+  const define = (name, value) => {
     const accessor = pending.get(name);
     if (accessor) {
       pending.delete(name);
@@ -18,31 +18,31 @@
     }
     defineProperty(globalThis, name, { value, writable: true, configurable: true });
   };
+  shared.define = define;
 
-  /** Globals that `file` defines when a script first touches one of them. */
-  shared.lazy = (file, names) => {
-    for (const name of names) {
-      // Getter and setter in one, since there are many of them.
-      const accessor = function (value) {
-        if (arguments.length > 0) {
-          defineProperty(globalThis, name, { value, writable: true, configurable: true });
-          return undefined;
-        }
-        host.load(file);
-        return globalThis[name];
-      };
-      pending.set(name, accessor);
-      defineProperty(globalThis, name, { get: accessor, set: accessor, configurable: true });
-    }
+  /** A global that `make` defines when a script first touches it. */
+  const lazy = (name, make) => {
+    // Getter and setter in one.
+    const accessor = function (value) {
+      if (arguments.length > 0) {
+        defineProperty(globalThis, name, { value, writable: true, configurable: true });
+        return undefined;
+      }
+      make();
+      return globalThis[name];
+    };
+    pending.set(name, accessor);
+    defineProperty(globalThis, name, { get: accessor, set: accessor, configurable: true });
   };
 
   /** A member of the API that is not there: calling it says so. */
-  shared.refuse = (object, name, text) => {
-    const refused = () => {
+  const refuse = (object, name, text) => {
+    const value = () => {
       throw new Error(`${text} is not available on this gateway`);
     };
-    defineProperty(object, name, { value: refused, writable: true, configurable: true });
+    defineProperty(object, name, { value, writable: true, configurable: true });
   };
+  shared.refuse = refuse;
 
   const replace = (prototype, name, check) => {
     const original = prototype[name];
@@ -57,30 +57,50 @@
   };
 
   // A dense array has fewer elements than the heap has room for; a sparse one claims up to 2^32.
-  const { longestArray, longestSearch } = host;
   const checkLength = (array) => {
-    if (array?.length > longestArray) throw new RangeError('Invalid array length');
+    if (array?.length > host.longestArray) throw new RangeError('Invalid array length');
   };
-  for (const name of ['copyWithin', 'fill', 'flat', 'join', 'reverse', 'shift', 'slice', 'sort',
-    'splice', 'toLocaleString', 'toReversed', 'toSorted', 'toSpliced', 'unshift', 'with']) {
-    replace(Array.prototype, name, checkLength);
-  }
-  replace(Array.prototype, 'concat', (array, values) => {
+  const checkLengths = (array, values) => {
     checkLength(array);
     for (let i = 0; i < values.length; i++) {
       if (typeof values[i] === 'object') checkLength(values[i]);
     }
-  });
+  };
 
   // Searching a long text for a long needle takes the product of their lengths.
   const checkSearch = (text, values) => {
     const needle = values[0];
     if (typeof needle === 'string' && needle.length > 64
-        && needle.length * String(text).length > longestSearch) {
+        && needle.length * String(text).length > host.longestSearch) {
       throw new RangeError('Invalid string length');
     }
   };
-  for (const name of ['includes', 'indexOf', 'lastIndexOf', 'replace', 'replaceAll', 'split']) {
-    replace(String.prototype, name, checkSearch);
-  }
+
+  const linked = new Set();
+  const once = (names, link) => {
+    for (let i = 0; i < names.length; i++) {
+      if (!linked.has(names[i])) {
+        linked.add(names[i]);
+        link(names[i]);
+      }
+    }
+  };
+
+  /** Makes what the scripts mention: see `mentions.rs`. */
+  shared.link = (mentions) => {
+    const { globals } = mentions;
+    for (let i = 0; i < globals.length; i += 2) {
+      once([globals[i + 1]], (name) => lazy(name, () => host.load(globals[i])));
+    }
+    once(mentions.missing, (name) => lazy(name, () => {
+      shared.missing = name;
+      host.load('vendor');
+    }));
+    once(mentions.refusedOfEngine, (name) => refuse(shared.VoxEngine, name, `VoxEngine.${name}`));
+    once(mentions.refusedOfCall, (name) => refuse(shared.Call.prototype, name, `call.${name}`));
+    once(mentions.guardedOfArray, (name) => {
+      replace(Array.prototype, name, name === 'concat' ? checkLengths : checkLength);
+    });
+    once(mentions.guardedOfString, (name) => replace(String.prototype, name, checkSearch));
+  };
 })

@@ -1,8 +1,7 @@
-// Constants: modules, events and DTMF types (sections 2, 3, 6, 9, 15 and 18 of the reference).
+// Constants: modules, player events, DTMF types and the like (sections 2, 9, 15 and 18 of the
+// reference).
 (function (host, shared) {
   const { define } = shared;
-  const prefixed = (prefix, names) => Object.freeze(
-    Object.fromEntries(names.map((name) => [name, `${prefix}.${name}`])));
 
   define('Modules', Object.freeze(Object.fromEntries(['ACD', 'AI', 'ApplicationStorage', 'ASR',
     'Avatar', 'Conference', 'ElevenLabs', 'Gemini', 'IVR', 'OpenAI', 'PushService', 'Recorder',
@@ -10,28 +9,14 @@
     'Player', 'WebSocket', 'AMD', 'PhoneNumber', 'Deepgram', 'Google', 'VoxTTS', 'MCP', 'Silero',
     'Pipecat', 'Inworld', 'XAI'].map((name) => [name, name.toLowerCase()]))));
 
-  define('AppEvents', Object.freeze({
-    ...prefixed('Application', ['Started', 'CallAlerting', 'HttpRequest', 'Terminating', 'Terminated']),
-    WebSocket: 'AppEvents.NewWebSocketConnection',
-    NewWebSocketFailed: 'Application.OnNewWebSocketFailed',
-  }));
-
-  define('CallEvents', Object.freeze({
-    ...prefixed('Call', ['Ringing', 'AudioStarted', 'Connected', 'Disconnected', 'Failed',
-      'Forwarding', 'StateChanged', 'PlaybackReady', 'PlaybackStarted', 'PlaybackFinished',
-      'ToneReceived', 'ToneDetected', 'RecordStarted', 'RecordStopped', 'RecordError', 'OnHold',
-      'OffHold', 'ReInviteReceived', 'ReInviteAccepted', 'ReInviteRejected', 'InfoReceived',
-      'MessageReceived', 'MicStatusChange', 'BlindTransferRequested', 'TransferComplete',
-      'TransferFailed', 'FirstAudioPacketReceived', 'FirstVideoPacketReceived', 'RtpStopped',
-      'RtpResumed', 'AudioQualityDetected', 'BeepDetectionComplete', 'BeepDetectionError',
-      'AudioIdentificationStarted', 'AudioIdentificationStopped', 'AudioIdentificationError',
-      'AudioIdentificationResult', 'Statistics', 'PushSent']),
-    VideoTrackCreated: 'Call.Video.TrackCreated',
-  }));
-
   define('PlayerEvents', Object.freeze({
-    ...prefixed('Player', ['Created', 'PlaybackReady', 'Started', 'Stopped', 'PlaybackFinished',
-      'Error', 'PlaybackMarkerReached']),
+    Created: 'Player.Created',
+    PlaybackReady: 'Player.PlaybackReady',
+    Started: 'Player.Started',
+    Stopped: 'Player.Stopped',
+    PlaybackFinished: 'Player.PlaybackFinished',
+    Error: 'Player.Error',
+    PlaybackMarkerReached: 'Player.PlaybackMarkerReached',
     PlaybackBuffering: 'Player.Buffering',
   }));
 

@@ -1,6 +1,6 @@
 // Timers, logs and the names that every script finds.
 (function (host, shared) {
-  const { define, lazy, log } = shared;
+  const { define, log } = shared;
   const timers = new Map();
 
   const addTimer = (callback, milliseconds, isRepeated) => {
@@ -37,7 +37,6 @@
   // Compiled in the global scope, never in the caller's.
   define('eval', (text) => (typeof text === 'string' ? host.evaluate(text) : text));
   shared.NativeFunction = Function;
-  lazy('function', ['Function']);
 
   const textOf = (value) => {
     if (typeof value !== 'object' || value === null) return String(value);
@@ -56,24 +55,4 @@
     write: (message) => log(textOf(message)),
     hideTones: (isHidden) => host.hideTones(Boolean(isHidden)),
   });
-
-  lazy('net', ['Net']);
-  lazy('bytes', ['base64_encode', 'base64_decode', 'bytes2hex', 'hex2bytes', 'bytes2str',
-    'str2bytes', 'uuidgen', 'getLocalTime', 'levenshtein_distance']);
-  lazy('crypto', ['Crypto', 'md5', 'sha1', 'sha256']);
-  lazy('voices', ['VoiceList', 'Language', 'Premium']);
-  lazy('enums', ['Modules', 'AppEvents', 'CallEvents', 'PlayerEvents', 'DTMFType',
-    'URLPlayerRequestMethod', 'RecordExpireTime', 'CallAudioQuality']);
-  // Namespaces of the cloud that this gateway does not have.
-  shared.missing = ['ACDEvents', 'AI', 'AMD', 'ASR', 'ASRDictionary', 'ASREvents', 'ASRLanguage',
-    'ASRModel', 'ASRModelList', 'ASRProfileList', 'ApplicationStorage', 'CCAI', 'CallList',
-    'Cartesia', 'ConferenceDirection', 'ConferenceEvents', 'ConferenceMode', 'Deepgram',
-    'ElevenLabs', 'Gemini', 'Google', 'IVR', 'IVRState', 'Inworld', 'MCP', 'MeasurementProtocol',
-    'OpenAI', 'PhoneNumber', 'Pipecat', 'PushService', 'RecorderEvents', 'SequencePlayerEvents',
-    'Silero', 'SmartQueueEvents', 'SmartQueueOperatorSettingsMode', 'StreamingAgentEvents',
-    'TTSEffectsProfile', 'TaskWaitingCode', 'TerminationStatus', 'TranscriptionProvider',
-    'Ultravox', 'VoxTTS', 'VoximplantAPI', 'VoximplantAvatar', 'WebSocket',
-    'WebSocketAudioEncoding', 'WebSocketCloseCode', 'WebSocketEvents', 'XAI', 'Yandex',
-    'getPhoneNumberInfo'];
-  lazy('vendor', shared.missing);
 })

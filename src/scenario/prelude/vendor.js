@@ -1,5 +1,5 @@
-// Namespaces that this gateway does not have: any constant of theirs can be named, and whoever
-// calls or constructs something is told that it is not there (section 0 of the reference).
+// A namespace that this gateway does not have: any constant of it can be named, and whoever calls
+// or constructs something is told that it is not there (section 0 of the reference).
 (function (host, shared) {
   const missing = (path) => {
     const refuse = () => {
@@ -15,5 +15,5 @@
       construct: refuse,
     });
   };
-  for (const name of shared.missing) shared.define(name, missing(name));
+  shared.define(shared.missing, missing(shared.missing));
 })

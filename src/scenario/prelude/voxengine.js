@@ -109,12 +109,6 @@
     'forwardCallToUserDirect', 'playSoundAndHangup']);
   deferred('player', ['createURLPlayer', 'createTTSPlayer', 'createToneScriptPlayer']);
 
-  for (const name of ['allowWebSocketConnections', 'callConference', 'callWhatsappUser', 'createASR',
-    'createConference', 'createRecorder', 'createSequencePlayer', 'createStreamingAgent',
-    'createWebSocket', 'destroyConference', 'enqueueACDRequest', 'enqueueTask']) {
-    shared.refuse(VoxEngine, name, `VoxEngine.${name}`);
-  }
-
   shared.VoxEngine = VoxEngine;
   shared.define('VoxEngine', VoxEngine);
 

@@ -1,0 +1,258 @@
+//! The reactor thread: reads sockets and channels, feeds the gateway, carries out what it wants.
+//!
+//! One future, polled by smol's executor beside the tasks of connections, HTTP and look-ups. In
+//! each turn every source gives a bounded number of inputs; after each input the gateway's
+//! outputs are carried out. Invariant: nothing here waits for another thread.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use smol::Timer;
+use smol::channel::Receiver;
+use smol::future::poll_fn;
+use smol::stream::Stream;
+
+use super::disk::DiskHandle;
+use super::http_server::{Answer, Pending, Server};
+use super::life::Life;
+use super::outputs::{MediaPort, Undone};
+use super::sd_notify::Notify;
+use super::signals::Signals;
+use super::stream::{self, Streams};
+use super::tasks::{Done, Tasks};
+use super::udp::{self, Received};
+use super::wire;
+use super::worker::{FromWorker, WorkerHandle};
+use crate::control::Control;
+use crate::gateway::{Gateway, Input, RequestId};
+use crate::media::engine;
+use crate::sip::user_agent as sip;
+use crate::stats;
+use crate::storage::store;
+
+/// Everything the reactor works with, made by `driver::start`.
+pub struct Reactor {
+    pub gateway: Gateway,
+    pub control: Control,
+    /// In the order of the listeners; `None`: a TCP one, which has tasks of its own.
+    pub udp: Vec<Option<udp::Listener>>,
+    pub streams: Streams,
+    pub tasks: Tasks,
+    pub workers: Vec<WorkerHandle>,
+    pub media: Vec<MediaPort>,
+    pub disk: DiskHandle,
+    pub http: Server,
+    pub inbox: Inbox,
+    /// HTTP requests that wait for their answer; bounded by `http_connections`.
+    pub answers: HashMap<RequestId, Answer>,
+    pub signals: Signals,
+    pub notify: Notify,
+    pub config_path: PathBuf,
+    pub life: Life,
+    /// Empty between two inputs.
+    pub undone: VecDeque<Undone>,
+    pub alarm: Alarm,
+    /// The next second's look at the clock, the watchdog and the workers.
+    pub next_tick: Instant,
+    /// One packet of any size.
+    pub buffer: Vec<u8>,
+}
+
+/// What other threads and tasks tell; capacities in the table of `driver`.
+pub struct Inbox {
+    pub scripts: Port<FromWorker>,
+    pub media: Port<(usize, engine::Event)>,
+    pub disk: Port<store::Answer>,
+    pub requests: Port<Pending>,
+    pub streams: Port<stream::Event>,
+    pub done: Port<Done>,
+}
+
+impl Reactor {
+    /// Until the gateway has stopped.
+    pub async fn run(&mut self) {
+        poll_fn(|cx| self.turn(cx)).await;
+    }
+
+    /// One round over all sources. Every source keeps its waker where it has no more.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let has_more = [
+            self.hear_signals(cx),
+            self.receive_packets(cx),
+            self.hear_streams(cx),
+            self.hear_scripts(cx),
+            self.hear_media(cx),
+            self.hear_requests(cx),
+            self.hear_tasks(cx),
+            self.hear_disk(cx),
+            self.keep_time(cx),
+        ];
+        self.catch_up();
+        if self.is_over() {
+            return Poll::Ready(());
+        }
+        if has_more.contains(&true) {
+            // The other tasks of this thread come first.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn receive_packets(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut has_more = false;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for listener in 0..self.udp.len() {
+            has_more |= self.receive_from(cx, listener, &mut buffer);
+        }
+        self.buffer = buffer;
+        has_more
+    }
+
+    fn receive_from(&mut self, cx: &mut Context<'_>, listener: usize, buffer: &mut [u8]) -> bool {
+        for _ in 0..SHARE {
+            let Some(Some(socket)) = self.udp.get_mut(listener) else { return false };
+            match socket.poll_receive(cx, buffer) {
+                Poll::Pending => return false,
+                Poll::Ready(Received::Packet(length, from)) => {
+                    let data = &buffer[..length];
+                    wire::log_received(from, data);
+                    self.feed(Input::Sip(sip::Input::Datagram { listener, from, data }));
+                }
+                Poll::Ready(Received::Unreachable(to)) => {
+                    stats::SIP_UNREACHABLE.add(1);
+                    self.feed(Input::Sip(sip::Input::Unreachable { to }));
+                }
+            }
+        }
+        true
+    }
+
+    fn hear_streams(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..SHARE {
+            let Some(event) = self.inbox.streams.take(cx) else { return false };
+            match event {
+                stream::Event::Accepted { socket, listener, peer } => {
+                    if let Some((stream, local)) = self.streams.adopt(socket) {
+                        let input = sip::Input::Accepted { stream, listener, peer, local };
+                        self.feed(Input::Sip(input));
+                    }
+                }
+                stream::Event::Connected { stream, local } => {
+                    self.feed(Input::Sip(sip::Input::Connected { stream, local }));
+                }
+                stream::Event::Data { stream, data } => {
+                    self.feed(Input::Sip(sip::Input::Stream { stream, data: &data }));
+                }
+                stream::Event::Closed { stream } => {
+                    if self.streams.forget(stream) {
+                        self.feed(Input::Sip(sip::Input::Closed { stream }));
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn hear_scripts(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..SHARE {
+            let Some(message) = self.inbox.scripts.take(cx) else { return false };
+            self.feed(match message {
+                FromWorker::Output { thread, output } => Input::Script { thread, output },
+                FromWorker::Lost { thread } => Input::WorkerLost { thread },
+            });
+        }
+        true
+    }
+
+    fn hear_media(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..SHARE {
+            let Some((thread, event)) = self.inbox.media.take(cx) else { return false };
+            self.feed(Input::Media { thread, event });
+        }
+        true
+    }
+
+    fn hear_disk(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..SHARE {
+            let Some(answer) = self.inbox.disk.take(cx) else { return false };
+            match answer {
+                answer @ store::Answer::History { .. } => self.answer_history(answer),
+                answer => self.feed(Input::Stored(answer)),
+            }
+        }
+        true
+    }
+
+    fn hear_tasks(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..SHARE {
+            let Some(done) = self.inbox.done.take(cx) else { return false };
+            match done {
+                Done::Loaded { request, result } => self.feed(Input::Loaded { request, result }),
+                Done::Fetched { session, request, result } => {
+                    self.tasks.end_fetch(session, request);
+                    self.feed(Input::Fetched { session, request, result });
+                }
+                Done::Resolved { query, addresses } => {
+                    self.feed(Input::Sip(sip::Input::Resolved { query, addresses }));
+                }
+                Done::Reloaded { request, result } => self.take_config(request, result),
+            }
+        }
+        true
+    }
+}
+
+/// The receiving end of a channel that the reactor polls.
+pub struct Port<T>(Pin<Box<Receiver<T>>>);
+
+impl<T> Port<T> {
+    pub fn new(receiver: Receiver<T>) -> Self {
+        Self(Box::pin(receiver))
+    }
+
+    /// Senders no longer find anybody.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// The next message; where there is none, the task is woken for it.
+    pub fn take(&mut self, cx: &mut Context<'_>) -> Option<T> {
+        match self.0.as_mut().poll_next(cx) {
+            Poll::Ready(message) => message,
+            Poll::Pending => None,
+        }
+    }
+}
+
+/// The gateway's next deadline as a timer.
+pub struct Alarm {
+    timer: Timer,
+    at: Option<Instant>,
+}
+
+impl Alarm {
+    pub fn new() -> Self {
+        Self { timer: Timer::never(), at: None }
+    }
+
+    pub fn set(&mut self, at: Instant) {
+        if self.at != Some(at) {
+            self.at = Some(at);
+            self.timer.set_at(at);
+        }
+    }
+
+    pub fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_due = Pin::new(&mut self.timer).poll(cx).is_ready();
+        if is_due {
+            self.at = None;
+        }
+        is_due
+    }
+}
+
+/// Inputs that one source gives in one turn: some milliseconds of work.
+pub const SHARE: usize = 64;

@@ -1,0 +1,213 @@
+//! Which of the API's rarely used names the scripts of a rule mention.
+//!
+//! Most sessions use few of them, and each global, guard or refusal costs a session memory and
+//! time when it starts; so only those are made whose name occurs in a script's text. A name that
+//! a script puts together at run time is not found.
+
+use super::worker::Script;
+
+/// The names that occur, by what the prelude's `link` does with them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mentions {
+    /// Globals that a file of the prelude defines on first use: file and name.
+    pub globals: Vec<(&'static str, &'static str)>,
+    /// Namespaces of the cloud that this gateway does not have.
+    pub missing: Vec<&'static str>,
+    /// Methods of VoxEngine and Call that are not there.
+    pub refused_of_engine: Vec<&'static str>,
+    pub refused_of_call: Vec<&'static str>,
+    /// Built-ins that run long without asking whether they may.
+    pub guarded_of_array: Vec<&'static str>,
+    pub guarded_of_string: Vec<&'static str>,
+}
+
+impl Mentions {
+    pub fn of(scripts: &[Script]) -> Self {
+        Self::found(|name| scripts.iter().any(|script| script.source.contains(name)))
+    }
+
+    pub fn of_text(text: &str) -> Self {
+        Self::found(|name| text.contains(name))
+    }
+
+    fn found(occurs: impl Fn(&str) -> bool) -> Self {
+        let among = |names: &[&'static str]| -> Vec<&'static str> {
+            names.iter().copied().filter(|name| occurs(name)).collect()
+        };
+        let mut guarded_of_array = among(GUARDED_OF_ARRAY);
+        // Called by name and by `String(array)`.
+        guarded_of_array.push("join");
+        Self {
+            globals: GLOBALS
+                .iter()
+                .flat_map(|(file, names)| among(names).into_iter().map(|name| (*file, name)))
+                .collect(),
+            missing: among(MISSING),
+            refused_of_engine: among(REFUSED_OF_ENGINE),
+            refused_of_call: among(REFUSED_OF_CALL),
+            guarded_of_array,
+            guarded_of_string: among(GUARDED_OF_STRING),
+        }
+    }
+}
+
+const GLOBALS: &[(&str, &[&str])] = &[
+    ("net", &["Net"]),
+    (
+        "bytes",
+        &[
+            "base64_encode",
+            "base64_decode",
+            "bytes2hex",
+            "hex2bytes",
+            "bytes2str",
+            "str2bytes",
+            "uuidgen",
+            "getLocalTime",
+            "levenshtein_distance",
+        ],
+    ),
+    ("crypto", &["Crypto", "md5", "sha1", "sha256"]),
+    ("voices", &["VoiceList", "Language", "Premium"]),
+    ("app_events", &["AppEvents"]),
+    ("call_events", &["CallEvents"]),
+    (
+        "enums",
+        &[
+            "Modules",
+            "PlayerEvents",
+            "DTMFType",
+            "URLPlayerRequestMethod",
+            "RecordExpireTime",
+            "CallAudioQuality",
+        ],
+    ),
+    ("function", &["Function"]),
+];
+
+const MISSING: &[&str] = &[
+    "ACDEvents",
+    "AI",
+    "AMD",
+    "ASR",
+    "ASRDictionary",
+    "ASREvents",
+    "ASRLanguage",
+    "ASRModel",
+    "ASRModelList",
+    "ASRProfileList",
+    "ApplicationStorage",
+    "CCAI",
+    "CallList",
+    "Cartesia",
+    "ConferenceDirection",
+    "ConferenceEvents",
+    "ConferenceMode",
+    "Deepgram",
+    "ElevenLabs",
+    "Gemini",
+    "Google",
+    "IVR",
+    "IVRState",
+    "Inworld",
+    "MCP",
+    "MeasurementProtocol",
+    "OpenAI",
+    "PhoneNumber",
+    "Pipecat",
+    "PushService",
+    "RecorderEvents",
+    "SequencePlayerEvents",
+    "Silero",
+    "SmartQueueEvents",
+    "SmartQueueOperatorSettingsMode",
+    "StreamingAgentEvents",
+    "TTSEffectsProfile",
+    "TaskWaitingCode",
+    "TerminationStatus",
+    "TranscriptionProvider",
+    "Ultravox",
+    "VoxTTS",
+    "VoximplantAPI",
+    "VoximplantAvatar",
+    "WebSocket",
+    "WebSocketAudioEncoding",
+    "WebSocketCloseCode",
+    "WebSocketEvents",
+    "WebSocketReadyState",
+    "XAI",
+    "Yandex",
+    "getPhoneNumberInfo",
+];
+
+const REFUSED_OF_ENGINE: &[&str] = &[
+    "allowWebSocketConnections",
+    "callConference",
+    "callWhatsappUser",
+    "createASR",
+    "createConference",
+    "createRecorder",
+    "createSequencePlayer",
+    "createStreamingAgent",
+    "createWebSocket",
+    "destroyConference",
+    "disableStatisticsForIncomingWebsockets",
+    "disableTraceForIncomingWebsockets",
+    "enableStatisticsForIncomingWebsockets",
+    "enableTraceForIncomingWebsockets",
+    "enqueueACDRequest",
+    "enqueueTask",
+];
+
+const REFUSED_OF_CALL: &[&str] = &[
+    "vad",
+    "handleMicStatus",
+    "handleBlindTransfer",
+    "notifyBlindTransferSuccess",
+    "notifyBlindTransferFailed",
+    "transferTo",
+    "enableBeepDetection",
+    "disableBeepDetection",
+    "monitorMediaStatistics",
+];
+
+/// Of QuickJS 0.16: those that loop over `length` without polling the interrupt handler.
+const GUARDED_OF_ARRAY: &[&str] = &[
+    "concat",
+    "copyWithin",
+    "fill",
+    "flat",
+    "reverse",
+    "shift",
+    "slice",
+    "sort",
+    "splice",
+    "toLocaleString",
+    "toReversed",
+    "toSorted",
+    "toSpliced",
+    "unshift",
+    "with",
+];
+
+/// Of QuickJS 0.16: those that search for a text, character by character.
+const GUARDED_OF_STRING: &[&str] =
+    &["includes", "indexOf", "lastIndexOf", "replace", "replaceAll", "split"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_script_names_is_found() {
+        let found =
+            Mentions::of_text("Net.httpRequest(url); call.transferTo(x); a.slice(1); OpenAI.x");
+        assert_eq!(found.globals, [("net", "Net")]);
+        // `AI` is part of `OpenAI`; one too many does no harm.
+        assert_eq!(found.missing, ["AI", "OpenAI"]);
+        assert_eq!(found.refused_of_call, ["transferTo"]);
+        assert_eq!(found.refused_of_engine, [""; 0]);
+        assert_eq!(found.guarded_of_array, ["slice", "join"]);
+        assert_eq!(found.guarded_of_string, [""; 0]);
+    }
+}
