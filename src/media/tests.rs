@@ -387,6 +387,19 @@ fn duplicate_is_passed_on_once_and_order_and_gaps_are_kept() {
 }
 
 #[test]
+fn comfort_noise_and_empty_packets_are_not_passed_on_nor_missed() {
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    bench.rtp(A, &rtp(0, 1, 0, &[1; 160]));
+    bench.rtp(A, &rtp(13, 2, 160, &[60]));
+    bench.rtp(A, &rtp(0, 3, 320, &[]));
+    bench.rtp(A, &rtp(0, 4, 480, &[1; 160]));
+    let sent = bench.take_rtp(B);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[1].sequence(), sent[0].sequence().wrapping_add(1));
+    assert_eq!(sent[1].timestamp(), sent[0].timestamp().wrapping_add(480));
+}
+
+#[test]
 fn digits_listened_for_are_reported_once_and_kept_back_without_a_gap() {
     let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
     bench.command(Command::ListenDigits { unit: A, sources: ALL });
