@@ -29,6 +29,7 @@ pub struct DiskThread {
     logs: Logs,
     recordings_sweep: Sweep,
     logs_sweep: Sweep,
+    logs_age_ms: UnixMs,
     history: Expiry,
     burst: Burst,
     is_stopping: bool,
@@ -55,6 +56,7 @@ impl DiskThread {
             logs: Logs::new(folder(LOGS)),
             recordings_sweep: Sweep::new(now + QUIET_START, folder(RECORDINGS), recordings),
             logs_sweep: Sweep::new(now + QUIET_START, folder(LOGS), logs),
+            logs_age_ms: UnixMs::try_from(logs.age.as_millis()).unwrap_or(UnixMs::MAX),
             history: Expiry { age: storage.history_age, due: now + QUIET_START },
             burst: Burst::new(now),
             is_stopping: false,
@@ -112,7 +114,11 @@ impl DiskThread {
             Operation::BeginSession(_) | Operation::Bindings { .. } => self.add_row(operation),
             Operation::History { query, filter } => {
                 self.flush_rows();
-                let result = self.database.history(&filter, unix_ms());
+                let unix_ms = unix_ms();
+                let mut result = self.database.history(&filter, unix_ms);
+                if let Ok(page) = &mut result {
+                    page.forget_logs_before(unix_ms.saturating_sub(self.logs_age_ms));
+                }
                 self.answers.push(Answer::History { query, result });
             }
             Operation::Log { file, line } => self.logs.line(file, &line),
@@ -130,6 +136,8 @@ impl DiskThread {
     }
 
     fn add_row(&mut self, operation: Operation) {
+        // A short session is written once, and so is a phone that registers twice.
+        self.rows.retain(|row| !is_superseded(row, &operation));
         self.rows.push(operation);
         if self.rows.len() >= ROWS_PER_TRANSACTION {
             self.flush_rows();
@@ -190,6 +198,17 @@ impl DiskThread {
         self.recordings_sweep.step(now, unix_ms)
             || self.logs_sweep.step(now, unix_ms)
             || self.history.step(now, unix_ms, &mut self.database)
+    }
+}
+
+/// The later one says all that the earlier one did.
+fn is_superseded(earlier: &Operation, later: &Operation) -> bool {
+    match (earlier, later) {
+        (Operation::BeginSession(earlier), Operation::EndSession(later)) => earlier.id == later.id,
+        (Operation::Bindings { user, .. }, Operation::Bindings { user: later, .. }) => {
+            user == later
+        }
+        _ => false,
     }
 }
 
@@ -300,6 +319,21 @@ const BETWEEN_TRIMS: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::record::SessionRecord;
+
+    #[test]
+    fn only_what_is_said_again_is_superseded() {
+        let bindings = |user: &str| Operation::Bindings { user: user.into(), bindings: Vec::new() };
+        let session = |id| Box::new(SessionRecord { id, ..SessionRecord::default() });
+        let begin = |id| Operation::BeginSession(session(id));
+        let end = |id| Operation::EndSession(session(id));
+        assert!(is_superseded(&begin(1), &end(1)));
+        assert!(is_superseded(&bindings("alice"), &bindings("alice")));
+        assert!(!is_superseded(&begin(1), &end(2)));
+        assert!(!is_superseded(&end(1), &end(1)));
+        assert!(!is_superseded(&bindings("alice"), &bindings("bob")));
+        assert!(!is_superseded(&bindings("alice"), &end(1)));
+    }
 
     #[test]
     fn memory_is_given_back_after_a_burst_and_during_a_long_one() {

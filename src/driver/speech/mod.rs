@@ -272,12 +272,21 @@ mod tests {
         assert!(error.starts_with("TTS is not configured: install espeak-ng"), "{error}");
     }
 
-    /// With the real program where the machine has it, as calls hear it.
     #[test]
     fn espeak_speaks_when_it_is_installed() {
+        speaks(TtsEngine::EspeakNg, "espeak-ng");
+    }
+
+    #[test]
+    fn flite_speaks_when_it_is_installed() {
+        speaks(TtsEngine::Flite, "flite");
+    }
+
+    /// With the real program where the machine has it, as calls hear it.
+    fn speaks(engine: TtsEngine, name: &str) {
         let folder = TestFolder::new();
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let tts = Tts { engine: TtsEngine::EspeakNg, ..Tts::default() };
+        let tts = Tts { engine, ..Tts::default() };
         let read = |bytes: &[u8]| crate::media::wav::decode(bytes).map_err(|e| e.to_string());
         let speaker = Speaker::new(&tts, &folder.path(""), &path, read);
         let clip = |rate| {
@@ -287,7 +296,9 @@ mod tests {
         };
         let slow = match clip(1.0) {
             Ok(clip) => clip,
-            Err(error) => return assert!(error.contains("espeak-ng is not installed"), "{error}"),
+            Err(error) => {
+                return assert!(error.contains(&format!("{name} is not installed")), "{error}");
+            }
         };
         let seconds = |clip: &Clip| clip.samples.len() as f32 / clip.rate as f32;
         assert!((2.0..8.0).contains(&seconds(&slow)), "{} s", seconds(&slow));
