@@ -88,7 +88,7 @@ function afterPlayback(call, then) {
 }
 
 VoxEngine.addEventListener(AppEvents.HttpRequest, (e) => {
-  if (e.method === "POST") {
+  if (e.content) {
     const error = obey(e.content);
     if (error) return { error };
   }

@@ -18,7 +18,7 @@ const calls = []; // { call, info }; callers know them as 1, 2, ...
 
 VoxEngine.addEventListener(AppEvents.HttpRequest, (e) => {
   try {
-    if (e.method === "POST") obey(JSON.parse(e.content));
+    if (e.content) obey(JSON.parse(e.content));
   } catch (error) {
     return { error: error.message };
   }

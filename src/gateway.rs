@@ -718,11 +718,16 @@ fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
         address: network.address,
         prefix: network.prefix,
     };
+    let algorithm = |digest: &config::Digest| match digest {
+        config::Digest::Md5 => sip::Algorithm::Md5,
+        config::Digest::Sha256 => sip::Algorithm::Sha256,
+    };
     let limits = &config.limits;
     sip::Config {
         listeners: listeners.to_vec(),
         public_address: config.sip.public_address.clone(),
         domain: config.sip.domain.clone(),
+        digest: config.sip.digest.iter().map(algorithm).collect(),
         trunks: config
             .trunks
             .iter()

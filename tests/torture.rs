@@ -221,6 +221,7 @@ fn responses(data: &[u8]) -> Vec<u16> {
         listeners: vec![Listener { transport: Transport::Udp, address: own, advertised: own }],
         public_address: String::new(),
         domain: "example.com".to_owned(),
+        digest: vec![digest::Algorithm::Md5],
         trunks: vec![Trunk {
             name: "pbx".to_owned(),
             server: "sip:198.51.100.1".parse().expect("a URI"),

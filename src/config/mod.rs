@@ -106,6 +106,8 @@ pub struct Sip {
     pub public_address: String,
     /// Our domain for users; empty: any of our addresses.
     pub domain: String,
+    /// What users are challenged with, the best first.
+    pub digest: Vec<Digest>,
 }
 
 impl Default for Sip {
@@ -118,8 +120,15 @@ impl Default for Sip {
             ],
             public_address: String::new(),
             domain: String::new(),
+            digest: vec![Digest::Md5],
         }
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    Md5,
+    Sha256,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use toml::de::DeTable;
 
 use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::{
-    Application, Codec, Config, Control, Dtmf, From, Gateway, Limits, Media, Network, OnError,
-    Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage, Trunk, Tts,
-    TtsEngine, User,
+    Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
+    OnError, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage, Trunk,
+    Tts, TtsEngine, User,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -137,10 +137,12 @@ fn sip(table: Table<'_>) -> Sip {
             listen
         }
     };
+    let algorithms = [("MD5", Digest::Md5), ("SHA-256", Digest::Sha256)];
     let sip = Sip {
         listen,
         public_address: table.string("public_address", ""),
         domain: table.string("domain", ""),
+        digest: preferences(&table, "digest", &algorithms, default.digest),
     };
     for (key, host) in [("public_address", &sip.public_address), ("domain", &sip.domain)] {
         if !host.is_empty() && !is_host(host) {
@@ -159,39 +161,43 @@ fn media(table: Table<'_>) -> Media {
     if last < first + 3 {
         table.problem("rtp_ports", format!("[{first}, {last}] has room for no two calls"));
     }
-    let codecs = match table.strings("codecs") {
-        None => default.codecs,
-        Some(items) => codecs(&table, &items),
-    };
+    let codecs = [("PCMA", Codec::Pcma), ("PCMU", Codec::Pcmu)];
     let media = Media {
         // Both fit: the range ends at 65535.
         rtp_ports: (first as u16, last as u16),
-        codecs,
+        codecs: preferences(&table, "codecs", &codecs, default.codecs),
         threads: table.size("threads", 1..=16, default.threads),
     };
     table.finish();
     media
 }
 
-fn codecs(table: &Table<'_>, items: &[Item]) -> Vec<Codec> {
-    let choices = [("PCMA", Codec::Pcma), ("PCMU", Codec::Pcmu)];
-    let mut codecs = Vec::new();
-    for item in items {
+/// A list of names in order of preference, each once; `default` where the key is not there.
+fn preferences<T: Copy + PartialEq>(
+    table: &Table<'_>,
+    key: &'static str,
+    choices: &[(&str, T)],
+    default: Vec<T>,
+) -> Vec<T> {
+    let Some(items) = table.strings(key) else { return default };
+    let mut found = Vec::new();
+    for item in &items {
         match choices.iter().find(|(name, _)| *name == item.text) {
-            Some((_, codec)) if codecs.contains(codec) => {
-                table.problem_at(item.line, format!("codecs \"{}\" is twice", item.text));
+            Some((_, choice)) if found.contains(choice) => {
+                table.problem_at(item.line, format!("{key} \"{}\" is twice", item.text));
             }
-            Some((_, codec)) => codecs.push(*codec),
+            Some((_, choice)) => found.push(*choice),
             None => {
-                let text = not_one_of(&item.text, &choices);
-                table.problem_at(item.line, format!("codecs {text}"));
+                let text = not_one_of(&item.text, choices);
+                table.problem_at(item.line, format!("{key} {text}"));
             }
         }
     }
     if items.is_empty() {
-        table.problem("codecs", "is empty; give at least one of PCMA, PCMU");
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        table.problem(key, format!("is empty; give at least one of {}", names.join(", ")));
     }
-    codecs
+    found
 }
 
 fn scenario(table: Table<'_>) -> Scenario {

@@ -115,7 +115,10 @@ impl Runtime {
             Timer::Script(_) => {}
             Timer::Promise(request) => self.host.settle(request, Answer::TimedOut),
             Timer::Held(request) => {
-                let is_it = |event: &Event| matches!(event, Event::HttpRequest { request: held, .. } if *held == request);
+                let is_it = |event: &Event| match event {
+                    Event::HttpRequest { request: held, .. } => *held == request,
+                    _ => false,
+                };
                 if let Some(place) = self.held.iter().position(is_it) {
                     self.held.remove(place);
                     self.host.answer(request, Answer::Empty);

@@ -1,8 +1,8 @@
 //! Digest authentication of our users, the server's side (RFC 3261 §22.4, RFC 7616, RFC 8760).
 //!
-//! SHA-256 and MD5 are offered, in this order, with `qop=auth`; clients that know no qop **are**
-//! supported. Nonces need no table: each is its time under our signature. Only those that served
-//! a verified request are remembered, so that nothing overheard can be sent again.
+//! The algorithms that the configuration names are offered, with `qop=auth`; clients that know no
+//! qop **are** supported. Nonces need no table: each is its time under our signature. Only those
+//! that served a verified request are remembered, so that nothing overheard can be sent again.
 //!
 //! The `uri` of the credentials is **not** compared with the request URI: proxies rewrite that.
 //! To whom the authenticated user may then speak is left to the caller.
@@ -19,6 +19,8 @@ use crate::stats;
 /// Challenges requests and verifies what comes back.
 pub struct Authenticator {
     realm: String,
+    /// What is offered, the best first (RFC 8760 §2.3), and nothing else accepted.
+    algorithms: Vec<Algorithm>,
     /// What the times in nonces count from.
     start: Instant,
     nonces: Nonces,
@@ -43,11 +45,17 @@ pub enum Refusal {
 
 impl Authenticator {
     /// `realm` is the domain of our users: what their password is hashed with.
-    pub fn new(now: Instant, realm: String, mut random: Random) -> Self {
+    pub fn new(
+        now: Instant,
+        realm: String,
+        algorithms: Vec<Algorithm>,
+        mut random: Random,
+    ) -> Self {
         let mut secret = [0; 32];
         random.fill(&mut secret);
         Self {
             realm,
+            algorithms,
             start: now,
             nonces: Nonces::new(&secret, NONCE_LIFETIME),
             counts: NonceCounts::new(MAX_NONCES),
@@ -55,9 +63,10 @@ impl Authenticator {
         }
     }
 
-    /// After a reload; clients are challenged for the new realm at their next request.
-    pub fn set_realm(&mut self, realm: String) {
+    /// After a reload; clients are challenged anew at their next request.
+    pub fn reload(&mut self, realm: String, algorithms: Vec<Algorithm>) {
         self.realm = realm;
+        self.algorithms = algorithms;
     }
 
     /// Whose request this is. Call once for each transaction: the same credentials a second
@@ -110,27 +119,28 @@ impl Authenticator {
     fn credentials(&self, request: &Message) -> Result<Credentials, Refusal> {
         let name = Name::Authorization;
         if let Some(credentials) = digest::credentials(&request.headers, &name, &self.realm) {
-            return match credentials.nonce.is_empty() {
-                // A client that announces its name before it is asked (RFC 3310 does so).
-                true => Err(Refusal::Missing),
-                false => Ok(credentials),
+            // No nonce: a client that announces its name before it is asked (RFC 3310 does so).
+            let is_asked_for = self.algorithms.contains(&credentials.algorithm);
+            return match is_asked_for && !credentials.nonce.is_empty() {
+                true => Ok(credentials),
+                false => Err(Refusal::Missing),
             };
         }
         let is_broken = request.headers.all(&name).any(is_broken_digest);
         Err(if is_broken { Refusal::Malformed } else { Refusal::Missing })
     }
 
-    /// The best first (RFC 8760 §2.3).
-    fn challenges(&mut self, now: Instant, refusal: Refusal) -> [Challenge; 2] {
+    fn challenges(&mut self, now: Instant, refusal: Refusal) -> Vec<Challenge> {
         let nonce = self.nonces.make(self.since_start(now), self.random.next_u32());
-        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| Challenge {
+        let challenge = |&algorithm| Challenge {
             realm: self.realm.clone(),
             nonce: nonce.clone(),
             opaque: None,
             algorithm,
             has_qop: true,
             is_stale: refusal == Refusal::Stale,
-        })
+        };
+        self.algorithms.iter().map(challenge).collect()
     }
 
     fn since_start(&self, now: Instant) -> Duration {
@@ -182,8 +192,10 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let now = Instant::now();
-            let random = Random::seeded(1);
-            Self { now, authenticator: Authenticator::new(now, "pbx.example".to_owned(), random) }
+            let both = vec![Algorithm::Sha256, Algorithm::Md5];
+            let realm = "pbx.example".to_owned();
+            let authenticator = Authenticator::new(now, realm, both, Random::seeded(1));
+            Self { now, authenticator }
         }
 
         fn challenges(&mut self, refusal: Refusal) -> Vec<Challenge> {
@@ -228,6 +240,16 @@ mod tests {
                 assert_eq!(bench.verify(&credentials), Ok("alice".to_owned()));
             }
         }
+    }
+
+    #[test]
+    fn algorithm_that_is_not_offered_is_not_accepted() {
+        let mut bench = Bench::new();
+        let [_, md5] = bench.challenges(Refusal::Missing).try_into().unwrap();
+        bench.authenticator.reload("pbx.example".to_owned(), vec![Algorithm::Sha256]);
+        let credentials = answer(&md5, "alice", "secret", 1);
+        assert_eq!(bench.verify(&credentials), Err(Refusal::Missing));
+        assert_eq!(bench.challenges(Refusal::Missing).len(), 1);
     }
 
     #[test]

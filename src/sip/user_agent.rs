@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::challenge::Authenticator;
+pub use super::digest::Algorithm;
 use super::info::Content;
 use super::invite::Calls;
 use super::locate::Hop;
@@ -53,6 +54,8 @@ pub struct Config {
     pub public_address: String,
     /// `[sip] domain`: realm and domain of our users; empty: any of our addresses.
     pub domain: String,
+    /// `[sip] digest`: what users are challenged with, the best first.
+    pub digest: Vec<Algorithm>,
     pub trunks: Vec<Trunk>,
     pub users: Vec<User>,
     /// Value of User-Agent and Server.
@@ -308,7 +311,12 @@ impl UserAgent {
         let limits = stack.config.limits;
         Self {
             calls: Calls::new(limits.calls),
-            authenticator: Authenticator::new(now, realm(&stack.config), stack.random.fork()),
+            authenticator: Authenticator::new(
+                now,
+                realm(&stack.config),
+                stack.config.digest.clone(),
+                stack.random.fork(),
+            ),
             registrar: Registrar::new(&stack.config.users, limits.contacts_per_user),
             trunks: Trunks::new(now, &mut stack),
             stack,
@@ -366,7 +374,7 @@ impl UserAgent {
     pub fn reload(&mut self, now: Instant, config: Config) {
         self.stack.reload(config);
         let config = &self.stack.config;
-        self.authenticator.set_realm(realm(config));
+        self.authenticator.reload(realm(config), config.digest.clone());
         self.registrar.reload(&config.users, config.limits.contacts_per_user);
         self.trunks.reload(now, &mut self.stack);
         self.settle(now);

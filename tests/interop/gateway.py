@@ -16,6 +16,7 @@ from peers import Failure, Process, free_ports, wait_for
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 KEY = "interop-key"
+API_PAUSE_S = 0.2  # the Management API takes 20 requests a second
 
 BASE = """
 [gateway]
@@ -29,7 +30,7 @@ drain_s = {drain_s}
 listen = ["127.0.0.1:{http}"]
 api_key = "{key}"
 [sip]
-listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}"]
+listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}", "udp://127.0.0.6:{sip}"]
 [media]
 rtp_ports = [{rtp}, {rtp_end}]
 [limits]
@@ -162,7 +163,7 @@ class Gateway:
             if "result" not in answer:
                 raise Failure(f"GetCallHistory: {answer}")
             return [row for row in answer["result"] if row.get("finish_reason")]
-        return wait_for(f"history of {filters}", rows, seconds)
+        return wait_for(f"history of {filters}", rows, seconds, API_PAUSE_S)
 
     def latest(self, rule_name, after=0):
         """The newest finished session of a rule, later than that id."""
@@ -171,7 +172,7 @@ class Gateway:
                 "GetCallHistory", with_calls="true", with_records="true", desc_order="true",
                 count=50, from_date="2020-01-01 00:00:00", to_date="2037-01-01 00:00:00",
             )["result"] if row.get("rule_name") == rule_name and row.get("finish_reason")
-             and row["call_session_history_id"] > after), None))
+             and row["call_session_history_id"] > after), None), 10, API_PAUSE_S)
 
     def metrics(self):
         status, text = self.get("/metrics")

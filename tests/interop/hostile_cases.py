@@ -207,12 +207,12 @@ def garbage_over_tcp(_, gateway):
             except OSError:
                 pass  # cut off, or silent
     # In pieces of one byte, and two in one piece: framing holds.
-    own = OPTIONS.format(sip=gateway.sip, own=5060, transport="TCP", mark="{}")
+    own = OPTIONS.format(sip=gateway.sip, own=5060, transport="TCP", mark="MARK")
     with connect() as tcp:
-        for byte in own.format("piece").encode():
+        for byte in own.replace("MARK", "piece").encode():
             tcp.send(bytes([byte]))
         expect("in pieces", tcp.recv(65536)[:11], b"SIP/2.0 200")
-        tcp.sendall(own.format("two").encode() + own.format("three").encode())
+        tcp.sendall((own.replace("MARK", "two") + own.replace("MARK", "three")).encode())
         text = b""
         while text.count(b"SIP/2.0 200") < 2:
             part = tcp.recv(65536)
@@ -309,7 +309,6 @@ CASES = [
     ("too many TCP connections", (), too_many_tcp_connections),
     ("garbage on RTP ports during a call", ("sipp",), garbage_on_rtp_ports),
     ("scanners", (), scanners),
-    ("a script with a syntax error", (), script_fails("let = ;\n", ("SyntaxError",))),
     ("a script that throws at top level", (), script_fails("\nnothing.here();\n",
                                                            ("ReferenceError",))),
     ("a script with an endless loop", (), script_fails(STARTED % "for (;;) {}",

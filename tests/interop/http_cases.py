@@ -57,7 +57,7 @@ def forms_of_a_command(_, gateway):
 def errors_of_commands(_, gateway):
     cases = [
         ("StartScenarios", {"rule_id": 1, "api_key": "wrong"}, 100),
-        ("StartScenarios", {"rule_id": 1, "account_id": 2}, 100),
+        ("StartScenarios", {"rule_id": 1, "account_id": 2}, 115),
         ("StartScenarios", {"rule_id": 424242}, 147),
         ("StartScenarios", {}, 101),
         ("AddUser", {"user_name": "x"}, 104),

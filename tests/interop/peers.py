@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -20,7 +21,7 @@ class Failure(AssertionError):
     """A case that did not go as it should; the text says what was seen instead."""
 
 
-def wait_for(what, condition, seconds=10.0):
+def wait_for(what, condition, seconds=10.0, pause=0.02):
     """Ask `condition` until it says something true, which is returned."""
     deadline = time.monotonic() + seconds
     while True:
@@ -29,7 +30,7 @@ def wait_for(what, condition, seconds=10.0):
             return got
         if time.monotonic() > deadline:
             raise Failure(f"waited {seconds:g} s for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def free_ports(count, address="127.0.0.1"):
@@ -187,8 +188,9 @@ class Phone:
 
     def __init__(self, folder, name, port, registrar=None, user="", password="", answer=True,
                  address="127.0.0.1", microphone_hz=0, microphone=None, codecs="pcmu,pcma"):
-        self.folder = os.path.join(folder, f"phone-{name}-{port}")
-        os.makedirs(self.folder)
+        # baresip sends requests only from the address that the system would choose: it must be
+        # reached on, and talk to, one and the same address.
+        self.folder = tempfile.mkdtemp(prefix=f"phone-{name}-", dir=folder)
         self.address, self.port, self.seen = address, port, []
         self.events, self.lock = [], threading.Lock()
         source = os.path.join(self.folder, "microphone.wav")

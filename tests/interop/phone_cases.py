@@ -2,7 +2,7 @@
 
 import wav
 from peers import Failure, wait_for
-from shared import expect, shared, user
+from shared import USERS, expect, shared, user
 
 HELLO_HZ, SECOND_HZ = 1000, 1700  # the tones under the phones' prompts
 PILOT_DBFS = -23.0  # scenarios/prompts/README.md
@@ -62,7 +62,7 @@ def phone_calls_in(world, gateway):
     phone = user(world, gateway, "alice", microphone_hz=440)
     try:
         phone.expect("REGISTER_OK")
-        phone.dial(f"sip:800@127.0.0.1:{gateway.sip}")
+        phone.dial(f"sip:800@{USERS}:{gateway.sip}")
         phone.expect("CALL_ESTABLISHED")
         phone.expect("CALL_RTPESTAB")
         phone.press("159#0")
@@ -85,7 +85,7 @@ def echo(world, gateway):
     phone = user(world, gateway, "alice", microphone_hz=440)
     try:
         phone.expect("REGISTER_OK")
-        phone.dial(f"sip:805@127.0.0.1:{gateway.sip}")
+        phone.dial(f"sip:805@{USERS}:{gateway.sip}")
         phone.expect("CALL_RTPESTAB")
         wait_for("a second of sound", lambda: phone.seconds_heard() > 1.5)
         phone.hang_up()
@@ -149,7 +149,7 @@ def alaw_to_ulaw(world, gateway):
     try:
         first.expect("REGISTER_OK")
         second.expect("REGISTER_OK")
-        first.dial(f"sip:bob@127.0.0.1:{gateway.sip}")
+        first.dial(f"sip:bob@{USERS}:{gateway.sip}")
         first.expect("CALL_ESTABLISHED")
         second.expect("CALL_RTPESTAB")
         wait_for("sound", lambda: min(first.seconds_heard(), second.seconds_heard()) > 1.5)

@@ -5,7 +5,7 @@ import urllib.parse
 
 from peers import Failure, WebService, wait_for
 from phone_cases import HELLO_HZ, PILOT_DBFS, SECOND_HZ, hears, hears_not, recordings_of
-from shared import callee, caller, desk, expect, shared, user
+from shared import USERS, callee, caller, desk, expect, shared, user
 
 CHIME_HZ = 620  # scenarios/prompts/callback.wav begins with it
 BEEP_HZ = 1400
@@ -222,7 +222,7 @@ def greeting_forwards(world, gateway):
     try:
         alice.expect("REGISTER_OK")
         bob.expect("REGISTER_OK")
-        bob.dial(f"sip:100@127.0.0.1:{gateway.sip}")
+        bob.dial(f"sip:100@{USERS}:{gateway.sip}")
         bob.expect("CALL_RTPESTAB")
         wait_for("the greeting", lambda: bob.seconds_heard() > 1)
         bob.press("1")
@@ -245,7 +245,7 @@ def greeting_takes_a_message(world, gateway):
     bob = user(world, gateway, "bob", microphone_hz=HELLO_HZ)
     try:
         bob.expect("REGISTER_OK")
-        bob.dial(f"sip:100@127.0.0.1:{gateway.sip}")
+        bob.dial(f"sip:100@{USERS}:{gateway.sip}")
         bob.expect("CALL_RTPESTAB")
         bob.press("1")
         wait_for("the beep and a second", lambda: bob.seconds_heard() > 5)
@@ -268,7 +268,7 @@ def voicemail_ends_with_a_key(world, gateway):
     bob = user(world, gateway, "bob", microphone_hz=HELLO_HZ)
     try:
         bob.expect("REGISTER_OK")
-        bob.dial(f"sip:101@127.0.0.1:{gateway.sip}")
+        bob.dial(f"sip:101@{USERS}:{gateway.sip}")
         bob.expect("CALL_RTPESTAB")
         wait_for("the message", lambda: bob.seconds_heard() > 4.5)
         bob.press("#")

@@ -1,5 +1,6 @@
 """SIPp as a trunk, in both directions."""
 
+import hashlib
 import re
 
 from gateway import Gateway
@@ -190,18 +191,42 @@ def outbound_answer_crosses_cancel(world, gateway):
     peer.done()
 
 
-def challenged(code, header):
-    @shared
-    def case(world, gateway):
-        peer = callee(world, gateway, "uas_challenge", trunk="digest", address=DIGEST, words={
-            "CODE": code, "HEADER": header, "USER": "branch", "PASSWORD": "secret"})
-        session = gateway.start(21, {"number": "4001", "hangup_ms": 200})
-        session.until_seen("Connected")
-        session.until_seen("Disconnected")
-        session.tell(command="end")
-        peer.done()
-        expect("INVITEs", len(peer.received("INVITE ")), 2)
-    return case
+@shared
+def outbound_challenged(world, gateway):
+    peer = callee(world, gateway, "uas_challenge", trunk="digest", address=DIGEST, words={
+        "CODE": 401, "HEADER": "WWW-Authenticate", "USER": "branch", "PASSWORD": "secret"})
+    session = gateway.start(21, {"number": "4001", "hangup_ms": 200})
+    session.until_seen("Connected")
+    session.until_seen("Disconnected")
+    session.tell(command="end")
+    peer.done()
+    expect("INVITEs", len(peer.received("INVITE ")), 2)
+
+
+@shared
+def outbound_challenged_by_a_proxy(world, gateway):
+    peer = callee(world, gateway, "uas_proxy_challenge", trunk="digest", address=DIGEST)
+    session = gateway.start(21, {"number": "4001", "hangup_ms": 200})
+    session.until_seen("Disconnected")
+    session.tell(command="end")
+    peer.done()
+    check_digest(peer.received("INVITE ")[1], "Proxy-Authorization", "INVITE", "branch", "secret")
+
+
+def check_digest(message, header, method, username, password):
+    """RFC 7616 §3.4.1 with MD5 and qop=auth."""
+    text = re.search(rf"(?im)^{header}: Digest (.*)$", message)
+    if not text:
+        raise Failure(f"no {header} in {message}")
+    pairs = re.findall(r'(\w+)="?([^",\r]*)"?', text.group(1))
+    has = dict(pairs)
+
+    def md5(value):
+        return hashlib.md5(value.encode()).hexdigest()
+    secret = md5(f"{username}:{has['realm']}:{password}")
+    request = md5(f"{method}:{has['uri']}")
+    right = md5(f"{secret}:{has['nonce']}:{has['nc']}:{has['cnonce']}:{has['qop']}:{request}")
+    expect("response", (has["username"], has["response"]), (username, right))
 
 
 @shared
@@ -310,8 +335,7 @@ scenarios = ["interop/dial.js"]
         status, text = gateway.get("/health")
         if status != 200 or "up" not in text:
             raise Failure(f"/health: {status} {text[:300]}")
-        peer = Sipp(world.folder, "uas_challenge", address, port, words={
-            "CODE": 407, "HEADER": "Proxy-Authenticate", "USER": "branch", "PASSWORD": "secret"})
+        peer = Sipp(world.folder, "uas_proxy_challenge", address, port)
         session = gateway.start(21, {"number": "1", "hangup_ms": 200})
         session.until_seen("Disconnected")
         session.tell(command="end")
@@ -370,8 +394,8 @@ CASES = [
     ("a session ends while its call rings", SIPP, outbound_session_ends_while_ringing),
     ("a callee never answers", SIPP, outbound_never_answered),
     ("an answer crosses our CANCEL", SIPP, outbound_answer_crosses_cancel),
-    ("a trunk challenges with 401", SIPP, challenged(401, "WWW-Authenticate")),
-    ("a trunk challenges with 407", SIPP, challenged(407, "Proxy-Authenticate")),
+    ("a trunk challenges with 401", SIPP, outbound_challenged),
+    ("a trunk challenges with 407", SIPP, outbound_challenged_by_a_proxy),
     ("a callee's messages get lost", SIPP, outbound_lossy),
     ("a call goes out over TCP", SIPP, outbound_over_tcp),
     ("a dead trunk's call takes the next trunk", SIPP, failover_to_the_next_trunk),

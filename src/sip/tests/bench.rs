@@ -56,6 +56,7 @@ impl Bench {
             listeners: vec![listener(Transport::Udp, 5060), listener(Transport::Tcp, 5060)],
             public_address: String::new(),
             domain: "branch.example".into(),
+            digest: vec![Algorithm::Sha256, Algorithm::Md5],
             trunks: vec![trunk],
             users: vec![user],
             product: "branchline/test".into(),
