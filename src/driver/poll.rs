@@ -123,6 +123,12 @@ fn monotonic(moment: Instant) -> Timespec {
     Timespec { tv_sec: (at / 1_000_000_000) as _, tv_nsec: (at % 1_000_000_000) as _ }
 }
 
+/// Lets this thread sleep no longer than it asked to (the default is up to 50 us more).
+pub fn sleep_exactly() {
+    // Where the kernel cannot, sleeps are that much longer.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+}
+
 /// Lets this thread run before all that are not real-time (SCHED_FIFO at the lowest priority).
 ///
 /// # Errors

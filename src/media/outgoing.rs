@@ -133,7 +133,7 @@ impl Outgoing {
             && sequence == relayed.highest.wrapping_add(1)
         {
             relayed.advance(sequence);
-            relayed.sequence_offset = relayed.sequence_offset.wrapping_sub(1);
+            relayed.shift(1u16.wrapping_neg());
         }
     }
 
@@ -163,7 +163,7 @@ impl Outgoing {
         match &mut self.speaker {
             // Between two packets of a relayed source: its later ones make room.
             Speaker::Relayed(relayed) if !is_first => {
-                relayed.sequence_offset = relayed.sequence_offset.wrapping_add(1);
+                relayed.shift(1);
             }
             speaker => *speaker = Speaker::Own,
         }
@@ -204,6 +204,12 @@ impl Outgoing {
 }
 
 impl Relayed {
+    /// Later packets have other numbers; one that comes late would get the number of another.
+    fn shift(&mut self, by: u16) {
+        self.sequence_offset = self.sequence_offset.wrapping_add(by);
+        self.floor = self.highest.wrapping_add(1);
+    }
+
     fn advance(&mut self, sequence: u16) {
         if sequence.wrapping_sub(self.highest) as i16 > 0 {
             self.highest = sequence;
@@ -303,6 +309,40 @@ mod tests {
             expected = expected.wrapping_add(1);
             assert_eq!(sent.sequence, expected);
             now += 20 * MS;
+        }
+    }
+
+    #[test]
+    fn no_number_is_used_twice_whatever_sources_do() {
+        let mut now = Instant::now();
+        let sources = sources();
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut outgoing = Outgoing::new(now, 99, 0, 0);
+        let mut used: Vec<u16> = Vec::new();
+        let mut next = [30_000u16, 0];
+        for _ in 0..20_000 {
+            now += 5 * MS;
+            let which = usize::from(random.u8(..100) < 3);
+            let source = sources[which];
+            // Some are lost, some come late.
+            next[which] = next[which].wrapping_add(1 + u16::from(random.u8(..100) < 5));
+            let late = if random.u8(..100) < 10 { random.u16(1..5) } else { 0 };
+            let header = header(next[which].wrapping_sub(late), u32::from(next[which]) * 160);
+            let sent = match random.u8(..100) {
+                0..5 => Some(outgoing.speak(now, 0, 160)),
+                5..10 => Some(outgoing.signal(now, 101, 7, random.bool())),
+                10..20 => {
+                    outgoing.skip(source, header.sequence);
+                    None
+                }
+                _ => outgoing.relay(now, source, header, 160),
+            };
+            if let Some(sent) = sent {
+                // The source's own duplicates are dropped before they come here.
+                let is_twice = used.iter().rev().take(500).any(|&other| other == sent.sequence);
+                assert!(!is_twice || late > 0, "{}", sent.sequence);
+                used.push(sent.sequence);
+            }
         }
     }
 

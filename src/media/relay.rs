@@ -40,8 +40,9 @@ impl Engine {
             Heard::Audio { codec, packet, is_digit } if !is_muted => {
                 self.pass_on(now, key, codec, packet, is_digit);
             }
-            Heard::Audio { packet, .. } => self.keep_back(key, packet.header),
-            Heard::Event { header, is_listened_for: true, .. } => self.keep_back(key, header),
+            Heard::Audio { packet: Packet { header, .. }, .. }
+            | Heard::Pause { header }
+            | Heard::Event { header, is_listened_for: true, .. } => self.keep_back(key, header),
             Heard::Event { event, header, press, is_listened_for: false } => {
                 self.pass_event_on(now, key, event, header, press);
             }

@@ -76,6 +76,9 @@ struct Counts {
 pub enum Heard<'a> {
     /// Not the peer's, broken, or not to be listened to.
     Nothing,
+    /// The peer's, without anything to hear: comfort noise, or a packet that only keeps its NAT
+    /// open (RFC 6263 §4.1).
+    Pause { header: Header },
     Audio {
         codec: Codec,
         packet: Packet<'a>,
@@ -239,10 +242,11 @@ impl Stream {
                     reception.time(header.timestamp, arrival);
                 }
                 match kind {
-                    Kind::Audio(codec) if receives => {
+                    Kind::Audio(codec) if receives && !packet.payload.is_empty() => {
                         let is_digit = self.detect(now, codec, packet.payload, news);
                         Heard::Audio { codec, packet, is_digit }
                     }
+                    Kind::Audio(_) | Kind::Noise if receives => Heard::Pause { header },
                     Kind::Audio(_) | Kind::Event | Kind::Noise => Heard::Nothing,
                 }
             }

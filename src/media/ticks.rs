@@ -63,17 +63,16 @@ impl Ticks {
     }
 
     pub fn next(&self) -> Instant {
-        self.epoch + TICK * u32::try_from(self.next).unwrap_or(u32::MAX)
+        self.epoch + Duration::from_millis(self.next.saturating_mul(TICK_MS))
     }
 
     /// The last step at or before now.
     fn number(&self, now: Instant) -> u64 {
-        (now.saturating_duration_since(self.epoch).as_nanos() / TICK.as_nanos()) as u64
+        now.saturating_duration_since(self.epoch).as_millis() as u64 / TICK_MS
     }
 }
 
-/// 2^32 steps are 2.7 years.
-const TICK: Duration = Duration::from_millis(20);
+const TICK_MS: u64 = 20;
 /// 100 ms.
 const ROUND: u64 = 5;
 /// Steps that are made up for after a stall: 200 ms of audio, what a receiver's buffer may hold.
@@ -82,6 +81,18 @@ const MOST_BEHIND: u64 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TICK: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn steps_go_on_for_years() {
+        let epoch = Instant::now();
+        let mut ticks = Ticks::new(epoch);
+        // 2^32 steps are 2.7 years.
+        let later = epoch + Duration::from_secs(10 * 365 * 86_400);
+        ticks.wake(later);
+        assert_eq!(ticks.next(), later + TICK);
+    }
 
     #[test]
     fn steps_lie_on_the_grid_however_late_they_are_taken() {

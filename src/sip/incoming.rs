@@ -450,6 +450,24 @@ mod tests {
     }
 
     #[test]
+    fn trunk_behind_a_name_is_known_by_its_addresses_from_the_start() {
+        let mut bench = Bench::with(|config| {
+            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
+            config.trunks[0].accept_from.clear();
+        });
+        bench.drain();
+        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
+            panic!("Resolve")
+        };
+        let addresses = vec!["192.0.2.9:5060".parse().unwrap(), PBX.parse().unwrap()];
+        bench.input(Input::Resolved { query, addresses });
+        bench.receive(&invite());
+        bench.expect("SIP/2.0 100");
+        bench.receive_from(STRANGER, &invite().replace("z9hG4bK1", "z9hG4bK2"));
+        assert_eq!(bench.sent().to, STRANGER.parse().unwrap());
+    }
+
+    #[test]
     fn options_is_answered_to_anybody_without_state() {
         let mut bench = Bench::new();
         bench.receive_from(STRANGER, &request("OPTIONS", "1", "", "", ""));

@@ -96,6 +96,14 @@ impl Stack {
         }
     }
 
+    /// Asks for the addresses of a hop, so that its requests are known by them.
+    pub fn look_up(&mut self, now: Instant, hop: &Hop) {
+        if let Located::Ask(query) = self.names.locate(now, &hop.host, hop.port) {
+            let (host, port) = (hop.host.clone(), hop.port);
+            self.transports.outputs.push_back(Output::Resolve { query, host, port });
+        }
+    }
+
     /// Sends a request to the next address of its hop that takes it.
     pub fn send_to_next(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
         while let Some(address) = outgoing.addresses.pop_front() {

@@ -54,6 +54,9 @@ impl Trunks {
             if self.list.iter().any(|kept| !kept.is_retired && kept.trunk == trunk) {
                 continue;
             }
+            if let (true, Some(hop)) = (trunk.accept_from.is_empty(), Hop::of(&trunk.server)) {
+                stack.look_up(now, &hop);
+            }
             let random = &mut stack.random;
             let registration =
                 trunk.register.then(|| Registration::new(now, &trunk, random.fork()));

@@ -2,7 +2,13 @@
 //!
 //! It is fed datagrams, stream bytes, resolved names and the time; it gives bytes to send,
 //! connections to open, names to resolve and events. The verbs (`invite`, `ring`, `accept`, ...)
-//! are what `session` asks of it.
+//! are what `session` asks of it. What happens inside is told by file: bytes to requests in
+//! `incoming`, calls in `invite`, what they stand on in `stack`, trunks in `trunks`.
+//!
+//! UDP and TCP, INVITE both ways with forks, early media, redirection, digest and CANCEL, BYE,
+//! INFO, MESSAGE, OPTIONS, re-INVITE of the peer, registrar, registration and keep-alive at
+//! trunks **are** supported. TLS, PRACK, UPDATE, session timers, REFER, Replaces, re-INVITEs of
+//! our own, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -183,12 +189,13 @@ pub enum Event {
     Answered { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
     /// The ACK to our 2xx arrived; `sdp` when it carries the answer to our offer.
     Confirmed { call: CallId, sdp: Option<Vec<u8>> },
-    /// Our INVITE ended without a 2xx. 408 for our own time-out, 487 after `hangup`, 503 for
-    /// transport and DNS failures. The call id is dead.
+    /// Our INVITE ended without a 2xx. 408 for our own time-out, 503 for transport and DNS
+    /// failures. The call id is dead. Not told after `hangup`.
     Failed { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
     /// We are asked to go elsewhere (3xx or 181); the user agent follows by itself.
     Forwarding { call: CallId },
-    /// The incoming call was cancelled or timed out before our answer. The call id is dead.
+    /// The incoming call was cancelled before our answer, or its INVITE cannot be answered (400).
+    /// The call id is dead.
     Cancelled { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
     /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
     /// The call id is dead.
@@ -363,7 +370,7 @@ impl UserAgent {
         deadlines.into_iter().flatten().min()
     }
 
-    /// New trunks, users and texts; calls and bindings stay. Listeners and capacities too.
+    /// New trunks, users and texts. Calls, bindings, listeners and capacities stay.
     pub fn reload(&mut self, now: Instant, config: Config) {
         self.stack.reload(config);
         let config = &self.stack.config;

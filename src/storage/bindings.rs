@@ -34,14 +34,18 @@ pub fn replace(
     Ok(())
 }
 
-/// Removes what has expired and returns the rest.
-pub fn load(connection: &Connection, now: UnixMs) -> Result<Vec<StoredBinding>, Error> {
+pub fn remove_expired(connection: &Connection, now: UnixMs) -> Result<(), Error> {
     connection.execute("DELETE FROM binding WHERE expires_at <= ?1", params![now])?;
+    Ok(())
+}
+
+/// What has not expired.
+pub fn load(connection: &Connection, now: UnixMs) -> Result<Vec<StoredBinding>, Error> {
     let mut select = connection.prepare(
         "SELECT user, contact, call_id, cseq, expires_at, source, transport, listener, user_agent
-         FROM binding ORDER BY user, position",
+         FROM binding WHERE expires_at > ?1 ORDER BY user, position",
     )?;
-    let rows = select.query_map([], binding)?;
+    let rows = select.query_map(params![now], binding)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -28,10 +28,8 @@ impl Store {
         if abandoned > 0 {
             log::warn!("{abandoned} sessions were running when the gateway last stopped");
         }
-        let opening = Opening {
-            last_session_id: history::last_session_id(&connection)?,
-            bindings: bindings::load(&connection, now)?,
-        };
+        bindings::remove_expired(&connection, now)?;
+        let opening = Opening::read(&connection, now)?;
         Ok((Self { connection }, opening))
     }
 
@@ -170,6 +168,18 @@ pub struct HistoryPage {
     pub total: u64,
 }
 
+impl HistoryPage {
+    /// Sessions that ended before `before` have no log any more: their URL is empty (Management
+    /// API reference, section 5.1).
+    pub fn forget_logs_before(&mut self, before: UnixMs) {
+        for session in &mut self.sessions {
+            if session.start.saturating_add(session.duration_ms) < before {
+                session.log_file_url.clear();
+            }
+        }
+    }
+}
+
 /// What the gateway needs before its first session.
 #[derive(Debug, Clone, Default)]
 pub struct Opening {
@@ -177,6 +187,16 @@ pub struct Opening {
     pub last_session_id: u64,
     /// Not expired.
     pub bindings: Vec<StoredBinding>,
+}
+
+impl Opening {
+    /// From a database that need not be writable.
+    pub fn read(connection: &Connection, now: UnixMs) -> Result<Self, Error> {
+        Ok(Self {
+            last_session_id: history::last_session_id(connection)?,
+            bindings: bindings::load(connection, now)?,
+        })
+    }
 }
 
 #[cfg(test)]

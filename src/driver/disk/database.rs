@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::stats;
 use crate::storage::record::{HistoryFilter, UnixMs};
@@ -21,22 +21,33 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the file, or begins one. A damaged one is set aside.
+    /// Opens the file, or begins one. A damaged one is set aside; on a full disk calls go on
+    /// without history until there is room.
     ///
     /// # Errors
     /// Where the file can neither be used nor replaced: says what to do.
     pub fn open(path: &Path, now: UnixMs) -> Result<(Self, Opening), String> {
-        let path = path.to_owned();
-        let failed = |error: Error| format!("{}: {error}", path.display());
-        let (store, opening) = match open(&path, now) {
-            Err(Error::Corrupt(detail)) => {
-                set_aside(&path, &detail);
-                open(&path, now).map_err(failed)?
+        Self::open_with_room(path, now, LEAST_ROOM)
+    }
+
+    fn open_with_room(
+        path: &Path,
+        now: UnixMs,
+        least_room: u64,
+    ) -> Result<(Self, Opening), String> {
+        let mut database =
+            Self { path: path.to_owned(), store: None, waiting: Vec::new(), is_failing: false };
+        match open_or_replace(path, now) {
+            Ok((store, opening)) => {
+                database.store = Some(store);
+                Ok((database, opening))
             }
-            opened => opened.map_err(failed)?,
-        };
-        let database = Self { path, store: Some(store), waiting: Vec::new(), is_failing: false };
-        Ok((database, opening))
+            Err(Error::Unwritable(detail)) if room(path) < least_room => {
+                database.failed(&detail);
+                Ok((database, read_only(path, now)))
+            }
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
     }
 
     /// Writes operations, after those that wait. What the disk has no room for waits.
@@ -83,7 +94,7 @@ impl Database {
         if self.store.take().is_some() {
             set_aside(&self.path, detail);
         }
-        let (store, _) = open(&self.path, now)?;
+        let (store, _) = open_or_replace(&self.path, now)?;
         self.store = Some(store);
         Ok(())
     }
@@ -132,8 +143,37 @@ impl Database {
     }
 }
 
-fn open(path: &Path, now: UnixMs) -> Result<(Store, Opening), Error> {
-    Store::open(Connection::open(path)?, now)
+fn open_or_replace(path: &Path, now: UnixMs) -> Result<(Store, Opening), Error> {
+    let open = || Store::open(Connection::open(path)?, now);
+    match open() {
+        Err(Error::Corrupt(detail)) => {
+            set_aside(path, &detail);
+            open()
+        }
+        result => result,
+    }
+}
+
+/// What a database says that cannot be opened for lack of room.
+fn read_only(path: &Path, now: UnixMs) -> Opening {
+    let read = || -> Result<Opening, Error> {
+        let path = path.as_os_str().as_encoded_bytes();
+        let path = percent_encoding::percent_encode(path, percent_encoding::NON_ALPHANUMERIC);
+        // The log beside it is not read: that takes room too.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let uri = format!("file:{path}?immutable=1");
+        Opening::read(&Connection::open_with_flags(uri, flags)?, now)
+    };
+    let mut opening = read().unwrap_or_default();
+    // The sessions in the log have numbers too, which must not be given again.
+    opening.last_session_id += SESSIONS_IN_LOG;
+    opening
+}
+
+/// Bytes left on the disk; all, where it does not say.
+fn room(path: &Path) -> u64 {
+    let disk = path.parent().and_then(|folder| rustix::fs::statvfs(folder).ok());
+    disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Out of the way, for a look at it later; one that was set aside before makes room.
@@ -162,6 +202,12 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// Operations kept while the disk is full: about 1 KiB each.
 const MOST_WAITING: usize = 1000;
+
+/// SQLite needs 32 KiB to share its log's index, and some for the log.
+const LEAST_ROOM: u64 = 256 << 10;
+
+/// The log is written back at 4 MiB; a row takes more than 40 bytes of it.
+const SESSIONS_IN_LOG: u64 = 100_000;
 
 /// A query that takes longer is given up: the disk thread has other work.
 const QUERY_TIME: Duration = Duration::from_secs(3);
@@ -242,6 +288,27 @@ mod tests {
         database.write(&mut Vec::new(), 0);
         let page = database.history(&HistoryFilter { count: 1, ..Default::default() }, 0).unwrap();
         assert_eq!((page.total, page.sessions[0].id), (1000, 501));
+    }
+
+    #[test]
+    fn a_start_on_a_full_disk_goes_on_without_history_until_there_is_room() {
+        let folder = TestFolder::new();
+        let path = folder.path("a b?.db");
+        let (mut database, _) = Database::open(&path, 0).unwrap();
+        database.write(&mut rows([7]), 0);
+        drop(database);
+        // Where the index of the log should be; with room on the disk that is an error.
+        let blocker = with_suffix(&path, "-shm");
+        std::fs::create_dir(&blocker).unwrap();
+        assert!(Database::open(&path, 0).is_err());
+        let (mut database, opening) = Database::open_with_room(&path, 0, u64::MAX).unwrap();
+        assert_eq!(opening.last_session_id, 100_007);
+        database.write(&mut rows([100_008]), 0);
+        assert!(database.is_waiting());
+        assert!(database.history(&HistoryFilter::default(), 0).is_err());
+        std::fs::remove_dir(blocker).unwrap();
+        database.write(&mut Vec::new(), 0);
+        assert_eq!(total(&mut database), 2);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | log lines | 512 KiB | dropped, `log_lines_lost_total` |
 //! | samples | 2.5 MiB | silence in their place, `recording_samples_lost_total` |
-//! | history, contacts | 1 MiB, and 1024 places of their own | dropped, `rows_lost_total` |
+//! | history, contacts | 1 MiB, 1024 places of their own | dropped, `rows_lost_total` |
 //! | history queries | 16 | refused, `history_refused_total` |
 //! | beginnings and ends of recordings | the places left | known to the thread all the same |
 //!

@@ -106,6 +106,37 @@ fn contacts_survive_a_restart() {
     assert_eq!(opening.bindings, [binding]);
 }
 
+/// The files as a power cut leaves them: copied while the gateway runs.
+#[test]
+fn after_a_crash_sessions_have_an_end_and_recordings_are_whole() {
+    let folder = TestFolder::new();
+    let (disk, _, answers) = start(&folder);
+    assert!(disk.send(begin(7)));
+    assert!(disk.send(open(3)));
+    assert!(disk.record(3, vec![9; 800]));
+    assert!(disk.query(1, HistoryFilter::default()));
+    answers.recv_blocking().unwrap();
+    let crashed = TestFolder::new();
+    for name in ["", RECORDINGS, UNFINISHED, LOGS] {
+        make_folder(&crashed.path("data").join(name)).unwrap();
+        for entry in std::fs::read_dir(folder.path("data").join(name)).unwrap().flatten() {
+            let to = crashed.path("data").join(name).join(entry.file_name());
+            if entry.path().is_file() {
+                std::fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    let (disk, opening, answers) = start(&crashed);
+    assert_eq!(opening.last_session_id, 7);
+    assert!(disk.query(1, HistoryFilter { count: 1, ..HistoryFilter::default() }));
+    let Ok(Answer::History { result: Ok(page), .. }) = answers.recv_blocking() else {
+        panic!("no page");
+    };
+    assert_eq!(page.sessions[0].finish_reason.as_deref(), Some("Terminated administratively"));
+    let recording = crashed.path("data/recordings/3.wav");
+    assert_eq!(hound::WavReader::open(recording).unwrap().duration(), 800);
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_is_an_error_that_says_what_to_do() {
     let folder = TestFolder::new();

@@ -29,14 +29,10 @@ pub struct DiskThread {
     logs: Logs,
     recordings_sweep: Sweep,
     logs_sweep: Sweep,
+    logs_age_ms: UnixMs,
     history: Expiry,
     burst: Burst,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Next,
-    Stop,
+    is_stopping: bool,
 }
 
 impl DiskThread {
@@ -60,8 +56,10 @@ impl DiskThread {
             logs: Logs::new(folder(LOGS)),
             recordings_sweep: Sweep::new(now + QUIET_START, folder(RECORDINGS), recordings),
             logs_sweep: Sweep::new(now + QUIET_START, folder(LOGS), logs),
+            logs_age_ms: UnixMs::try_from(logs.age.as_millis()).unwrap_or(UnixMs::MAX),
             history: Expiry { age: storage.history_age, due: now + QUIET_START },
-            burst: Burst { sessions: 0, last: now },
+            burst: Burst::new(now),
+            is_stopping: false,
         }
     }
 
@@ -70,55 +68,57 @@ impl DiskThread {
             log::error!("unfinished recordings: {error}");
         }
         let mut has_chores = false;
-        loop {
+        while !self.is_stopping {
             let idle = if has_chores { BETWEEN_CHORES } else { IDLE };
             let wake = self.queue.wait(idle);
             // A fault of ours costs a batch, not all recordings and the history after it.
-            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(wake)));
-            if turn.unwrap_or(Turn::Next) == Turn::Stop {
-                break;
-            }
-            has_chores = catch_unwind(AssertUnwindSafe(|| self.chore())).unwrap_or(false);
+            has_chores = catch_unwind(AssertUnwindSafe(|| {
+                self.turn(wake);
+                self.chore()
+            }))
+            .unwrap_or(false);
         }
         self.recordings.finish_all();
     }
 
-    fn turn(&mut self, wake: Wake) -> Turn {
+    fn turn(&mut self, wake: Wake) {
         let mut next = match wake {
             Wake::Batch(first) => Some(first),
             Wake::Idle => None,
             Wake::Closed => {
-                self.flush();
-                return Turn::Stop;
+                self.is_stopping = true;
+                None
             }
         };
-        let mut turn = Turn::Next;
         while let Some(message) = next {
             match message {
                 Message::Operation(operation) => self.apply(*operation),
                 Message::Samples { recording, gap, samples } => {
                     self.append(recording, gap, &samples);
                 }
-                Message::Stop => turn = Turn::Stop,
+                Message::Stop => self.is_stopping = true,
             }
             next = self.queue.next();
         }
         self.apply_overflow();
         self.flush();
         self.answers.flush();
-        turn
     }
 
     fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::EndSession(_) => {
-                self.burst.sessions += 1;
+                self.burst.end_session(Instant::now());
                 self.add_row(operation);
             }
             Operation::BeginSession(_) | Operation::Bindings { .. } => self.add_row(operation),
             Operation::History { query, filter } => {
                 self.flush_rows();
-                let result = self.database.history(&filter, unix_ms());
+                let unix_ms = unix_ms();
+                let mut result = self.database.history(&filter, unix_ms);
+                if let Ok(page) = &mut result {
+                    page.forget_logs_before(unix_ms.saturating_sub(self.logs_age_ms));
+                }
                 self.answers.push(Answer::History { query, result });
             }
             Operation::Log { file, line } => self.logs.line(file, &line),
@@ -136,6 +136,8 @@ impl DiskThread {
     }
 
     fn add_row(&mut self, operation: Operation) {
+        // A short session is written once, and so is a phone that registers twice.
+        self.rows.retain(|row| !is_superseded(row, &operation));
         self.rows.push(operation);
         if self.rows.len() >= ROWS_PER_TRANSACTION {
             self.flush_rows();
@@ -190,10 +192,23 @@ impl DiskThread {
     /// One small step of what can wait; true when there is more at once.
     fn chore(&mut self) -> bool {
         let (now, unix_ms) = (Instant::now(), unix_ms());
-        self.burst.settle(now);
+        if self.burst.settle(now) {
+            trim::trim();
+        }
         self.recordings_sweep.step(now, unix_ms)
             || self.logs_sweep.step(now, unix_ms)
             || self.history.step(now, unix_ms, &mut self.database)
+    }
+}
+
+/// The later one says all that the earlier one did.
+fn is_superseded(earlier: &Operation, later: &Operation) -> bool {
+    match (earlier, later) {
+        (Operation::BeginSession(earlier), Operation::EndSession(later)) => earlier.id == later.id,
+        (Operation::Bindings { user, .. }, Operation::Bindings { user: later, .. }) => {
+            user == later
+        }
+        _ => false,
     }
 }
 
@@ -250,19 +265,38 @@ impl Expiry {
     }
 }
 
-/// Memory that many sessions leave behind goes back when they are over.
+/// Tells when to give back the memory that many sessions left behind: when they are over, and
+/// now and then while they follow each other without end.
+#[derive(Debug)]
 struct Burst {
-    /// Ended since memory was given back.
+    /// Ended since memory was last given back in quiet.
     sessions: usize,
-    last: Instant,
+    last_end: Instant,
+    last_trim: Instant,
 }
 
 impl Burst {
-    fn settle(&mut self, now: Instant) {
-        if self.sessions >= BURST_SESSIONS && now.duration_since(self.last) >= BETWEEN_TRIMS {
-            *self = Self { sessions: 0, last: now };
-            trim::trim();
+    fn new(now: Instant) -> Self {
+        Self { sessions: 0, last_end: now, last_trim: now }
+    }
+
+    fn end_session(&mut self, now: Instant) {
+        self.sessions += 1;
+        self.last_end = now;
+    }
+
+    /// True: give memory back now.
+    fn settle(&mut self, now: Instant) -> bool {
+        let is_quiet = now.saturating_duration_since(self.last_end) >= QUIET;
+        let is_due = now.saturating_duration_since(self.last_trim) >= BETWEEN_TRIMS;
+        if self.sessions < BURST_SESSIONS || !(is_quiet || is_due) {
+            return false;
         }
+        if is_quiet {
+            self.sessions = 0;
+        }
+        self.last_trim = now;
+        true
     }
 }
 
@@ -279,4 +313,44 @@ const ANSWERS: usize = 1024;
 const FREE_BYTES: u64 = 4 << 20;
 /// A trim walks the whole heap: not for a handful of sessions, and not all the time.
 const BURST_SESSIONS: usize = 50;
+const QUIET: Duration = Duration::from_secs(3);
 const BETWEEN_TRIMS: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::record::SessionRecord;
+
+    #[test]
+    fn only_what_is_said_again_is_superseded() {
+        let bindings = |user: &str| Operation::Bindings { user: user.into(), bindings: Vec::new() };
+        let session = |id| Box::new(SessionRecord { id, ..SessionRecord::default() });
+        let begin = |id| Operation::BeginSession(session(id));
+        let end = |id| Operation::EndSession(session(id));
+        assert!(is_superseded(&begin(1), &end(1)));
+        assert!(is_superseded(&bindings("alice"), &bindings("alice")));
+        assert!(!is_superseded(&begin(1), &end(2)));
+        assert!(!is_superseded(&end(1), &end(1)));
+        assert!(!is_superseded(&bindings("alice"), &bindings("bob")));
+        assert!(!is_superseded(&bindings("alice"), &end(1)));
+    }
+
+    #[test]
+    fn memory_is_given_back_after_a_burst_and_during_a_long_one() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut burst = Burst::new(start);
+        for _ in 0..49 {
+            burst.end_session(at(0));
+        }
+        assert!(!burst.settle(at(100)));
+        burst.end_session(at(101));
+        assert!(burst.settle(at(102)));
+        assert!(!burst.settle(at(103)));
+        // The end of the long burst counts, however few came after the last time.
+        burst.end_session(at(110));
+        assert!(!burst.settle(at(111)));
+        assert!(burst.settle(at(113)));
+        assert!(!burst.settle(at(200)));
+    }
+}

@@ -114,7 +114,11 @@ impl Sounds {
             timeout_s: self.fetch_time.as_secs_f64(),
         };
         self.once(key, || async {
-            let bytes = self.fetch(request).await?;
+            // Held until the sound is decoded, so that no bodies pile up before that.
+            let place = self.fetches.acquire();
+            let _place = async { Ok(place.await) }.or(self.late()).await?;
+            let fetched = async { self.body((self.fetch)(request).await) };
+            let bytes = fetched.or(self.late()).await?;
             self.decode(move || Ok(bytes)).await
         })
         .await
@@ -163,16 +167,10 @@ impl Sounds {
         flights.entry(key.clone()).or_default().clone()
     }
 
-    async fn fetch(&self, request: HttpRequest) -> Result<Vec<u8>, String> {
-        let late = || async {
-            smol::Timer::after(self.fetch_time).await;
-            Err(TIMEOUT.to_owned())
-        };
-        let fetched = async {
-            let _place = self.fetches.acquire().await;
-            self.body((self.fetch)(request).await)
-        };
-        fetched.or(late()).await
+    /// Fails when a fetch has had its time.
+    async fn late<T>(&self) -> Result<T, String> {
+        smol::Timer::after(self.fetch_time).await;
+        Err(TIMEOUT.to_owned())
     }
 
     fn body(&self, result: HttpResult) -> Result<Vec<u8>, String> {
@@ -244,10 +242,10 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
 const FETCH_TIME: Duration = Duration::from_secs(12);
 const TIMEOUT: &str = "Timeout is reached";
 
-/// At one time; the rest waits in line, a fetch no longer than its time.
+/// At one time, each with a body of `sound_bytes` at most; the next waits as long as a fetch may.
 const FETCHES: usize = 4;
-/// A sound takes its file and its samples while it is decoded: 30 MB at worst.
-const DECODINGS: usize = 2;
+/// At one time: beside its file a sound takes its samples, three times `sound_bytes` at worst.
+const DECODINGS: usize = 1;
 const SPEECHES: usize = 2;
 
 #[cfg(test)]

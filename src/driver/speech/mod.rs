@@ -272,30 +272,42 @@ mod tests {
         assert!(error.starts_with("TTS is not configured: install espeak-ng"), "{error}");
     }
 
-    /// With the real program where the machine has it: a second of speech at its own rate.
     #[test]
     fn espeak_speaks_when_it_is_installed() {
+        speaks(TtsEngine::EspeakNg, "espeak-ng");
+    }
+
+    #[test]
+    fn flite_speaks_when_it_is_installed() {
+        speaks(TtsEngine::Flite, "flite");
+    }
+
+    /// With the real program where the machine has it, as calls hear it.
+    fn speaks(engine: TtsEngine, name: &str) {
         let folder = TestFolder::new();
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let tts = Tts { engine: TtsEngine::EspeakNg, ..Tts::default() };
-        let read = |bytes: &[u8]| {
-            let mut reader = hound::WavReader::new(bytes).map_err(|error| error.to_string())?;
-            let rate = reader.spec().sample_rate;
-            Ok(Clip { rate, samples: reader.samples().flatten().collect() })
-        };
+        let tts = Tts { engine, ..Tts::default() };
+        let read = |bytes: &[u8]| crate::media::wav::decode(bytes).map_err(|e| e.to_string());
         let speaker = Speaker::new(&tts, &folder.path(""), &path, read);
-        let speech = Speech {
-            text: "-w is spoken, not obeyed. One, two, three.".into(),
-            voice: "Amazon.en_US_Joanna".into(),
-            rate: 1.0,
+        let clip = |rate| {
+            let text = "-w is spoken, not obeyed. One, two, three.".into();
+            let speech = Speech { text, voice: "Amazon.en_US_Joanna".into(), rate };
+            speaker.prepare(&speech).and_then(|spoken| speaker.speak(&spoken))
         };
-        let spoken = match speaker.prepare(&speech) {
-            Ok(spoken) => spoken,
-            Err(error) => return assert!(error.contains("espeak-ng is not installed"), "{error}"),
+        let slow = match clip(1.0) {
+            Ok(clip) => clip,
+            Err(error) => {
+                return assert!(error.contains(&format!("{name} is not installed")), "{error}");
+            }
         };
-        let clip = speaker.speak(&spoken).unwrap();
-        let seconds = clip.samples.len() as f32 / clip.rate as f32;
-        assert!((2.0..8.0).contains(&seconds), "{seconds} s");
-        assert!(clip.samples.iter().any(|sample| sample.abs() > 5000));
+        let seconds = |clip: &Clip| clip.samples.len() as f32 / clip.rate as f32;
+        assert!((2.0..8.0).contains(&seconds(&slow)), "{} s", seconds(&slow));
+        // RMS of speech at a usual level: above -30 dBFS.
+        let square = |sample: &i16| f64::from(*sample) * f64::from(*sample);
+        let power = slow.samples.iter().map(square).sum::<f64>() / slow.samples.len() as f64;
+        assert!(power.sqrt() > 1036.0, "{}", power.sqrt());
+        let fast = clip(1.5).unwrap();
+        // Pauses are not shortened as much as words.
+        assert!((0.5..0.9).contains(&(seconds(&fast) / seconds(&slow))));
     }
 }

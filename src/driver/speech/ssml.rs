@@ -192,4 +192,40 @@ mod tests {
             assert_eq!(plain(ssml), text, "{ssml}");
         }
     }
+
+    #[test]
+    fn any_markup_at_all_is_survived() {
+        let parts = [
+            "<",
+            ">",
+            "/",
+            "&",
+            ";",
+            "#",
+            "x",
+            "\"",
+            "'",
+            "=",
+            " ",
+            "ä",
+            "1",
+            "sub",
+            "alias",
+            "<!--",
+            "-->",
+            "<![CDATA[",
+            "]]>",
+            "break",
+            "<p>",
+            "amp",
+            "speak:",
+        ];
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let count = random.usize(..12);
+            let markup: String = (0..count).map(|_| parts[random.usize(..parts.len())]).collect();
+            let text = plain(&format!("<speak>{markup}")).into_owned();
+            assert!(!text.contains(PAUSE_WORD), "{markup}");
+        }
+    }
 }

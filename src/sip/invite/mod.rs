@@ -26,6 +26,7 @@ use crate::slots::{Key, Slots};
 
 mod confirmed;
 mod modify;
+mod target;
 mod uac;
 mod uas;
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::confirmed::Confirmed;
+use super::target::{self, Route};
 use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
 use crate::sip::authorization::Login;
 use crate::sip::dialog::Dialog;
@@ -18,9 +19,7 @@ use crate::sip::stack::Stack;
 use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Destination;
 use crate::sip::uri::{Scheme, Uri};
-use crate::sip::user_agent::{
-    Binding, CallId, Event, ExtraHeaders, Invite, Refused, Target, Transport, Trunk,
-};
+use crate::sip::user_agent::{Binding, CallId, Event, ExtraHeaders, Invite, Refused, Target};
 use crate::stats;
 
 /// What a call is before its answer.
@@ -61,14 +60,6 @@ struct Failure {
     headers: ExtraHeaders,
 }
 
-/// One of the places that an INVITE goes to.
-struct Route {
-    uri: Uri,
-    hop: Hop,
-    /// Outbound proxy.
-    proxy: Option<Uri>,
-}
-
 impl Calls {
     /// Begins a call. `bindings` are those of the user that is called.
     pub fn invite(
@@ -78,10 +69,10 @@ impl Calls {
         invite: Invite,
         bindings: &[Binding],
     ) -> Result<CallId, Refused> {
-        let routes = routes(stack, &invite.target, bindings)?;
+        let routes = target::routes(stack, &invite.target, bindings)?;
         let id = self.insert().ok_or_else(|| {
             stats::SIP_REFUSED_FULL_CALLS.add(1);
-            refused(503)
+            target::refused(503)
         })?;
         self.with(stack, id, |call, stack| {
             call.phase = Phase::Calling(Calling::default());
@@ -103,8 +94,9 @@ impl Call {
         route: Route,
         invite: &Invite,
     ) {
-        let from = self.from(stack, &route, invite);
-        let trunk = trunk_of(stack, &invite.target);
+        let tag = Self::new_tag(self.id, stack);
+        let from = target::from(stack, &route, invite, tag);
+        let trunk = target::trunk_of(stack, &invite.target);
         let trunk_login = trunk.filter(|trunk| !trunk.username.is_empty());
         let login = match (&invite.credentials, trunk_login) {
             (Some((username, password)), _) => Some(Login::new(username, password)),
@@ -117,16 +109,7 @@ impl Call {
             None => from.uri.user.clone().unwrap_or_default(),
         };
         let trunk = trunk.map(|trunk| trunk.name.clone());
-        let to = match &invite.target {
-            Target::User { name } => {
-                let host = match &*stack.config.domain {
-                    "" => &route.uri.host,
-                    domain => domain,
-                };
-                Uri::sip(name, host, None)
-            }
-            Target::Trunk { .. } | Target::Uri { .. } => route.uri.clone(),
-        };
+        let to = target::to(stack, &route, &invite.target);
         let call_id = stack.random.hex(CALL_ID_BYTES);
         let request = Message::request(
             Method::Invite,
@@ -165,32 +148,6 @@ impl Call {
             trunk,
         });
         stack.send(now, outgoing);
-    }
-
-    /// From, with a tag. A provider that knows us by name finds its own domain there.
-    fn from(&self, stack: &mut Stack, route: &Route, invite: &Invite) -> NameAddr {
-        let trunk = trunk_of(stack, &invite.target);
-        let mut user = invite.caller.as_str();
-        if user.is_empty() {
-            user = trunk.map_or("", |trunk| &trunk.username);
-        }
-        if user.is_empty() {
-            user = stack.config.product.split('/').next().unwrap_or_default();
-        }
-        let (user, own_host) = match user.trim_start_matches("sip:").split_once('@') {
-            Some((user, host)) => (user, Some(host)),
-            None => (user, None),
-        };
-        let host = match (own_host, trunk) {
-            (Some(host), _) => host.to_owned(),
-            (None, Some(trunk)) if !trunk.username.is_empty() => trunk.server.host.clone(),
-            (None, _) if !stack.config.domain.is_empty() => stack.config.domain.clone(),
-            (None, _) => stack.home(&route.hop).0,
-        };
-        let mut from = NameAddr::new(Uri::sip(user, &host, None));
-        from.display_name.clone_from(&invite.display_name);
-        from.set_tag(Self::new_tag(self.id, stack));
-        from
     }
 
     pub(super) fn on_provisional(
@@ -464,56 +421,6 @@ fn contacts(response: &Message) -> Vec<Uri> {
         .map(|contact| Uri { headers: None, ..contact.uri })
         .filter(|uri| uri.scheme == Scheme::Sip)
         .collect()
-}
-
-fn trunk_of<'a>(stack: &'a Stack, target: &Target) -> Option<&'a Trunk> {
-    match target {
-        Target::Trunk { name, .. } => stack.trunk(name),
-        Target::Uri { .. } | Target::User { .. } => None,
-    }
-}
-
-fn routes(stack: &Stack, target: &Target, bindings: &[Binding]) -> Result<Vec<Route>, Refused> {
-    let routes = match target {
-        Target::Trunk { name, number } => {
-            let server = &stack.trunk(name).ok_or(refused(404))?.server;
-            let hop = Hop::of(server).ok_or(refused(416))?;
-            vec![Route { uri: Uri::sip(number, &server.host, server.port), hop, proxy: None }]
-        }
-        Target::Uri { uri, proxy } => {
-            let next = proxy.as_deref().unwrap_or(uri);
-            let hop = Hop::of(next).ok_or(refused(416))?;
-            let uri = Uri { headers: None, ..(**uri).clone() };
-            vec![Route { uri, hop, proxy: proxy.as_deref().cloned() }]
-        }
-        Target::User { .. } => {
-            bindings.iter().filter_map(|binding| route_to(stack, binding)).collect()
-        }
-    };
-    match routes.is_empty() {
-        true => Err(refused(480)),
-        false => Ok(routes),
-    }
-}
-
-/// To where the phone's REGISTER came from, while that way is open.
-fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
-    let flow = match binding.transport {
-        Transport::Udp => {
-            Some(Destination::Datagram { listener: binding.listener, to: binding.source })
-        }
-        Transport::Tcp => stack.transports.stream_to(binding.source),
-    };
-    let hop = match (Hop::of(&binding.contact), flow) {
-        (Some(hop), flow) => hop.with_flow(flow),
-        (None, Some(flow)) => Hop::by_flow(flow),
-        (None, None) => return None,
-    };
-    Some(Route { uri: Uri { headers: None, ..binding.contact.clone() }, hop, proxy: None })
-}
-
-fn refused(status: u16) -> Refused {
-    Refused { status, reason: reason_phrase(status).to_owned() }
 }
 
 /// Followed for one call (design: "3xx followed up to 5").

@@ -71,6 +71,7 @@ impl Storm {
                 listeners: vec![listener],
                 public_address: String::new(),
                 domain: String::new(),
+                digest: vec![Algorithm::Sha256],
                 trunks: vec![trunk],
                 users: Vec::new(),
                 product: "storm/1".into(),

@@ -157,6 +157,17 @@ fn total_counts_beyond_the_page() {
 }
 
 #[test]
+fn logs_that_are_gone_have_no_url() {
+    let mut store = store();
+    store.write(&ends([session(1, 1000), session(2, 2000)])).unwrap();
+    let mut page = page(&store, HistoryFilter { count: 2, ..Default::default() });
+    // Both ran for 61.5 s.
+    page.forget_logs_before(62_501);
+    assert_eq!(page.sessions[0].log_file_url, "");
+    assert_ne!(page.sessions[1].log_file_url, "");
+}
+
+#[test]
 fn an_answer_that_is_too_large_is_refused() {
     let mut store = store();
     let mut large = session(1, 1000);

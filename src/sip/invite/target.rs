@@ -1,0 +1,151 @@
+//! Where an INVITE of ours goes, and whom it is from and to.
+
+use crate::sip::locate::Hop;
+use crate::sip::message::reason_phrase;
+use crate::sip::name_addr::NameAddr;
+use crate::sip::stack::Stack;
+use crate::sip::transport::Destination;
+use crate::sip::uri::Uri;
+use crate::sip::user_agent::{Binding, Invite, Refused, Target, Transport, Trunk};
+
+/// One of the places that an INVITE goes to.
+pub(super) struct Route {
+    /// Request URI.
+    pub uri: Uri,
+    pub hop: Hop,
+    /// Outbound proxy.
+    pub proxy: Option<Uri>,
+}
+
+/// From: the caller at a host of ours. A provider that knows us by name finds its own there.
+pub(super) fn from(stack: &Stack, route: &Route, invite: &Invite, tag: String) -> NameAddr {
+    let trunk = trunk_of(stack, &invite.target);
+    // A caller with a host of its own is taken as it is.
+    let whole = invite.caller.contains('@').then(|| {
+        let text = invite.caller.trim_start_matches("sip:");
+        format!("sip:{text}").parse::<Uri>()
+    });
+    let uri = match whole {
+        Some(Ok(uri)) => Uri::sip(uri.user.as_deref().unwrap_or_default(), &uri.host, uri.port),
+        _ => {
+            let names = [
+                invite.caller.as_str(),
+                trunk.map_or("", |trunk| &trunk.username),
+                stack.config.product.split('/').next().unwrap_or_default(),
+            ];
+            let user = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+            let host = match trunk {
+                Some(trunk) if !trunk.username.is_empty() => trunk.server.host.clone(),
+                _ if !stack.config.domain.is_empty() => stack.config.domain.clone(),
+                _ => stack.home(&route.hop).0,
+            };
+            Uri::sip(user, &host, None)
+        }
+    };
+    let mut from = NameAddr::new(uri);
+    from.display_name.clone_from(&invite.display_name);
+    from.set_tag(tag);
+    from
+}
+
+/// To: a user by its name, whatever its phone's contact is.
+pub(super) fn to(stack: &Stack, route: &Route, target: &Target) -> Uri {
+    match target {
+        Target::User { name } => {
+            let host = match &*stack.config.domain {
+                "" => &route.uri.host,
+                domain => domain,
+            };
+            Uri::sip(name, host, None)
+        }
+        Target::Trunk { .. } | Target::Uri { .. } => route.uri.clone(),
+    }
+}
+
+/// The trunk that is called.
+pub(super) fn trunk_of<'a>(stack: &'a Stack, target: &Target) -> Option<&'a Trunk> {
+    match target {
+        Target::Trunk { name, .. } => stack.trunk(name),
+        Target::Uri { .. } | Target::User { .. } => None,
+    }
+}
+
+/// Every place that a target stands for; at least one.
+pub(super) fn routes(
+    stack: &Stack,
+    target: &Target,
+    bindings: &[Binding],
+) -> Result<Vec<Route>, Refused> {
+    let routes = match target {
+        Target::Trunk { name, number } => {
+            let server = &stack.trunk(name).ok_or(refused(404))?.server;
+            let hop = Hop::of(server).ok_or(refused(416))?;
+            vec![Route { uri: Uri::sip(number, &server.host, server.port), hop, proxy: None }]
+        }
+        Target::Uri { uri, proxy } => {
+            let next = proxy.as_deref().unwrap_or(uri);
+            let hop = Hop::of(next).ok_or(refused(416))?;
+            let uri = Uri { headers: None, ..(**uri).clone() };
+            vec![Route { uri, hop, proxy: proxy.as_deref().cloned() }]
+        }
+        Target::User { .. } => {
+            bindings.iter().filter_map(|binding| route_to(stack, binding)).collect()
+        }
+    };
+    match routes.is_empty() {
+        true => Err(refused(480)),
+        false => Ok(routes),
+    }
+}
+
+/// To where the phone's REGISTER came from, while that way is open.
+fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
+    let flow = match binding.transport {
+        Transport::Udp => {
+            Some(Destination::Datagram { listener: binding.listener, to: binding.source })
+        }
+        Transport::Tcp => stack.transports.stream_to(binding.source),
+    };
+    let hop = match (Hop::of(&binding.contact), flow) {
+        (Some(hop), flow) => hop.with_flow(flow),
+        (None, Some(flow)) => Hop::by_flow(flow),
+        (None, None) => return None,
+    };
+    Some(Route { uri: Uri { headers: None, ..binding.contact.clone() }, hop, proxy: None })
+}
+
+/// Why there is nowhere to go.
+pub(super) fn refused(status: u16) -> Refused {
+    Refused { status, reason: reason_phrase(status).to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sip::tests::bench::{Bench, to_trunk};
+    use crate::sip::user_agent::Invite;
+
+    fn from(bench: &mut Bench, caller: &str) -> String {
+        let invite = Invite { caller: caller.into(), ..to_trunk() };
+        bench.act(|agent, now| agent.invite(now, invite)).unwrap();
+        let invite = bench.expect("INVITE ");
+        invite.header("From").split(";tag=").next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn from_is_the_caller_at_our_domain_or_address() {
+        let mut bench = Bench::new();
+        assert_eq!(from(&mut bench, "200"), "<sip:200@branch.example>");
+        assert_eq!(from(&mut bench, ""), "<sip:branchline@branch.example>");
+        assert_eq!(from(&mut bench, "sip:me@b.example:5070"), "<sip:me@b.example:5070>");
+        assert_eq!(from(&mut bench, "a@b>\r\nX: y"), "<sip:a%40b%3E%0D%0AX%3A%20y@branch.example>");
+        let mut bench = Bench::with(|config| config.domain.clear());
+        assert_eq!(from(&mut bench, "200"), "<sip:200@192.0.2.1>");
+    }
+
+    #[test]
+    fn from_of_a_providers_account_is_at_the_provider() {
+        let mut bench = Bench::with(|config| config.trunks[0].username = "acc".into());
+        assert_eq!(from(&mut bench, "200"), "<sip:200@192.0.2.10>");
+        assert_eq!(from(&mut bench, ""), "<sip:acc@192.0.2.10>");
+    }
+}
