@@ -574,4 +574,4 @@ pub struct Usage {
 /// RFC 3550 §6.2.
 const REPORT: Duration = Duration::from_secs(5);
 /// Ports in a row that somebody else may have, before the call is refused.
-const MOST_BINDS: u32 = 64;
+const MOST_BINDS: u32 = 512;
