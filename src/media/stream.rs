@@ -44,6 +44,8 @@ pub struct Stream {
     press_timestamp: u32,
     listening: DigitSources,
     events: EventReceiver,
+    /// The press under way began while its digits were listened for.
+    is_press_ours: bool,
     presses: Presses,
     detector: Option<Box<Detector>>,
     /// RFC 4733 digits were seen: tones in the audio are the same ones.
@@ -129,6 +131,7 @@ impl Stream {
             press_timestamp: 0,
             listening: DigitSources::default(),
             events: EventReceiver::default(),
+            is_press_ours: false,
             presses: Presses::default(),
             detector: None,
             has_events: false,
@@ -495,7 +498,12 @@ impl Stream {
             return Heard::Nothing;
         }
         let press = self.events.receive(event, header.timestamp, header.marker);
-        let is_listened_for = self.listening.telephone_event;
+        // Decided when it begins: a script that stops listening upon the digit must not have the
+        // rest of the press passed on as another one.
+        if press == Press::Begins {
+            self.is_press_ours = self.listening.telephone_event;
+        }
+        let is_listened_for = self.is_press_ours;
         if let Some(digit) = event.digit() {
             self.has_events = true;
             let source = DigitSource::TelephoneEvent;

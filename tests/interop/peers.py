@@ -289,6 +289,14 @@ rtp_timeout 0
                 kinds = [event["type"] for event in self.events]
             raise Failure(f"{self.uri}: no {kind} in {seconds:g} s, only {kinds[-12:]}") from None
 
+    def registered(self):
+        """Waits for the registrar's yes, which may be there before we listen to events."""
+        wait_for(f"{self.uri} to be registered", lambda: "200 OK" in self.process.output())
+
+    def refused(self):
+        """Waits for the registrar's no."""
+        wait_for(f"{self.uri} to be refused", lambda: "403 Forbidden" in self.process.output())
+
     def dial(self, uri):
         self.command("dial", uri)
 

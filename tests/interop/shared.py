@@ -6,7 +6,7 @@ import json
 from gateway import Gateway
 from peers import Failure, Phone, Sipp, free_ports
 
-PASSWORD = "correct horse"
+PASSWORD = "correct-horse"
 PROVIDER, TCP, DIGEST, USERS, NOBODY = (
     "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.6", "127.0.0.8")
 
@@ -66,11 +66,11 @@ trunks = ["desk2"]
 
 [[user]]
 name = "alice"
-password = "correct horse"
+password = "correct-horse"
 display_name = "Alice"
 [[user]]
 name = "bob"
-password = "correct horse"
+password = "correct-horse"
 
 [[application]]
 id = 1
@@ -150,7 +150,7 @@ def caller(world, gateway, scenario, number, address=PROVIDER, **more):
 def desk(world, gateway, which=1, **more):
     """A baresip that the gateway calls as a trunk: 601 or 602."""
     trunk = f"desk{which}"
-    return Phone(world.folder, trunk, gateway.peer[trunk], **more)
+    return Phone(world.folder, trunk, gateway.peer[trunk], user=f"60{which}", **more)
 
 
 def user(world, gateway, name, password=PASSWORD, **more):

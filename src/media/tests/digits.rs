@@ -21,6 +21,20 @@ fn digits_listened_for_are_reported_once_and_kept_back_without_a_gap() {
 }
 
 #[test]
+fn press_that_was_reported_is_kept_back_to_its_end() {
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    bench.command(Command::ListenDigits { unit: A, sources: ALL });
+    bench.rtp(A, &event(1, 160, 5, 160, false));
+    bench.command(Command::ListenDigits { unit: A, sources: DigitSources::default() });
+    for (sequence, is_end) in [(2, false), (3, true), (4, true)] {
+        bench.rtp(A, &event(sequence, 160, 5, 160 * sequence, is_end));
+    }
+    assert_eq!(bench.take_rtp(B).len(), 0);
+    bench.rtp(A, &event(5, 1600, 6, 160, false));
+    assert_eq!(bench.take_rtp(B).len(), 1);
+}
+
+#[test]
 fn digits_not_listened_for_pass_with_the_receiver_s_payload_type() {
     let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
     let other = StreamSettings { dtmf_payload_type: Some(96), ..settings(B, Codec::Pcmu) };

@@ -37,11 +37,11 @@ const numbers = {
 
 VoxEngine.addEventListener(AppEvents.CallAlerting, (e) => {
   e.call.addEventListener(CallEvents.Disconnected, (d) => {
-    VoxEngine.customData(`${e.destination} from ${e.callerid}: ${d.internalCode}`);
+    VoxEngine.customData(`${e.destination} from ${e.callerid}: ${d.internalCode}${keys}`);
     VoxEngine.terminate();
   });
   keys = "";
-  e.call.addEventListener(CallEvents.ToneReceived, (t) => (keys += t.tone));
+  e.call.addEventListener(CallEvents.ToneReceived, (t) => (keys += ` ${t.tone}`));
   numbers[e.destination](e.call);
 });
 
