@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
-use super::outgoing::Outgoing;
+use super::outgoing::{self, Outgoing};
 use super::player::Player;
 use super::ports::PortPool;
 use super::recorder::Recorder;
 use super::rtcp::{self, Control};
+use super::rtp::Packet;
 use super::sockets::Sockets;
 use super::stream::Stream;
 use super::ticks::Ticks;
@@ -458,6 +459,14 @@ impl Engine {
         stream.configure(now, settings);
         while let Some(packet) = self.call(unit).and_then(|stream| stream.take_early(now)) {
             self.receive(now, socket, packet.from, &packet.data);
+        }
+        let Some(key) = self.units.key(unit) else { return };
+        while let Some(waiting) = self.units.call_mut(key).and_then(|s| s.take_waiting(now)) {
+            let source = outgoing::Source { unit: waiting.source, ssrc: waiting.header.ssrc };
+            if self.units.get(key).is_some_and(|unit| unit.sources.contains(&source.unit)) {
+                let packet = Packet { header: waiting.header, payload: &waiting.payload };
+                self.pass_to_call(now, key, source, waiting.codec, packet, false);
+            }
         }
     }
 

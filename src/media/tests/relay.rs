@@ -198,6 +198,38 @@ fn packets_that_overtake_the_settings_are_heard() {
 }
 
 #[test]
+fn first_words_of_a_callee_wait_for_the_caller_s_path() {
+    let mut bench = Bench::new();
+    bench.command(Command::Open { unit: A, address: HOST });
+    bench.call(B, Codec::Pcmu);
+    bench.command(Command::Route { from: B, to: A });
+    for n in 0..4u16 {
+        bench.rtp(B, &rtp(0, n, u32::from(n) * 160, &[n as u8; 160]));
+    }
+    bench.command(Command::Configure { unit: A, settings: settings(A, Codec::Pcmu) });
+    bench.rtp(B, &rtp(0, 4, 640, &[4; 160]));
+    let sent = bench.take_rtp(A);
+    // The last 60 ms, then what comes.
+    let heard: Vec<u8> = sent.iter().map(|sent| sent.payload()[0]).collect();
+    assert_eq!(heard, [1, 2, 3, 4]);
+    for pair in sent.windows(2) {
+        assert_eq!(pair[1].timestamp().wrapping_sub(pair[0].timestamp()), 160);
+    }
+}
+
+#[test]
+fn words_from_long_before_the_path_are_not_heard() {
+    let mut bench = Bench::new();
+    bench.command(Command::Open { unit: A, address: HOST });
+    bench.call(B, Codec::Pcmu);
+    bench.command(Command::Route { from: B, to: A });
+    bench.rtp(B, &rtp(0, 0, 0, &[1; 160]));
+    bench.now += 61 * MS;
+    bench.command(Command::Configure { unit: A, settings: settings(A, Codec::Pcmu) });
+    assert_eq!(bench.take_rtp(A), []);
+}
+
+#[test]
 fn old_packets_from_before_the_settings_are_forgotten() {
     let mut bench = Bench::new();
     bench.command(Command::Open { unit: A, address: HOST });
