@@ -489,7 +489,8 @@ impl Engine {
         let id = unit.id;
         let Body::Call(stream) = &mut unit.body else { return };
         stream.failed_binds += 1;
-        let next = (stream.failed_binds < MOST_BINDS).then(|| self.ports.take()).flatten();
+        let most = MOST_BINDS.min(self.ports.len());
+        let next = (stream.failed_binds < most).then(|| self.ports.take()).flatten();
         self.ports.release(stream.port);
         match next {
             Some(port) => {
@@ -583,4 +584,4 @@ pub struct Usage {
 /// RFC 3550 §6.2.
 const REPORT: Duration = Duration::from_secs(5);
 /// Ports in a row that somebody else may have, before the call is refused.
-const MOST_BINDS: u32 = 512;
+const MOST_BINDS: usize = 512;

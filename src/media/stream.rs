@@ -26,7 +26,7 @@ pub struct Stream {
     pub address: IpAddr,
     pub port: u16,
     /// Ports that somebody else had.
-    pub failed_binds: u32,
+    pub failed_binds: usize,
     pub is_open: bool,
     pub outgoing: Outgoing,
     pub control: Control,
