@@ -225,7 +225,7 @@ fn gateway_serves_stops_in_order_and_leaves_its_history() {
 
     gateway.signal("-TERM");
     assert_eq!(gateway.end(), Some(0));
-    assert!(!site.folder.join("data/gateway.lock").exists());
+    check(&site.branchline(&["sessions"]), 1, "", "no gateway runs on");
     check(&site.branchline(&["history"]), 0, "Normal termination", "");
 }
 

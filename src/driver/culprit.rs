@@ -23,6 +23,8 @@ pub enum Culprit {
     Timer,
     /// An HTTP request.
     Control,
+    /// Nobody in particular.
+    Reactor,
 }
 
 impl Culprit {

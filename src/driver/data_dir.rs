@@ -11,9 +11,10 @@ use rustix::fs::{FlockOperation, flock};
 use crate::random::Random;
 
 /// Holds the folder for this process, so that two gateways cannot share it.
+///
+/// The file stays behind: whoever finds it without a lock on it knows that nobody runs.
 pub struct Lock {
     file: File,
-    path: PathBuf,
 }
 
 /// The gateway that runs on a folder, as the other commands find it.
@@ -50,20 +51,13 @@ impl Lock {
                 None => format!("{} is in use by another gateway", folder.display()),
             });
         }
-        Ok(Self { file, path })
+        Ok(Self { file })
     }
 
     /// Tells the other commands where this gateway is.
     pub fn publish(&mut self, url: &str) -> io::Result<()> {
         self.file.set_len(0)?;
         writeln!(self.file, "{}\n{url}", std::process::id())
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Whoever finds the file without a lock on it knows that nobody runs.
-        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::clock::WallClock;
@@ -62,6 +63,22 @@ pub fn memory_bytes() -> u64 {
         (Some(bytes), None) | (None, Some(bytes)) => bytes,
         // Neither is there in a bare chroot: what a small machine has.
         (None, None) => 256 << 20,
+    }
+}
+
+/// Lets this process have as many descriptors as the system allows, and says so where those are
+/// fewer than `wanted`.
+pub fn allow_files(wanted: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        log::warn!("open files: {error}");
+    }
+    if let Some(allowed) = getrlimit(Resource::Nofile).current.filter(|most| *most < wanted) {
+        log::warn!(
+            "the system allows {allowed} open files, full use takes {wanted}: raise LimitNOFILE \
+             of the service (ulimit -n), or calls may find no port"
+        );
     }
 }
 

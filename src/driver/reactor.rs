@@ -15,6 +15,7 @@ use smol::channel::Receiver;
 use smol::future::poll_fn;
 use smol::stream::Stream;
 
+use super::culprit::Culprit;
 use super::disk::DiskHandle;
 use super::http_server::{Answer, Pending, Server};
 use super::life::Life;
@@ -57,7 +58,7 @@ pub struct Reactor {
     pub alarm: Alarm,
     /// The next second's look at the clock, the watchdog and the workers.
     pub next_tick: Instant,
-    /// One packet of any size.
+    /// One packet of any size, while it is looked at.
     pub buffer: Vec<u8>,
 }
 
@@ -74,7 +75,21 @@ pub struct Inbox {
 impl Reactor {
     /// Until the gateway has stopped.
     pub async fn run(&mut self) {
-        poll_fn(|cx| self.turn(cx)).await;
+        let mut panics = 0;
+        poll_fn(|cx| {
+            // What no single input could be blamed for costs what was left of its turn.
+            if let Some(turned) = Culprit::Reactor.guard(|| self.turn(cx)) {
+                return turned;
+            }
+            panics += 1;
+            if panics >= MOST_PANICS {
+                log::error!("{panics} bugs met: the service manager may start the gateway anew");
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     /// One round over all sources. Every source keeps its waker where it has no more.
@@ -104,6 +119,8 @@ impl Reactor {
     fn receive_packets(&mut self, cx: &mut Context<'_>) -> bool {
         let mut has_more = false;
         let mut buffer = std::mem::take(&mut self.buffer);
+        // Empty only after a turn that a bug ended.
+        buffer.resize(PACKET_BYTES, 0);
         for listener in 0..self.udp.len() {
             has_more |= self.receive_from(cx, listener, &mut buffer);
         }
@@ -254,5 +271,9 @@ impl Alarm {
     }
 }
 
+/// The largest UDP datagram.
+const PACKET_BYTES: usize = 65_536;
+/// A bug that is met at every turn must not fill the log for ever.
+const MOST_PANICS: usize = 100;
 /// Inputs that one source gives in one turn: some milliseconds of work.
 pub const SHARE: usize = 64;

@@ -53,6 +53,7 @@ pub fn run(path: &Path, mut config: Config) -> Result<(), String> {
     for line in budget.to_string().lines() {
         log::info!("{}", line.trim_end());
     }
+    environment::allow_files(files_at_worst(&config));
     let mut random = Random::System;
     let mut lock = Lock::take(&config.gateway.data_dir)?;
     if config.control.api_key.is_empty() {
@@ -180,7 +181,7 @@ impl Parts<'_> {
             undone: VecDeque::new(),
             alarm: Alarm::new(),
             next_tick: now,
-            buffer: vec![0; PACKET_BYTES],
+            buffer: Vec::new(),
         })
     }
 
@@ -250,6 +251,15 @@ fn worker_limits(config: &Config, budget: &Budget) -> scenario::Limits {
     }
 }
 
+/// Descriptors at one time: two for each call and the two that a usual session has, clients, SIP
+/// streams, and what is always open.
+fn files_at_worst(config: &Config) -> u64 {
+    let limits = &config.limits;
+    let calls = limits.sessions.saturating_mul(2 * CALLS_OF_A_SESSION);
+    let clients = limits.http_connections.saturating_add(limits.sip_streams);
+    calls.saturating_add(clients).saturating_add(OTHER_FILES) as u64
+}
+
 /// Each media thread has its share of the ports, from an even one on.
 fn engine_config(config: &Config, thread: usize, threads: usize) -> engine::Config {
     let (first, last) = config.media.rtp_ports;
@@ -273,10 +283,12 @@ fn share_of_ports(first: u16, last: u16, thread: usize, threads: usize) -> (u16,
     (port(begin), port(end.saturating_sub(1)))
 }
 
+/// At one time, of most sessions: two people that are joined.
+const CALLS_OF_A_SESSION: usize = 2;
+/// Database, logs and recordings under way, sounds, pollers, listeners.
+const OTHER_FILES: usize = 128;
 /// Silence after which a script hears RtpStopped (VoxEngine reference 1.6).
 const RTP_TIMEOUT: Duration = Duration::from_secs(7);
-/// The largest UDP datagram.
-const PACKET_BYTES: usize = 65_536;
 
 #[cfg(test)]
 mod tests {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
-use super::outgoing::Outgoing;
+use super::outgoing::{self, Outgoing};
 use super::player::Player;
 use super::ports::PortPool;
 use super::recorder::Recorder;
 use super::rtcp::{self, Control};
+use super::rtp::Packet;
 use super::sockets::Sockets;
 use super::stream::Stream;
 use super::ticks::Ticks;
@@ -459,6 +460,14 @@ impl Engine {
         while let Some(packet) = self.call(unit).and_then(|stream| stream.take_early(now)) {
             self.receive(now, socket, packet.from, &packet.data);
         }
+        let Some(key) = self.units.key(unit) else { return };
+        while let Some(waiting) = self.units.call_mut(key).and_then(|s| s.take_waiting(now)) {
+            let source = outgoing::Source { unit: waiting.source, ssrc: waiting.header.ssrc };
+            if self.units.get(key).is_some_and(|unit| unit.sources.contains(&source.unit)) {
+                let packet = Packet { header: waiting.header, payload: &waiting.payload };
+                self.pass_to_call(now, key, source, waiting.codec, packet, false);
+            }
+        }
     }
 
     fn bound(&mut self, socket: SocketId) {
@@ -480,7 +489,8 @@ impl Engine {
         let id = unit.id;
         let Body::Call(stream) = &mut unit.body else { return };
         stream.failed_binds += 1;
-        let next = (stream.failed_binds < MOST_BINDS).then(|| self.ports.take()).flatten();
+        let most = MOST_BINDS.min(self.ports.len());
+        let next = (stream.failed_binds < most).then(|| self.ports.take()).flatten();
         self.ports.release(stream.port);
         match next {
             Some(port) => {
@@ -574,4 +584,4 @@ pub struct Usage {
 /// RFC 3550 §6.2.
 const REPORT: Duration = Duration::from_secs(5);
 /// Ports in a row that somebody else may have, before the call is refused.
-const MOST_BINDS: u32 = 512;
+const MOST_BINDS: usize = 512;

@@ -16,6 +16,7 @@ use super::reception::{Arrival, Reception};
 use super::rtcp::Control;
 use super::rtp::{Header, Packet};
 use super::transmits::Transmits;
+use crate::slots::Key;
 use crate::stats;
 
 /// A call unit.
@@ -25,7 +26,7 @@ pub struct Stream {
     pub address: IpAddr,
     pub port: u16,
     /// Ports that somebody else had.
-    pub failed_binds: u32,
+    pub failed_binds: usize,
     pub is_open: bool,
     pub outgoing: Outgoing,
     pub control: Control,
@@ -33,6 +34,9 @@ pub struct Stream {
     settings: Option<StreamSettings>,
     /// What came before the settings: RTP overtakes the 200 that it belongs to.
     early: Option<Box<Early>>,
+    /// What was said to this call before the settings: a callee speaks before the caller's answer
+    /// is on its way.
+    waiting: Option<Box<heapless::Deque<Waiting, MOST_WAITING>>>,
     latch: Latch,
     reception: Option<Reception>,
     /// Counts of SSRCs that are gone.
@@ -65,6 +69,24 @@ pub struct EarlyPacket {
     at: Instant,
     pub from: SocketAddr,
     pub data: heapless::Vec<u8, EARLY_BYTES>,
+}
+
+/// Audio that waits for the settings of the call that is to hear it.
+#[derive(Debug)]
+pub struct Waiting {
+    at: Instant,
+    pub source: Key,
+    pub codec: Codec,
+    pub header: Header,
+    pub payload: heapless::Vec<u8, EARLY_BYTES>,
+}
+
+impl Waiting {
+    /// `None` for a packet that is longer than what can wait.
+    pub fn new(now: Instant, source: Key, codec: Codec, packet: Packet<'_>) -> Option<Self> {
+        let payload = heapless::Vec::from_slice(packet.payload).ok()?;
+        Some(Self { at: now, source, codec, header: packet.header, payload })
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -123,6 +145,7 @@ impl Stream {
             keypad: Keypad::default(),
             settings: None,
             early: None,
+            waiting: None,
             latch: Latch::default(),
             reception: None,
             before: Counts::default(),
@@ -169,6 +192,28 @@ impl Stream {
             }
         }
         self.early = None;
+        None
+    }
+
+    /// Keeps what is said to this call until it has a path. Full: the oldest goes.
+    pub fn wait(&mut self, waiting: Option<Waiting>) {
+        let Some(packet) = waiting else { return };
+        let packets = self.waiting.get_or_insert_default();
+        if packets.is_full() {
+            packets.pop_front();
+        }
+        packets.push_back(packet).expect("a place is free: the oldest was taken out");
+    }
+
+    /// The next of what was said before there was a path, if it is still fresh.
+    pub fn take_waiting(&mut self, now: Instant) -> Option<Waiting> {
+        let packets = self.waiting.as_mut()?;
+        while let Some(packet) = packets.pop_front() {
+            if now.saturating_duration_since(packet.at) <= JUST_NOW {
+                return Some(packet);
+            }
+        }
+        self.waiting = None;
         None
     }
 
@@ -561,5 +606,8 @@ const MOST_EARLY: usize = 8;
 const EARLY_BYTES: usize = 200;
 /// Early packets are worth hearing for so long.
 const FRESH: Duration = Duration::from_millis(500);
+/// 60 ms of 20 ms packets: more would come as a burst that the receiver has to delay.
+const MOST_WAITING: usize = 3;
+const JUST_NOW: Duration = Duration::from_millis(60);
 /// RFC 3550 §6.4: who sent nothing in the last two intervals sends RR.
 const RECENTLY: Duration = Duration::from_secs(10);
