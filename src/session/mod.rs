@@ -38,6 +38,7 @@ use crate::media::engine::UnitId;
 use crate::scenario::command::Object;
 use crate::scenario::event::{CallEvent, Event as ScriptEvent, PlayerEvent};
 use crate::scenario::worker::{Answer, Input as ScriptInput};
+use crate::sip::user_agent::MAX_FORWARDS;
 use crate::storage::record::SessionRecord;
 use crate::storage::store::Operation;
 
@@ -64,6 +65,8 @@ pub struct Session {
     /// Requests to the access URL that wait for their handler.
     accesses: Vec<RequestId>,
     hides_tones: bool,
+    /// Of its outgoing calls: those that go on from an incoming one pass fewer gateways.
+    max_forwards: u8,
     log_file: String,
     log_bytes: u64,
 }
@@ -99,6 +102,7 @@ impl Session {
             starter: new.starter,
             accesses: Vec::new(),
             hides_tones: false,
+            max_forwards: MAX_FORWARDS,
             log_file: new.log_file,
             log_bytes: 0,
         }

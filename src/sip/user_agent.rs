@@ -225,6 +225,9 @@ pub struct Incoming {
     pub headers: ExtraHeaders,
     /// `None`: delayed offer; our 2xx (or 183) then carries the offer.
     pub offer: Option<Vec<u8>>,
+    /// Of a call that goes on from this one: one less than this one's, [`MAX_FORWARDS`] at most
+    /// (RFC 7332 §4.1).
+    pub max_forwards: u8,
 }
 
 /// `since` values are left to the status page of the gateway.
@@ -268,7 +271,12 @@ pub struct Invite {
     pub offer: Option<Vec<u8>>,
     /// Time to a final response before CANCEL and `Failed` 408.
     pub timeout: Duration,
+    /// Gateways and proxies that it may still pass; [`MAX_FORWARDS`] where it begins here.
+    pub max_forwards: u8,
 }
+
+/// RFC 3261 §8.1.1.6.
+pub const MAX_FORWARDS: u8 = 70;
 
 #[derive(Debug, Clone)]
 pub enum Target {
