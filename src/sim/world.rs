@@ -380,8 +380,12 @@ impl World {
             Output::Sip(
                 sip::Output::Stream { .. } | sip::Output::Close { .. } | sip::Output::Event(_),
             ) => {}
-            Output::Script { input, .. } => self.worker.handle_input(now, input),
-            Output::Media { command, .. } => {
+            Output::Script { thread, input } => {
+                assert_eq!(thread, 0, "the world has one worker");
+                self.worker.handle_input(now, input);
+            }
+            Output::Media { thread, command } => {
+                assert_eq!(thread, 0, "the world has one media thread");
                 self.engine.handle_input(now, engine::Input::Command(command));
             }
             Output::Load { request, sound } => {
@@ -395,7 +399,7 @@ impl World {
                 let input = Input::Fetched { session, request: number, result };
                 self.gateway.handle_input(now, input);
             }
-            Output::CancelFetches { .. } => {}
+            Output::CancelLoad { .. } | Output::CancelFetches { .. } => {}
             Output::Disk(operation) => self.store(operation),
             Output::Reply(Reply::Started { urls, .. }) => self.started.push(urls),
             Output::Reply(Reply::Accessed { request, answer }) => {
