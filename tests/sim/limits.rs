@@ -234,3 +234,16 @@ fn rows_of_two_sessions_have_numbers_of_their_own() {
     let calls = world.history.iter().flat_map(|session| &session.calls);
     assert_eq!(calls.map(|call| call.id).collect::<Vec<_>>(), [10_001, 10_002, 20_001, 20_002]);
 }
+
+#[test]
+fn lines_beyond_the_log_of_a_session_cost_nobody_anything() {
+    let script = r#"
+        for (let n = 0; n < 200000; n++) Logger.write("y");
+        VoxEngine.terminate();
+    "#;
+    let world = run(script, "[limits]\nsession_log_kib = 16\njs_run_time_ms = 20000\n", Vec::new());
+    // 16 KiB of lines with their times, and the end of the session is told all the same.
+    assert_eq!(world.log.iter().filter(|line| *line == "y").count(), 16384 / 26);
+    assert!(world.log.iter().any(|line| line.contains("the log is full")));
+    assert_eq!(world.history[0].finish_reason.as_deref(), Some("Normal termination"));
+}
