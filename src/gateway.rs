@@ -341,6 +341,15 @@ impl Gateway {
         self.hear_user_agent(now);
     }
 
+    /// Drops a session whose end met a bug. What it had elsewhere ends by itself: calls when the
+    /// peer hangs up, and what is told about them finds nobody.
+    pub fn abandon(&mut self, session: SessionId) {
+        if let Some(Some(lost)) = self.sessions.remove(session.0) {
+            self.by_number.remove(&lost.record.id);
+            stats::SESSIONS.set(self.sessions.len() as u64);
+        }
+    }
+
     /// No session is left and the user agent has no call under way.
     pub fn is_drained(&self) -> bool {
         self.sessions.is_empty() && self.exchange.user_agent.usage().calls == 0
