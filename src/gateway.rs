@@ -79,6 +79,10 @@ pub enum Output {
         request: u64,
         sound: Sound,
     },
+    /// Nobody waits for the sound any more.
+    CancelLoad {
+        request: u64,
+    },
     /// Make an HTTP request of a script.
     Fetch {
         session: SessionId,
@@ -181,6 +185,13 @@ pub struct Setup {
     pub wall: WallClock,
 }
 
+/// How many of each there are.
+#[derive(Debug, Clone, Copy)]
+struct Threads {
+    worker: usize,
+    media: usize,
+}
+
 /// Name and value of each secret.
 type Secrets = Arc<[(String, String)]>;
 
@@ -196,6 +207,8 @@ pub struct Gateway {
     secrets: HashMap<u32, Secrets>,
     listeners: Vec<sip::Listener>,
     last_session_number: u64,
+    /// Workers and media threads there are: a reload does not change them.
+    threads: Threads,
     /// Sessions placed so far, to spread them over workers and media threads.
     placed: usize,
     is_draining: bool,
@@ -213,6 +226,10 @@ impl Gateway {
             by_number: HashMap::new(),
             scripts: scripts_by_rule(&config),
             secrets: secrets_by_rule(&config),
+            threads: Threads {
+                worker: config.scenario.threads.max(1),
+                media: config.media.threads.max(1),
+            },
             exchange: Exchange::new(now, wall, config, user_agent, control_url, random),
             listeners,
             last_session_number: opening.last_session_id,
@@ -309,7 +326,7 @@ impl Gateway {
         self.is_draining = true;
     }
 
-    /// Ends every session (`Terminated administratively`).
+    /// Ends every session (`Terminated administratively`) and takes our contacts away at trunks.
     pub fn stop(&mut self, now: Instant) {
         self.exchange.advance(now);
         self.is_draining = true;
@@ -320,12 +337,18 @@ impl Gateway {
                 session.end(now, exchange, Cause::Stop);
             });
         }
+        self.exchange.user_agent.unregister(now);
         self.hear_user_agent(now);
     }
 
     /// No session is left and the user agent has no call under way.
     pub fn is_drained(&self) -> bool {
         self.sessions.is_empty() && self.exchange.user_agent.usage().calls == 0
+    }
+
+    /// Drained, and no trunk sends calls to us any more.
+    pub fn is_stopped(&self) -> bool {
+        self.is_drained() && !self.exchange.user_agent.is_unregistering()
     }
 
     /// Takes a new config: rules, scripts, routes, users and trunks. Sessions that run keep the
@@ -456,11 +479,10 @@ impl Gateway {
         };
         let exchange = &mut self.exchange;
         let session = SessionId(key);
-        let config = exchange.config.clone();
         let place = Place {
             session,
-            worker: self.placed % config.scenario.threads.max(1),
-            media: self.placed % config.media.threads.max(1),
+            worker: self.placed % self.threads.worker,
+            media: self.placed % self.threads.media,
         };
         self.placed = self.placed.wrapping_add(1);
         self.last_session_number += 1;
@@ -518,7 +540,7 @@ impl Gateway {
         let Some(secrets) = self.secrets.get(&rule).cloned() else { return };
         let account_id = self.exchange.config.control.account_id;
         self.with_session(now, id, |now, session, exchange| {
-            session.record.custom_data.clone_from(&custom_data);
+            session.set_custom_data(custom_data.clone());
             let mut first = vec![ScriptEvent::Started(Box::new(Started {
                 access_url: session.urls.access_url.clone(),
                 access_secure_url: session.urls.access_secure_url.clone(),

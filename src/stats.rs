@@ -124,6 +124,6 @@ metrics! {
     counter SIP_STREAMS_REFUSED "sip_streams_refused_total" "SIP connections closed at once because there were too many.";
     counter SIP_STREAMS_SLOW "sip_streams_slow_total" "SIP connections closed because the peer did not read.";
     counter SCRIPT_QUEUE_FULL "script_queue_full_total" "Sessions ended because their script did not keep up with its events.";
-    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Calls refused because the media thread did not keep up.";
+    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Commands refused, of new calls among others, because the media thread did not keep up.";
     counter WORKERS_REPLACED "workers_replaced_total" "JavaScript threads that were stuck and replaced.";
 }

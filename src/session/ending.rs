@@ -67,6 +67,10 @@ impl Session {
 
     /// Begins the end; a second cause changes nothing.
     pub fn end(&mut self, now: Instant, exchange: &mut Exchange, cause: Cause) {
+        if cause == Cause::Worker {
+            // It may have begun in the worker that took the lost one's place.
+            self.drop_runtime(exchange);
+        }
         let has_runtime = !matches!(cause, Cause::Script | Cause::Worker);
         if !matches!(self.stage, Stage::Running) {
             if !has_runtime {
@@ -117,9 +121,7 @@ impl Session {
         }
         for player in std::mem::take(&mut self.players).into_values() {
             match player.stage {
-                sound::Stage::Loading { request } => {
-                    exchange.take_load(request);
-                }
+                sound::Stage::Loading { request } => exchange.cancel_load(request),
                 sound::Stage::Playing { unit } => exchange.close_unit(self.place, unit),
             }
         }
@@ -218,6 +220,7 @@ impl Session {
                 let lost = std::mem::take(&mut self.recordings);
                 for (unit, recording) in lost {
                     exchange.forget_unit(unit);
+                    exchange.disk(Operation::FinishRecording { recording: unit.0 });
                     log::warn!(
                         "session={} recording {} did not end",
                         self.record.id,
@@ -264,14 +267,13 @@ impl Session {
             exchange.reply(Reply::Accessed { request, answer: None });
         }
         self.record.duration_ms = now.saturating_duration_since(self.started).as_millis() as i64;
-        truncate_bytes(&mut self.record.custom_data, STORED_CUSTOM_DATA_BYTES);
         exchange.disk(Operation::CloseLog { file: self.log_file });
         exchange.disk(Operation::EndSession(Box::new(self.record)));
     }
 }
 
 /// Cuts at a character boundary at or before `limit`.
-fn truncate_bytes(text: &mut String, limit: usize) {
+pub(super) fn truncate_bytes(text: &mut String, limit: usize) {
     if text.len() > limit {
         let end = (0..=limit).rev().find(|place| text.is_char_boundary(*place)).unwrap_or(0);
         text.truncate(end);
@@ -285,7 +287,7 @@ const LAST_CALLBACK: Duration = Duration::from_secs(10);
 /// Time for media and disk to finish files.
 const RECORDINGS: Duration = Duration::from_secs(10);
 /// Section 1.6: what the history keeps of `customData`.
-const STORED_CUSTOM_DATA_BYTES: usize = 200;
+pub(super) const STORED_CUSTOM_DATA_BYTES: usize = 200;
 
 #[cfg(test)]
 mod tests {

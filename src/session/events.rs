@@ -15,6 +15,7 @@ use crate::sdp::description::Description;
 use crate::sdp::offer_answer::{self, Agreed};
 use crate::sip::user_agent::{Event as SipEvent, Incoming, Peer};
 use crate::storage::record::CallRecord;
+use crate::storage::store::Operation;
 
 impl Session {
     /// A call came in for this session: its CallAlerting, and a port for its media.
@@ -44,7 +45,7 @@ impl Session {
             Peer::User(_) => Dtmf::Auto,
         };
         let record = CallRecord {
-            id: exchange.next_call_number(),
+            id: self.call_number(),
             start: exchange.unix_ms(),
             local_number: destination.clone(),
             remote_number: callerid.clone(),
@@ -409,6 +410,8 @@ impl Session {
             }
             (MediaEvent::OpenFailed { unit }, Role::Recorder(object)) => {
                 exchange.forget_unit(unit);
+                // Its file was asked for before.
+                exchange.disk(Operation::FinishRecording { recording: unit.0 });
                 self.recording_failed(now, exchange, object, unit, "no place for another recorder");
             }
             (MediaEvent::FirstPacket { .. }, Role::Call(object)) => {
@@ -464,13 +467,16 @@ impl Session {
         }
     }
 
-    /// Nobody answered an incoming call in time (section 1.6: 60 s).
+    /// Nobody answered an incoming call in time (section 1.6: 60 s), or media did not say in time
+    /// whether an outgoing one has a port.
     pub fn on_alerting_timer(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
         if let Some(Phase::Alerting { leg, .. }) = self.phase(object) {
             let leg = *leg;
             let (status, _) = Refusal::NoAnswer.status();
             exchange.user_agent.reject(now, leg, status, &Vec::new());
             self.end_incoming(now, exchange, object, 408, "Request Timeout".into());
+        } else {
+            self.on_no_media(now, exchange, object);
         }
     }
 }

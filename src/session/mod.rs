@@ -115,6 +115,18 @@ impl Session {
         row
     }
 
+    /// `call_id` of the history for the next row: the session's own number and its place in it,
+    /// so that no other row of any start has it.
+    fn call_number(&self) -> u64 {
+        let rows = self.record.calls.len() + self.calls.len();
+        self.row_number(rows)
+    }
+
+    /// Row `place` of a table of this session's.
+    fn row_number(&self, place: usize) -> u64 {
+        self.record.id.saturating_mul(ROWS_PER_SESSION).saturating_add(place as u64 + 1)
+    }
+
     /// The scripts ran and Started was dispatched, or never will be.
     pub fn on_ready(&mut self, exchange: &mut Exchange) {
         if let Some(request) = self.starter.take() {
@@ -211,6 +223,9 @@ impl Session {
 /// Requests to one access URL that wait for the script at one time. Full: HTTP 503, counted as
 /// `access_refused_total`.
 const WAITING_ACCESSES: usize = 64;
+
+/// More than `calls_per_session` can be set to.
+const ROWS_PER_SESSION: u64 = 10_000;
 
 /// `2026-01-02 03:04:05.678 ` and the line's end.
 const LOG_STAMP_BYTES: u64 = 25;

@@ -89,7 +89,7 @@ impl Session {
                 let Some(recording) = self.recordings.remove(&unit) else { return };
                 let duration_ms = recording.duration.as_millis() as i64;
                 self.record.records.push(RecordingRecord {
-                    id: unit.0,
+                    id: self.row_number(self.record.records.len()),
                     name: recording.file,
                     start: recording.start,
                     duration_ms,

@@ -13,6 +13,8 @@ pub enum Refusal {
     NoTrunk,
     /// Sessions or another table is full, or the gateway is about to stop.
     Full,
+    /// A number, URI or name that no message has room for.
+    TooLong,
     /// `calls_per_session` or `calls_in_progress` of the session is reached.
     CallLimit,
     /// No RTP port was free.
@@ -37,6 +39,7 @@ impl Refusal {
             Self::NoRoute => (404, "Not Found"),
             Self::NoTrunk => (503, "Service Unavailable"),
             Self::Full => (503, "Service Unavailable"),
+            Self::TooLong => (414, "Request-URI Too Long"),
             Self::CallLimit => (403, "Call limit reached"),
             Self::NoMedia => (503, "Service Unavailable"),
             Self::NoCommonCodec => (488, "Not Acceptable Here"),

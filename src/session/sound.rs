@@ -91,10 +91,7 @@ impl Session {
 
     fn end_stage(&mut self, exchange: &mut Exchange, stage: Stage) {
         match stage {
-            // The sound may still come: it then belongs to nobody.
-            Stage::Loading { request } => {
-                exchange.take_load(request);
-            }
+            Stage::Loading { request } => exchange.cancel_load(request),
             Stage::Playing { unit } => exchange.close_unit(self.place, unit),
         }
     }

@@ -393,6 +393,11 @@ impl UserAgent {
         self.settle(now);
     }
 
+    /// Whether a registrar has yet to answer after `unregister`.
+    pub fn is_unregistering(&self) -> bool {
+        self.trunks.is_unregistering()
+    }
+
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<CallId, Refused> {
         let bindings = match &invite.target {
             Target::User { name } => self.registrar.bindings(now, name),
