@@ -55,6 +55,7 @@ metrics! {
     gauge SESSIONS "sessions" "Sessions running.";
     counter SESSIONS_STARTED "sessions_started_total" "Sessions started.";
     counter SESSIONS_REFUSED "sessions_refused_total" "Sessions refused because the gateway was full or draining.";
+    counter SESSIONS_REFUSED_BUSY "sessions_refused_busy_total" "Sessions refused because scripts have been slow to start for a while: more comes than can be carried.";
     gauge CALLS "calls" "SIP calls in progress.";
     counter CALLS_REFUSED "calls_refused_total" "Calls refused by a limit, a rule or the dial plan.";
     counter TRUNK_FAILOVERS "trunk_failovers_total" "Calls that went on to the next trunk of their route.";
@@ -86,6 +87,7 @@ metrics! {
     counter MEDIA_SAMPLES_DROPPED "media_samples_dropped_total" "Blocks of recordings that found the disk busy.";
     counter RTP_INVALID "rtp_invalid_total" "Packets on RTP and RTCP ports that could not be read or had an unknown payload type.";
     counter RTP_FOREIGN "rtp_foreign_total" "Packets from others than the call's peer.";
+    counter RTP_TOO_MANY "rtp_too_many_total" "RTP packets beyond what one call may send in a second.";
     counter RTP_DUPLICATE "rtp_duplicate_total" "RTP packets that came twice or out of any order.";
     counter RTP_LATE "rtp_late_total" "RTP packets that came too late to be recorded or passed on.";
     counter RTP_NOT_SENT "rtp_not_sent_total" "RTP packets that the system did not take.";
@@ -124,6 +126,6 @@ metrics! {
     counter SIP_STREAMS_REFUSED "sip_streams_refused_total" "SIP connections closed at once because there were too many.";
     counter SIP_STREAMS_SLOW "sip_streams_slow_total" "SIP connections closed because the peer did not read.";
     counter SCRIPT_QUEUE_FULL "script_queue_full_total" "Sessions ended because their script did not keep up with its events.";
-    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Calls refused because the media thread did not keep up.";
+    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Commands refused, of new calls among others, because the media thread did not keep up.";
     counter WORKERS_REPLACED "workers_replaced_total" "JavaScript threads that were stuck and replaced.";
 }

@@ -439,6 +439,7 @@ mod tests {
                 codec: Codec::Pcmu,
                 payload_type: 0,
                 dtmf_payload_type: None,
+                own_dtmf_payload_type: None,
                 sends: true,
                 receives: true,
                 ptime: Duration::from_millis(20),

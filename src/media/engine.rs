@@ -143,7 +143,10 @@ pub struct StreamSettings {
     pub rtcp_mux: bool,
     pub codec: Codec,
     pub payload_type: u8,
+    /// telephone-event in what we send; taken in what the peer sends too.
     pub dtmf_payload_type: Option<u8>,
+    /// The number that we gave it in our own description: what the peer should send.
+    pub own_dtmf_payload_type: Option<u8>,
     pub sends: bool,
     pub receives: bool,
     pub ptime: Duration,
