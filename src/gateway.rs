@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::clock::WallClock;
 use crate::config::{self, Config};
+use crate::logger::{Burst, Private};
 use crate::media::clip::Clip;
 use crate::media::engine as media;
 use crate::media::engine::UnitId;
@@ -217,6 +218,10 @@ pub struct Gateway {
     placed: usize,
     is_draining: bool,
     last_reload: Option<Result<(), String>>,
+    /// Incoming calls that no rule takes.
+    unruled: Burst,
+    /// Sessions refused because all are taken.
+    overfull: Burst,
 }
 
 impl Gateway {
@@ -240,6 +245,8 @@ impl Gateway {
             placed: 0,
             is_draining: false,
             last_reload: None,
+            unruled: Burst::default(),
+            overfull: Burst::default(),
         }
     }
 
@@ -501,6 +508,12 @@ impl Gateway {
         let slot = if self.is_draining { None } else { self.sessions.insert(None).ok() };
         let Some(key) = slot else {
             stats::SESSIONS_REFUSED.add(1);
+            if !self.is_draining
+                && let Some(times) = self.overfull.note(now)
+            {
+                let sessions = self.sessions.len();
+                log::warn!("all {sessions} sessions are taken ([limits] sessions): refused{times}");
+            }
             return None;
         };
         let exchange = &mut self.exchange;
@@ -643,11 +656,10 @@ impl Gateway {
         let destination = incoming.request_uri.user.clone().unwrap_or_default();
         let found = rules::find_rule(&config.applications, &destination, caller);
         let Some((application, rule)) = found else {
-            log::info!(
-                "no rule takes {} from {:?}",
-                crate::logger::Private(&destination),
-                incoming.peer
-            );
+            if let Some(times) = self.unruled.note(now) {
+                let (number, peer) = (Private(&destination), &incoming.peer);
+                log::warn!("no rule takes {number} from {peer:?}: 404{times}");
+            }
             return self.refuse_incoming(now, leg, Refusal::NoRule);
         };
         let initiator = incoming.source.ip().to_string();

@@ -27,6 +27,7 @@ use super::stack::Stack;
 use super::transport::Destination;
 use super::trunks::Trunks;
 use super::uri::Uri;
+use crate::logger::Burst;
 use crate::random::Random;
 use crate::slots::Key;
 use crate::stats;
@@ -322,6 +323,9 @@ pub struct UserAgent {
     pub(super) authenticator: Authenticator,
     pub(super) registrar: Registrar,
     pub(super) trunks: Trunks,
+    /// Calls of nobody known.
+    pub(super) strangers: Burst,
+    pub(super) wrong_passwords: Burst,
 }
 
 impl UserAgent {
@@ -338,6 +342,8 @@ impl UserAgent {
             ),
             registrar: Registrar::new(&stack.config.users, limits.contacts_per_user),
             trunks: Trunks::new(now, &mut stack),
+            strangers: Burst::default(),
+            wrong_passwords: Burst::default(),
             stack,
         }
     }
