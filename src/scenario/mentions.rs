@@ -190,9 +190,23 @@ const GUARDED_OF_ARRAY: &[&str] = &[
     "with",
 ];
 
-/// Of QuickJS 0.16: those that search for a text, character by character.
-const GUARDED_OF_STRING: &[&str] =
-    &["includes", "indexOf", "lastIndexOf", "replace", "replaceAll", "split"];
+/// Of QuickJS 0.16: those that go through a text character by character.
+const GUARDED_OF_STRING: &[&str] = &[
+    "includes",
+    "indexOf",
+    "lastIndexOf",
+    "normalize",
+    "padEnd",
+    "padStart",
+    "repeat",
+    "replace",
+    "replaceAll",
+    "split",
+    "toLocaleLowerCase",
+    "toLocaleUpperCase",
+    "toLowerCase",
+    "toUpperCase",
+];
 
 #[cfg(test)]
 mod tests {

@@ -99,6 +99,11 @@ impl<'js> Natives<'_, 'js> {
         let host = self.host.clone();
         self.add("log", move |text: Words| host.log(text.0))?;
         let host = self.host.clone();
+        self.add("rest", move |ctx: Ctx<'js>| match host.watch.is_over() {
+            true => Err(Exception::throw_message(&ctx, "the callback has had its time")),
+            false => Result::Ok(()),
+        })?;
+        let host = self.host.clone();
         self.add("terminate", move || host.terminate())?;
         let host = self.host.clone();
         self.add("hearHttpRequests", move || host.hear_http_requests())?;

@@ -1,16 +1,20 @@
 // Bytes, text and time (section 2 of the reference).
 (function (host, shared) {
   const { define } = shared;
+  const rested = (value) => {
+    host.rest();
+    return value;
+  };
 
-  define('base64_encode', (data) => host.base64Encode(data));
-  define('base64_decode', (data) => host.base64Decode(String(data)));
+  define('base64_encode', (data) => host.base64Encode(rested(data)));
+  define('base64_decode', (data) => host.base64Decode(rested(String(data))));
   define('bytes2hex', (data, toUpperCase = false) => {
-    const text = host.hexEncode(data);
+    const text = host.hexEncode(rested(data));
     return toUpperCase ? text.toUpperCase() : text;
   });
-  define('hex2bytes', (data) => host.hexDecode(String(data)));
-  define('bytes2str', (data, encoding = 'utf-8') => host.decode(data, String(encoding)));
-  define('str2bytes', (data, encoding = 'utf-8') => host.encode(String(data), String(encoding)));
+  define('hex2bytes', (data) => host.hexDecode(rested(String(data))));
+  define('bytes2str', (data, encoding = 'utf-8') => host.decode(rested(data), String(encoding)));
+  define('str2bytes', (data, encoding = 'utf-8') => host.encode(rested(String(data)), String(encoding)));
   define('uuidgen', () => host.uuid());
 
   define('getLocalTime', (timezone, date = new Date()) =>

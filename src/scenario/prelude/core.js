@@ -56,9 +56,17 @@
     defineProperty(prototype, name, { value: guarded, writable: true, configurable: true });
   };
 
+  // QuickJS asks once in 10,000 steps whether it may go on, and what works on much at a time takes
+  // milliseconds for a step.
+  const rest = (length) => {
+    if (length > 4096) host.rest();
+  };
+
   // A dense array has fewer elements than the heap has room for; a sparse one claims up to 2^32.
   const checkLength = (array) => {
-    if (array?.length > host.longestArray) throw new RangeError('Invalid array length');
+    const length = array?.length;
+    if (length > host.longestArray) throw new RangeError('Invalid array length');
+    rest(length);
   };
   const checkLengths = (array, values) => {
     checkLength(array);
@@ -70,6 +78,8 @@
   // Searching a long text for a long needle takes the product of their lengths.
   const checkSearch = (text, values) => {
     const needle = values[0];
+    // `repeat` and the like make a long text of a short one.
+    rest(typeof needle === 'number' ? needle : text?.length);
     if (typeof needle === 'string' && needle.length > 64
         && needle.length * String(text).length > host.longestSearch) {
       throw new RangeError('Invalid string length');

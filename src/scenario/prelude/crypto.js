@@ -1,7 +1,10 @@
 // Crypto (section 21.4 of the reference) and its older global names.
 (function (host, shared) {
   const { define } = shared;
-  const textOf = (data) => (Array.isArray(data) ? data.join('') : String(data));
+  const textOf = (data) => {
+    host.rest();
+    return Array.isArray(data) ? data.join('') : String(data);
+  };
 
   const Crypto = {
     md5: (data) => host.md5(textOf(data)),

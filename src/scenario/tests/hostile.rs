@@ -100,6 +100,24 @@ fn endless_loop_in_a_listener_or_timer_fails_the_session() {
 }
 
 #[test]
+fn loops_of_few_steps_with_much_work_in_each_end_in_time() {
+    let source = "const text = 'a'.repeat(1e6); const list = new Array(1e5).fill(1);";
+    for each in [
+        "text.replaceAll('aaaaaaaaab', 'c')",
+        "text.indexOf('aaaaaaaaab')",
+        "text.toUpperCase()",
+        "'a'.repeat(4e6)",
+        "list.slice().reverse()",
+        "list.join()",
+        "sha256(text)",
+        "base64_encode(text)",
+    ] {
+        let error = fails(quick(), &format!("{source} for (;;) try {{ {each} }} catch (e) {{}}"));
+        assert!(error.ends_with("a callback ran longer than 100 ms"), "{each}: {error}");
+    }
+}
+
+#[test]
 fn timer_that_sets_itself_again_leaves_time_to_others() {
     let source = "let n = 0; const again = () => { n++; setTimeout(again, 0) }; again();
         VoxEngine.addEventListener(AppEvents.HttpRequest, () => Logger.write(n));";
