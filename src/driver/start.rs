@@ -113,7 +113,7 @@ impl Parts<'_> {
         let mut listeners = Vec::new();
         let mut udp = Vec::new();
         for (index, (socket, listener)) in self.sockets.sip.into_iter().enumerate() {
-            log::info!("SIP on {:?} {}", listener.transport, listener.address);
+            log::info!("SIP on {}://{}", listener.transport, listener.address);
             listeners.push(listener);
             udp.push(match socket {
                 SipSocket::Udp(socket) => Some(socket),

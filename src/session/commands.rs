@@ -284,7 +284,6 @@ impl Session {
         reason: String,
         headers: ExtraHeaders,
     ) {
-        self.log_line(exchange, &format!("call {object}: failed: {code} {reason}"));
         self.close_call(now, exchange, object, format!("{code} {reason}"));
         self.call_event(exchange, object, CallEvent::Failed { headers, code, reason });
     }
@@ -315,7 +314,6 @@ impl Session {
         let duration_s = call
             .connected_since()
             .map_or(0, |since| now.saturating_duration_since(since).as_secs());
-        self.log_line(exchange, &format!("call {object}: ended: {internal_code} {reason}"));
         self.close_call(now, exchange, object, format!("{internal_code} {reason}"));
         let event =
             CallEvent::Disconnected { headers, internal_code, reason, duration_s, is_incoming };

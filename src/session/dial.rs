@@ -234,7 +234,7 @@ impl Session {
         };
         self.calls.insert(object, call);
         exchange.timers.disarm(Timer::Idle(self.place.session));
-        self.log_line(exchange, &format!("call {object}: calling {number}"));
+        self.log_call(exchange, object, &format!("calling {number}"));
         exchange.timers.arm(Timer::Alerting(self.place.session, object), now + OPENING);
         exchange.media(self.place, MediaCommand::Open { unit, address });
     }
@@ -249,6 +249,9 @@ impl Session {
     ) {
         let (code, reason) = refusal.status();
         crate::stats::CALLS_REFUSED.add(1);
+        let number = crate::logger::Private(&remote_number).to_string();
+        let why = refusal.explanation();
+        self.log_call(exchange, object, &format!("refused to {number}: {code} {reason}: {why}"));
         // The history keeps the calls that a session may have, and the first one too many.
         if self.call_attempts <= exchange.config.limits.calls_per_session + 1 {
             truncate_bytes(&mut remote_number, DIALLED_BYTES);
@@ -318,10 +321,7 @@ impl Session {
         let outgoing = std::mem::take(outgoing);
         call.phase = Phase::Opening { outgoing };
         crate::stats::TRUNK_FAILOVERS.add(1);
-        self.log_line(
-            exchange,
-            &format!("call {object}: {status} {reason}: trying the next trunk"),
-        );
+        self.log_call(exchange, object, &format!("{status} {reason}: trying the next trunk"));
         self.send_invite(now, exchange, object);
     }
 

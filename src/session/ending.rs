@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::call::Phase;
 use super::exchange::{Exchange, Timer};
+use super::journal::{Seconds, TARGET};
 use super::refusal::Refusal;
 use super::{Session, sound};
 use crate::gateway::{Output, Reply};
@@ -79,7 +80,9 @@ impl Session {
             return;
         }
         self.record.finish_reason = Some(cause.finish_reason().to_owned());
-        self.log_line(exchange, &format!("session ends: {}", cause.finish_reason()));
+        let after = Seconds(now.saturating_duration_since(self.started));
+        let reason = cause.finish_reason();
+        self.log_line(exchange, &format!("session ends: {reason}, after {after}"));
         exchange.timers.disarm(Timer::Idle(self.place.session));
         // From here on no event of a call reaches the script.
         self.stage = Stage::Requests;
@@ -149,6 +152,12 @@ impl Session {
         let duration = call
             .connected_since()
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let line = match (call.connected_since(), call.record.is_incoming) {
+            (Some(_), _) => format!("ended after {}: {end_reason}", Seconds(duration)),
+            (None, true) => format!("not connected: {end_reason}"),
+            (None, false) => format!("failed: {end_reason}"),
+        };
+        self.log_call(exchange, object, &line);
         let mut record = call.record;
         record.duration_ms = duration.as_millis() as i64;
         record.end_reason = end_reason;
@@ -266,7 +275,16 @@ impl Session {
         for request in std::mem::take(&mut self.accesses) {
             exchange.reply(Reply::Accessed { request, answer: None });
         }
-        self.record.duration_ms = now.saturating_duration_since(self.started).as_millis() as i64;
+        let duration = now.saturating_duration_since(self.started);
+        self.record.duration_ms = duration.as_millis() as i64;
+        log::info!(
+            target: TARGET,
+            "session={} ended after {} with {} calls: {}",
+            self.record.id,
+            Seconds(duration),
+            self.record.calls.len(),
+            self.record.finish_reason.as_deref().unwrap_or("no reason known")
+        );
         exchange.disk(Operation::CloseLog { file: self.log_file });
         exchange.disk(Operation::EndSession(Box::new(self.record)));
     }

@@ -17,6 +17,7 @@ mod dial;
 mod ending;
 mod events;
 mod exchange;
+mod journal;
 mod recording;
 mod refusal;
 mod sound;
@@ -32,7 +33,6 @@ pub use self::refusal::Refusal;
 use self::ending::Stage;
 use self::recording::Recording;
 use self::sound::Player;
-use crate::clock;
 use crate::gateway::{Reply, RequestId, SessionUrls};
 use crate::media::engine::UnitId;
 use crate::scenario::command::Object;
@@ -199,22 +199,6 @@ impl Session {
         exchange.script_event(self.place, ScriptEvent::Player { player, event });
     }
 
-    /// One line of the session's own log.
-    fn log_line(&mut self, exchange: &mut Exchange, text: &str) {
-        log::debug!("session={} {text}", self.record.id);
-        let limit = exchange.config.limits.session_log_bytes;
-        if self.log_bytes >= limit {
-            return;
-        }
-        self.log_bytes += text.len() as u64 + LOG_STAMP_BYTES;
-        let stamp = clock::utc_with_milliseconds(exchange.unix_ms());
-        let line = match self.log_bytes >= limit {
-            false => format!("{stamp} {text}"),
-            true => format!("{stamp} the log is full ({limit} bytes): no more lines are kept"),
-        };
-        exchange.disk(Operation::Log { file: self.log_file.clone(), line });
-    }
-
     fn drop_runtime(&mut self, exchange: &mut Exchange) {
         exchange.script(self.place, ScriptInput::Drop { session: self.place.session });
     }
@@ -226,6 +210,3 @@ const WAITING_ACCESSES: usize = 64;
 
 /// More than `calls_per_session` can be set to.
 const ROWS_PER_SESSION: u64 = 10_000;
-
-/// `2026-01-02 03:04:05.678 ` and the line's end.
-const LOG_STAMP_BYTES: u64 = 25;

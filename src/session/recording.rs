@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use super::exchange::{Exchange, Role};
+use super::journal::CallName;
 use crate::media::engine::{Command as MediaCommand, Layout, UnitId};
 use crate::scenario::command::{Object, RecordParameters};
 use crate::scenario::event::CallEvent;
@@ -33,7 +34,8 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         if call.recorder.is_some() {
-            return self.log_line(exchange, &format!("call {object:x} is being recorded already"));
+            let name = CallName(object);
+            return self.log_line(exchange, &format!("call {name} is being recorded already"));
         }
         let unit = exchange.add_unit(self.place.session, Role::Recorder(object));
         call.recorder = Some(unit);
@@ -129,7 +131,7 @@ impl Session {
             call.recorder = None;
             call.record.record_url = None;
         }
-        self.log_line(exchange, &format!("call {call:x}: recording failed: {error}"));
+        self.log_call(exchange, call, &format!("recording failed: {error}"));
         self.call_event(exchange, call, CallEvent::RecordError { error: error.to_owned() });
         self.proceed_with_end(now, exchange);
     }

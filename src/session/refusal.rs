@@ -32,6 +32,24 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// For the log: what the operator or the author of the script can look at.
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::NoRule => "no rule takes the number",
+            Self::NoRoute => "no [[route]] takes the number, or the URI is none",
+            Self::NoTrunk => "every trunk of the route is down",
+            Self::Full => "a table is full, or the gateway stops",
+            Self::TooLong => "the number, URI or name is too long",
+            Self::CallLimit => "calls_per_session or calls_in_progress is reached",
+            Self::NoMedia => "no RTP port was free",
+            Self::NoCommonCodec => "offer and answer have no codec in common",
+            Self::NoAnswer => "nobody answered in time",
+            Self::ScriptError => "the script failed",
+            Self::SessionEnded => "the session ended",
+            Self::HungUpBeforeAnswer => "the script hung up before it answered",
+        }
+    }
+
     /// SIP status and, for events, its reason.
     pub fn status(self) -> (u16, &'static str) {
         match self {

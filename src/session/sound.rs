@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::Session;
 use super::exchange::{Exchange, Role};
+use super::journal::CallName;
 use crate::media::clip::Clip;
 use crate::media::engine::{Command as MediaCommand, Source, UnitId};
 use crate::media::tone::Script as ToneScript;
@@ -196,7 +197,8 @@ impl Session {
             Ok(source) => source,
             Err(error) => {
                 call.playback = None;
-                self.log_line(exchange, &format!("call {object}: playback failed: {error}"));
+                let name = CallName(object);
+                self.log_line(exchange, &format!("call {name}: playback failed: {error}"));
                 let event = CallEvent::PlaybackFinished { error: Some(error) };
                 self.call_event(exchange, object, event);
                 return;
