@@ -17,7 +17,9 @@ use crate::rules;
 use crate::scenario::command::{HttpRequest, Sound};
 use crate::scenario::event::{Event as ScriptEvent, HttpResult, Started};
 use crate::scenario::worker::{self, Answer, Script, SessionId};
-use crate::session::{Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text};
+use crate::session::{
+    Admission, Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text,
+};
 use crate::sip::uri::Uri;
 use crate::sip::user_agent as sip;
 use crate::sip::user_agent::UserAgent;
@@ -209,6 +211,8 @@ pub struct Gateway {
     last_session_number: u64,
     /// Workers and media threads there are: a reload does not change them.
     threads: Threads,
+    /// One per worker. Overloaded: like full, counted as `sessions_refused_busy_total`.
+    admissions: Vec<Admission>,
     /// Sessions placed so far, to spread them over workers and media threads.
     placed: usize,
     is_draining: bool,
@@ -221,18 +225,18 @@ impl Gateway {
         let sip_config = sip_config(&config, &listeners);
         let mut user_agent = UserAgent::new(now, sip_config, random.fork());
         restore_bindings(now, wall.unix_ms(now), &mut user_agent, &opening.bindings);
+        let threads =
+            Threads { worker: config.scenario.threads.max(1), media: config.media.threads.max(1) };
         Self {
             sessions: Slots::with_capacity(config.limits.sessions),
             by_number: HashMap::new(),
             scripts: scripts_by_rule(&config),
             secrets: secrets_by_rule(&config),
-            threads: Threads {
-                worker: config.scenario.threads.max(1),
-                media: config.media.threads.max(1),
-            },
+            threads,
             exchange: Exchange::new(now, wall, config, user_agent, control_url, random),
             listeners,
             last_session_number: opening.last_session_id,
+            admissions: (0..threads.worker).map(|_| Admission::default()).collect(),
             placed: 0,
             is_draining: false,
             last_reload: None,
@@ -464,11 +468,19 @@ impl Gateway {
         act(now, session, &mut self.exchange);
         if session.is_gone() {
             let number = session.record.id;
+            self.end_start(id);
             if let Some(Some(session)) = self.sessions.remove(id.0) {
                 session.bury(now, &mut self.exchange);
             }
             self.by_number.remove(&number);
             stats::SESSIONS.set(self.sessions.len() as u64);
+        }
+    }
+
+    /// The session's scripts have run, or never will.
+    fn end_start(&mut self, id: SessionId) {
+        if let Some(Some(session)) = self.sessions.get(id.0) {
+            self.admissions[session.place.worker].end(id);
         }
     }
 
@@ -481,6 +493,11 @@ impl Gateway {
         initiator: &str,
         starter: Option<RequestId>,
     ) -> Option<SessionId> {
+        let worker = self.placed % self.threads.worker;
+        if !self.admissions[worker].admits(now) {
+            stats::SESSIONS_REFUSED_BUSY.add(1);
+            return None;
+        }
         let slot = if self.is_draining { None } else { self.sessions.insert(None).ok() };
         let Some(key) = slot else {
             stats::SESSIONS_REFUSED.add(1);
@@ -488,11 +505,7 @@ impl Gateway {
         };
         let exchange = &mut self.exchange;
         let session = SessionId(key);
-        let place = Place {
-            session,
-            worker: self.placed % self.threads.worker,
-            media: self.placed % self.threads.media,
-        };
+        let place = Place { session, worker, media: self.placed % self.threads.media };
         self.placed = self.placed.wrapping_add(1);
         self.last_session_number += 1;
         let number = self.last_session_number;
@@ -567,6 +580,9 @@ impl Gateway {
             let input = worker::Input::Start { session, scripts, custom_data, secrets, first };
             exchange.script(place, input);
         });
+        if let Some(Some(session)) = self.sessions.get(id.0) {
+            self.admissions[session.place.worker].begin(now, id);
+        }
     }
 
     /// Takes the user agent's outputs: bytes go out, events go to their sessions.
@@ -655,6 +671,7 @@ impl Gateway {
                 });
             }
             worker::Output::Ready { session } => {
+                self.end_start(session);
                 self.with_session(now, session, |_, session, exchange| session.on_ready(exchange));
             }
             worker::Output::HttpAnswer { session, request, answer } => {
