@@ -108,9 +108,10 @@ impl Session {
         self.calls.len()
     }
 
-    /// The row with the calls in progress beside those that ended.
+    /// The row with the calls in progress beside those that ended. It has a reason to have
+    /// ended once the session is gone: handlers may still run and log until then.
     pub fn row(&self) -> SessionRecord {
-        let mut row = self.record.clone();
+        let mut row = SessionRecord { finish_reason: None, ..self.record.clone() };
         row.calls.extend(self.calls.values().map(|call| call.record.clone()));
         row
     }
