@@ -681,7 +681,10 @@ impl Gateway {
                     session.on_script_failed(now, exchange, &error);
                 });
             }
-            worker::Output::Exception { .. } => stats::SCRIPT_EXCEPTIONS.add(1),
+            worker::Output::Exception { session, error } => {
+                stats::SCRIPT_EXCEPTIONS.add(1);
+                self.with_session(now, session, |_, session, _| session.on_exception(&error));
+            }
         }
     }
 
