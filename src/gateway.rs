@@ -17,7 +17,9 @@ use crate::rules;
 use crate::scenario::command::{HttpRequest, Sound};
 use crate::scenario::event::{Event as ScriptEvent, HttpResult, Started};
 use crate::scenario::worker::{self, Answer, Script, SessionId};
-use crate::session::{Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text};
+use crate::session::{
+    Admission, Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text,
+};
 use crate::sip::uri::Uri;
 use crate::sip::user_agent as sip;
 use crate::sip::user_agent::UserAgent;
@@ -211,6 +213,8 @@ pub struct Gateway {
     last_session_number: u64,
     /// Workers and media threads there are: a reload does not change them.
     threads: Threads,
+    /// One per worker. Overloaded: like full, counted as `sessions_refused_busy_total`.
+    admissions: Vec<Admission>,
     /// Sessions placed so far, to spread them over workers and media threads.
     placed: usize,
     is_draining: bool,
@@ -223,19 +227,19 @@ impl Gateway {
         let sip_config = sip_config(&config, &listeners);
         let mut user_agent = UserAgent::new(now, sip_config, random.fork());
         restore_bindings(now, wall.unix_ms(now), &mut user_agent, &opening.bindings);
+        let threads =
+            Threads { worker: config.scenario.threads.max(1), media: config.media.threads.max(1) };
         Self {
             sessions: Slots::with_capacity(config.limits.sessions),
             by_number: HashMap::new(),
             phones: opening_phones(&opening.bindings),
             scripts: scripts_by_rule(&config),
             secrets: secrets_by_rule(&config),
-            threads: Threads {
-                worker: config.scenario.threads.max(1),
-                media: config.media.threads.max(1),
-            },
+            threads,
             exchange: Exchange::new(now, wall, config, user_agent, control_url, random),
             listeners,
             last_session_number: opening.last_session_id,
+            admissions: (0..threads.worker).map(|_| Admission::default()).collect(),
             placed: 0,
             is_draining: false,
             last_reload: None,
@@ -342,6 +346,15 @@ impl Gateway {
         }
         self.exchange.user_agent.unregister(now);
         self.hear_user_agent(now);
+    }
+
+    /// Drops a session whose end met a bug. What it had elsewhere ends by itself: calls when the
+    /// peer hangs up, and what is told about them finds nobody.
+    pub fn abandon(&mut self, session: SessionId) {
+        if let Some(Some(lost)) = self.sessions.remove(session.0) {
+            self.by_number.remove(&lost.record.id);
+            stats::SESSIONS.set(self.sessions.len() as u64);
+        }
     }
 
     /// No session is left and the user agent has no call under way.
@@ -458,11 +471,19 @@ impl Gateway {
         act(now, session, &mut self.exchange);
         if session.is_gone() {
             let number = session.record.id;
+            self.end_start(id);
             if let Some(Some(session)) = self.sessions.remove(id.0) {
                 session.bury(now, &mut self.exchange);
             }
             self.by_number.remove(&number);
             stats::SESSIONS.set(self.sessions.len() as u64);
+        }
+    }
+
+    /// The session's scripts have run, or never will.
+    fn end_start(&mut self, id: SessionId) {
+        if let Some(Some(session)) = self.sessions.get(id.0) {
+            self.admissions[session.place.worker].end(id);
         }
     }
 
@@ -475,6 +496,11 @@ impl Gateway {
         initiator: &str,
         starter: Option<RequestId>,
     ) -> Option<SessionId> {
+        let worker = self.placed % self.threads.worker;
+        if !self.admissions[worker].admits(now) {
+            stats::SESSIONS_REFUSED_BUSY.add(1);
+            return None;
+        }
         let slot = if self.is_draining { None } else { self.sessions.insert(None).ok() };
         let Some(key) = slot else {
             stats::SESSIONS_REFUSED.add(1);
@@ -482,11 +508,7 @@ impl Gateway {
         };
         let exchange = &mut self.exchange;
         let session = SessionId(key);
-        let place = Place {
-            session,
-            worker: self.placed % self.threads.worker,
-            media: self.placed % self.threads.media,
-        };
+        let place = Place { session, worker, media: self.placed % self.threads.media };
         self.placed = self.placed.wrapping_add(1);
         self.last_session_number += 1;
         let number = self.last_session_number;
@@ -561,6 +583,9 @@ impl Gateway {
             let input = worker::Input::Start { session, scripts, custom_data, secrets, first };
             exchange.script(place, input);
         });
+        if let Some(Some(session)) = self.sessions.get(id.0) {
+            self.admissions[session.place.worker].begin(now, id);
+        }
     }
 
     /// Takes the user agent's outputs: bytes go out, events go to their sessions.
@@ -658,6 +683,7 @@ impl Gateway {
                 });
             }
             worker::Output::Ready { session } => {
+                self.end_start(session);
                 self.with_session(now, session, |_, session, exchange| session.on_ready(exchange));
             }
             worker::Output::HttpAnswer { session, request, answer } => {

@@ -55,6 +55,7 @@ metrics! {
     gauge SESSIONS "sessions" "Sessions running.";
     counter SESSIONS_STARTED "sessions_started_total" "Sessions started.";
     counter SESSIONS_REFUSED "sessions_refused_total" "Sessions refused because the gateway was full or draining.";
+    counter SESSIONS_REFUSED_BUSY "sessions_refused_busy_total" "Sessions refused because scripts have been slow to start for a while: more comes than can be carried.";
     gauge CALLS "calls" "SIP calls in progress.";
     counter CALLS_REFUSED "calls_refused_total" "Calls refused by a limit, a rule or the dial plan.";
     counter TRUNK_FAILOVERS "trunk_failovers_total" "Calls that went on to the next trunk of their route.";

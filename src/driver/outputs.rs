@@ -63,13 +63,18 @@ impl Reactor {
     /// A bug of ours costs the session whose input met it, and nobody else.
     fn offer(&mut self, input: Input<'_>) {
         let culprit = Culprit::of(&input);
+        let is_end = matches!(input, Input::Script { output: worker::Output::Failed { .. }, .. });
         let now = Instant::now();
         let gateway = &mut self.gateway;
         let survived = culprit.guard(|| gateway.handle_input(now, input));
         if survived.is_none()
             && let Culprit::Session(session) = culprit
         {
-            self.undone.push_back(Undone::Lost { session, error: "internal error" });
+            match is_end {
+                false => self.undone.push_back(Undone::Lost { session, error: "internal error" }),
+                // Not even its end comes about: telling it again would go on for ever.
+                true => self.gateway.abandon(session),
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 //!
 //! Invariant: a session that is gone has no leg, unit, timer or waiting request left.
 
+mod admission;
 mod call;
 mod commands;
 mod dial;
@@ -26,6 +27,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+pub use self::admission::Admission;
 pub use self::call::Call;
 pub use self::ending::Cause;
 pub use self::exchange::{Exchange, Place, Role, Timer, host_text};

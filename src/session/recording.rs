@@ -11,6 +11,7 @@ use crate::media::engine::{Command as MediaCommand, Layout, UnitId};
 use crate::scenario::command::{Object, RecordParameters};
 use crate::scenario::event::CallEvent;
 use crate::storage::record::{RecordingRecord, UnixMs};
+use crate::storage::recording::file_name;
 use crate::storage::store::{Answer as StoreAnswer, Operation};
 
 /// A recording that is not finished.
@@ -44,8 +45,9 @@ impl Session {
         };
         let start = exchange.unix_ms();
         let prefix = parameters.name_prefix.as_deref().map(safe_prefix).unwrap_or_default();
-        // Names sort by time; the random part keeps the URL from being guessed.
-        let file = format!("{prefix}{start}-{}-{}.wav", self.record.id, exchange.random.hex(16));
+        let random = exchange.random.hex(16);
+        let expire = parameters.expire.as_deref();
+        let file = file_name(&prefix, start, self.record.id, &random, expire);
         let url = format!("{}/records/{file}", exchange.control_url);
         call.record.record_url = Some(url.clone());
         let to = call.unit;
