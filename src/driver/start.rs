@@ -223,8 +223,8 @@ fn sounds(config: &Config, client: Client) -> Sounds {
     let most_bytes = config.limits.sound_bytes;
     let fetch = move |request: HttpRequest| {
         let client = client.clone();
-        let fetched = async move { client.fetch_within(&request, most_bytes).await };
-        Box::pin(fetched) as Pin<Box<dyn Future<Output = HttpResult>>>
+        let fetched = async move { client.fetch_held(&request, most_bytes).await };
+        Box::pin(fetched) as Pin<Box<dyn Future<Output = (HttpResult, http_pool::Share)>>>
     };
     let decode = |bytes: &[u8]| wav::decode(bytes).map_err(|error| error.to_string());
     Sounds::new(config, Box::new(fetch), decode)
