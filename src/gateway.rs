@@ -14,6 +14,7 @@ use self::bindings::{phones_by_user, restore_bindings, stored};
 use self::settings::{Secrets, scripts_by_rule, secrets_by_rule, sip_config};
 use crate::clock::WallClock;
 use crate::config::{self, Config};
+use crate::logger::{Burst, Private};
 use crate::media::clip::Clip;
 use crate::media::engine as media;
 use crate::media::engine::UnitId;
@@ -220,6 +221,10 @@ pub struct Gateway {
     placed: usize,
     is_draining: bool,
     last_reload: Option<Result<(), String>>,
+    /// Incoming calls that no rule takes.
+    unruled: Burst,
+    /// Sessions refused because all are taken.
+    overfull: Burst,
 }
 
 impl Gateway {
@@ -244,6 +249,8 @@ impl Gateway {
             placed: 0,
             is_draining: false,
             last_reload: None,
+            unruled: Burst::default(),
+            overfull: Burst::default(),
         }
     }
 
@@ -506,6 +513,12 @@ impl Gateway {
         let slot = if self.is_draining { None } else { self.sessions.insert(None).ok() };
         let Some(key) = slot else {
             stats::SESSIONS_REFUSED.add(1);
+            if !self.is_draining
+                && let Some(times) = self.overfull.note(now)
+            {
+                let sessions = self.sessions.len();
+                log::warn!("all {sessions} sessions are taken ([limits] sessions): refused{times}");
+            }
             return None;
         };
         let exchange = &mut self.exchange;
@@ -660,8 +673,9 @@ impl Gateway {
         let destination = incoming.request_uri.user.clone().unwrap_or_default();
         let found = rules::find_rule(&config.applications, &destination, caller);
         let Some((application, rule)) = found else {
-            let number = crate::logger::Private(&destination);
-            log::info!("no rule takes {number} from {caller}: 404");
+            if let Some(times) = self.unruled.note(now) {
+                log::warn!("no rule takes {} from {caller}: 404{times}", Private(&destination));
+            }
             return self.refuse_incoming(now, leg, Refusal::NoRule);
         };
         let initiator = incoming.source.ip().to_string();

@@ -8,6 +8,7 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -111,6 +112,42 @@ impl fmt::Debug for Private<'_> {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// A kind of refusal that may come in masses: one line at once, and then one a minute that says
+/// how many there were, so that nobody outside fills the log.
+#[derive(Debug, Default)]
+pub struct Burst {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+/// What goes to the end of a line: nothing, or how often it happened since the last line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times(u64);
+
+impl Burst {
+    /// It happened. `Some`: write a line.
+    pub fn note(&mut self, now: Instant) -> Option<Times> {
+        self.untold += 1;
+        let is_silent = |told| now.saturating_duration_since(told) < BURST_SILENCE;
+        if self.told.is_some_and(is_silent) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(Times(std::mem::take(&mut self.untold)))
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 | 1 => Ok(()),
+            times => write!(f, " ({times} times since it was last told)"),
+        }
+    }
+}
+
+const BURST_SILENCE: Duration = Duration::from_secs(60);
 
 struct Logger {
     filter: RwLock<Filter>,
@@ -254,6 +291,21 @@ mod tests {
             rendered("a\r\n<0>b\u{1b}", Sink::Journal),
             "<4>sip::dialog: a\\r\\n<0>b\\u{1b}\n"
         );
+    }
+
+    #[test]
+    fn burst_is_told_once_and_then_once_a_minute_with_its_count() {
+        let mut now = Instant::now();
+        let mut burst = Burst::default();
+        assert_eq!(burst.note(now), Some(Times(1)));
+        for _ in 0..599 {
+            now += Duration::from_millis(100);
+            assert_eq!(burst.note(now), None);
+        }
+        now += Duration::from_millis(100);
+        let times = burst.note(now).unwrap();
+        assert_eq!(times.to_string(), " (600 times since it was last told)");
+        assert_eq!(Times(1).to_string(), "");
     }
 
     #[test]

@@ -87,6 +87,7 @@ metrics! {
     counter MEDIA_SAMPLES_DROPPED "media_samples_dropped_total" "Blocks of recordings that found the disk busy.";
     counter RTP_INVALID "rtp_invalid_total" "Packets on RTP and RTCP ports that could not be read or had an unknown payload type.";
     counter RTP_FOREIGN "rtp_foreign_total" "Packets from others than the call's peer.";
+    counter RTP_TOO_MANY "rtp_too_many_total" "RTP packets beyond what one call may send in a second.";
     counter RTP_DUPLICATE "rtp_duplicate_total" "RTP packets that came twice or out of any order.";
     counter RTP_LATE "rtp_late_total" "RTP packets that came too late to be recorded or passed on.";
     counter RTP_NOT_SENT "rtp_not_sent_total" "RTP packets that the system did not take.";

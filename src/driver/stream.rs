@@ -4,9 +4,9 @@
 //! closes); bytes that leave wait in a queue of bounded size. When a connection is idle is
 //! decided by `sip`.
 
-use std::cell::Cell;
-use std::collections::HashMap;
-use std::io;
+use std::cell::{Cell, OnceCell};
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,15 +46,21 @@ pub enum Event {
 pub struct Streams {
     executor: Rc<LocalExecutor<'static>>,
     events: Sender<Event>,
-    /// At most `most`. Full: an accepted connection is closed at once, counted as
-    /// `sip_streams_refused_total`; `sip` asks for none beyond its own limit.
+    /// At most `most`, the limit of `sip`, and one more: an accepted connection for which `sip`
+    /// makes room by closing another. Full: it is closed at once, counted as
+    /// `sip_streams_refused_total`.
     open: HashMap<StreamId, Connection>,
     most: usize,
+    /// Connections that we close, the last bytes still under way. At most [`CLOSING`]; the oldest
+    /// is cut off for the next.
+    closing: VecDeque<Task<()>>,
     next_accepted: u64,
 }
 
 /// The reactor's end of a connection.
 struct Connection {
+    /// Set once the connection stands.
+    socket: Rc<OnceCell<Async<TcpStream>>>,
     outgoing: Sender<Vec<u8>>,
     /// Bytes in `outgoing`.
     waiting: Rc<Cell<usize>>,
@@ -63,7 +69,14 @@ struct Connection {
 
 impl Streams {
     pub fn new(executor: Rc<LocalExecutor<'static>>, events: Sender<Event>, most: usize) -> Self {
-        Self { executor, events, open: HashMap::new(), most, next_accepted: 1 }
+        Self {
+            executor,
+            events,
+            open: HashMap::new(),
+            most,
+            closing: VecDeque::new(),
+            next_accepted: 1,
+        }
     }
 
     /// Takes connections of `[sip] listen` entry `listener` from now on.
@@ -73,7 +86,7 @@ impl Streams {
 
     /// Numbers an accepted connection and starts to read; `None`: it was one too many.
     pub fn adopt(&mut self, socket: Async<TcpStream>) -> Option<(StreamId, SocketAddr)> {
-        if self.open.len() >= self.most {
+        if self.open.len() > self.most {
             stats::SIP_STREAMS_REFUSED.add(1);
             return None;
         }
@@ -96,10 +109,21 @@ impl Streams {
         });
     }
 
-    /// Queues bytes. False: the stream is unknown, or its peer does not read and it is closed.
-    pub fn write(&mut self, stream: StreamId, data: Vec<u8>) -> bool {
+    /// Sends bytes, or queues what the system does not take at once. False: the stream is unknown, or its peer does not read and it is closed.
+    pub fn write(&mut self, stream: StreamId, mut data: Vec<u8>) -> bool {
         let Some(connection) = self.open.get(&stream) else { return false };
         let waiting = connection.waiting.get();
+        if waiting == 0
+            && let Some(socket) = connection.socket.get()
+        {
+            // Many short answers in one turn of the reactor are no slow peer. The task meets
+            // whatever error there is.
+            let sent = socket.get_ref().write(&data).unwrap_or(0);
+            if sent == data.len() {
+                return true;
+            }
+            data.drain(..sent);
+        }
         let length = data.len();
         // One message of any size always finds room, or the largest could never leave.
         let is_room = waiting == 0 || waiting + length <= WRITE_BYTES;
@@ -117,7 +141,10 @@ impl Streams {
     /// Closes a stream once what was queued is out.
     pub fn close(&mut self, stream: StreamId) {
         if let Some(connection) = self.open.remove(&stream) {
-            connection.task.detach();
+            if self.closing.len() == CLOSING {
+                self.closing.pop_front();
+            }
+            self.closing.push_back(connection.task);
         }
     }
 
@@ -140,13 +167,16 @@ impl Streams {
         let waiting = Rc::new(Cell::new(0));
         let events = self.events.clone();
         let left = waiting.clone();
+        let standing = Rc::new(OnceCell::new());
+        let place = standing.clone();
         let task = self.executor.spawn(async move {
             let carried = async {
                 let socket = socket.await?;
+                let socket = place.get_or_init(|| socket);
                 // Each message is whole when it is written: nothing to wait for.
                 socket.get_ref().set_nodelay(true)?;
-                let reading = read(&socket, stream, &events);
-                reading.or(write(&socket, &queue, &left)).await
+                let reading = read(socket, stream, &events);
+                reading.or(write(socket, &queue, &left)).await
             };
             if let Err(error) = carried.await {
                 log::debug!("stream={} {error}", stream.0);
@@ -154,7 +184,7 @@ impl Streams {
             // The reactor holds a receiver as long as it runs.
             let _ = events.send(Event::Closed { stream }).await;
         });
-        self.open.insert(stream, Connection { outgoing, waiting, task });
+        self.open.insert(stream, Connection { socket: standing, outgoing, waiting, task });
     }
 }
 
@@ -234,6 +264,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// A peer that takes nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);
+/// Far more than close in a second where nobody floods us with connections.
+const CLOSING: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that the kernel holds until the reactor accepts them.
 const BACKLOG: i32 = 128;
@@ -245,7 +277,7 @@ const WRITE_MESSAGES: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::Read;
 
     struct World {
         executor: Rc<LocalExecutor<'static>>,
@@ -334,10 +366,55 @@ mod tests {
         let mut world = World::new(1);
         let address = world.listen();
         let _first = TcpStream::connect(address).unwrap();
+        let first = world.accept().unwrap();
+        // `sip` decides which of the two goes.
+        let _second = TcpStream::connect(address).unwrap();
         assert!(world.accept().is_some());
-        let mut second = TcpStream::connect(address).unwrap();
+        let mut third = TcpStream::connect(address).unwrap();
         assert!(world.accept().is_none());
-        assert_eq!(second.read(&mut [0; 1]).unwrap(), 0);
+        assert_eq!(third.read(&mut [0; 1]).unwrap(), 0);
+        world.streams.close(first);
+        let _fourth = TcpStream::connect(address).unwrap();
+        assert!(world.accept().is_some());
+    }
+
+    #[test]
+    fn connections_that_are_closed_in_masses_do_not_pile_up() {
+        let mut world = World::new(1);
+        let address = world.listen();
+        for _ in 0..CLOSING + 10 {
+            let _peer = TcpStream::connect(address).unwrap();
+            loop {
+                if let Event::Accepted { socket, .. } = world.next() {
+                    let (stream, _) = world.streams.adopt(socket).unwrap();
+                    world.streams.close(stream);
+                    break;
+                }
+            }
+        }
+        assert_eq!(world.streams.closing.len(), CLOSING);
+    }
+
+    #[test]
+    fn many_answers_in_one_turn_are_no_slow_peer() {
+        let mut world = World::new(1);
+        let mut peer = TcpStream::connect(world.listen()).unwrap();
+        let stream = world.accept().unwrap();
+        peer.write_all(b"OPTIONS").unwrap();
+        // The connection stands once its task has run.
+        assert!(matches!(world.next(), Event::Data { .. }));
+        let reader = std::thread::spawn(move || {
+            let mut answers = vec![0; 400 * 350];
+            peer.read_exact(&mut answers).unwrap();
+            answers
+        });
+        for n in 0..400 {
+            assert!(world.streams.write(stream, vec![n as u8; 350]), "{n}");
+        }
+        world.streams.close(stream);
+        assert!(matches!(world.next(), Event::Closed { .. }));
+        let answers = reader.join().unwrap();
+        assert!(answers.chunks(350).enumerate().all(|(n, answer)| answer == [n as u8; 350]));
     }
 
     #[test]

@@ -54,6 +54,30 @@ impl Latch {
     }
 }
 
+/// How many packets of one source are taken, whoever it is: two calls of which each sends to the
+/// other's port, or one that sends to its own, would pass a packet round as fast as they can.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// When the packets taken so far would have come at [`LEAST_INTERVAL`].
+    due: Option<Instant>,
+}
+
+impl Pace {
+    pub fn admit(&mut self, now: Instant) -> bool {
+        let due = self.due.map_or(now, |due| due.max(now));
+        let is_admitted = due.saturating_duration_since(now) < BURST;
+        if is_admitted {
+            self.due = Some(due + LEAST_INTERVAL);
+        }
+        is_admitted
+    }
+}
+
+/// Packets of 10 ms with digits between them stay far above.
+const LEAST_INTERVAL: Duration = Duration::from_millis(4);
+/// 500 packets: what a network may hold back for some seconds and then let go.
+const BURST: Duration = Duration::from_secs(2);
+
 /// Silence after which a source may have another port.
 const STILL: Duration = Duration::from_secs(2);
 /// How long packets from the old place may be under way, or sent by a peer that moves slowly.
@@ -67,6 +91,27 @@ mod tests {
 
     fn at(address: &str) -> SocketAddr {
         address.parse().unwrap()
+    }
+
+    #[test]
+    fn five_hundred_packets_at_once_are_taken_and_then_250_a_second() {
+        let mut now = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!((0..1000).filter(|_| pace.admit(now)).count(), 500);
+        now += Duration::from_secs(1);
+        assert_eq!((0..1000).filter(|_| pace.admit(now)).count(), 250);
+        now += Duration::from_secs(60);
+        assert_eq!((0..1000).filter(|_| pace.admit(now)).count(), 500);
+    }
+
+    #[test]
+    fn usual_streams_are_never_paced() {
+        let mut now = Instant::now();
+        let mut pace = Pace::default();
+        for _ in 0..10_000 {
+            assert!(pace.admit(now));
+            now += Duration::from_millis(10);
+        }
     }
 
     #[test]

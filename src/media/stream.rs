@@ -10,7 +10,7 @@ use super::dtmf::{
 };
 use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamSettings};
 use super::goertzel::Detector;
-use super::latch::Latch;
+use super::latch::{Latch, Pace};
 use super::outgoing::{Outgoing, samples_in};
 use super::reception::{Arrival, Reception};
 use super::rtcp::Control;
@@ -38,6 +38,7 @@ pub struct Stream {
     /// is on its way.
     waiting: Option<Box<heapless::Deque<Waiting, MOST_WAITING>>>,
     latch: Latch,
+    pace: Pace,
     reception: Option<Reception>,
     /// Counts of SSRCs that are gone.
     before: Counts,
@@ -147,6 +148,7 @@ impl Stream {
             early: None,
             waiting: None,
             latch: Latch::default(),
+            pace: Pace::default(),
             reception: None,
             before: Counts::default(),
             late: 0,
@@ -268,6 +270,10 @@ impl Stream {
         };
         if !self.latch.admit(now, from, header.ssrc, settings.remote.ip()) {
             stats::RTP_FOREIGN.add(1);
+            return Heard::Nothing;
+        }
+        if !self.pace.admit(now) {
+            stats::RTP_TOO_MANY.add(1);
             return Heard::Nothing;
         }
         let receives = settings.receives;

@@ -81,7 +81,7 @@ pub enum Input {
     Drop {
         session: SessionId,
     },
-    /// `poll_timeout` has come.
+    /// `poll_timeout` has come; again as long as it is not in the future.
     Timeout,
 }
 
@@ -192,8 +192,9 @@ impl Worker {
                 self.with_runtime(now, session, |runtime| runtime.deliver(event));
             }
             Input::Drop { session } => self.close(session),
+            // One deadline at a time: events come in between, however many timers are due.
             Input::Timeout => {
-                while let Some((session, timer)) = self.timers.pop_due(now) {
+                if let Some((session, timer)) = self.timers.pop_due(now) {
                     if let Some(live) = self.runtimes.get_mut(&session) {
                         live.armed.remove(&timer);
                     }

@@ -9,7 +9,7 @@
 //! relayed as it comes.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::description::{Address, Description, Direction, Media, RtpMap};
@@ -66,7 +66,7 @@ pub enum Error {
     /// Audio over another protocol than RTP/AVP and RTP/AVPF only; which one.
     Protocol(String),
     NoCommonCodec,
-    /// No address to send to, or a host name.
+    /// No address of one peer to send to: none, a host name, a group or everybody.
     NoAddress,
     /// An address of the other family than ours.
     AddressFamily,
@@ -207,12 +207,17 @@ impl Stream {
         let Some(Address::Ip(ip)) = description.connection_of(media) else {
             return Err(Error::NoAddress);
         };
+        if is_of_many(*ip) {
+            return Err(Error::NoAddress);
+        }
         if ip.is_ipv4() != local.address.is_ipv4() {
             return Err(Error::AddressFamily);
         }
         // RFC 3550 §11: the next port, where nothing else is said (RFC 3605).
         let rtcp_port = media.rtcp_port.unwrap_or(media.port.saturating_add(1));
-        let rtcp_ip = media.rtcp_address.filter(|other| other.is_ipv4() == ip.is_ipv4());
+        let rtcp_ip = media
+            .rtcp_address
+            .filter(|other| other.is_ipv4() == ip.is_ipv4() && !is_of_many(*other));
         let mut direction = description.direction_of(media);
         if ip.is_unspecified() {
             // Hold as RFC 2543 §B.5 had it: the peer has no place for our packets.
@@ -246,6 +251,11 @@ impl Stream {
             is_held: local.direction.sends() && !self.direction.receives(),
         }
     }
+}
+
+/// Whether what is sent there reaches others than the peer.
+fn is_of_many(ip: IpAddr) -> bool {
+    ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 impl Media {
@@ -354,7 +364,7 @@ impl fmt::Display for Error {
                 write!(f, "audio over {protocol}, not RTP/AVP or RTP/AVPF")
             }
             Self::NoCommonCodec => f.write_str("no codec in common"),
-            Self::NoAddress => f.write_str("no IP address for the audio stream"),
+            Self::NoAddress => f.write_str("no IP address of one peer for the audio stream"),
             Self::AddressFamily => f.write_str("audio address is not of our family"),
         }
     }
@@ -495,6 +505,9 @@ mod tests {
             ("m=audio 4000 RTP/AVP 9 18\n", Error::NoCommonCodec),
             ("m=audio 4000 RTP/AVP\n", Error::NoCommonCodec),
             ("m=audio 4000 RTP/AVP 0\nc=IN IP4 phone.example\n", Error::NoAddress),
+            ("m=audio 4000 RTP/AVP 0\nc=IN IP4 224.2.1.1\n", Error::NoAddress),
+            ("m=audio 4000 RTP/AVP 0\nc=IN IP4 255.255.255.255\n", Error::NoAddress),
+            ("m=audio 4000 RTP/AVP 0\nc=IN IP6 ff15::101\n", Error::NoAddress),
             ("m=audio 4000 RTP/AVP 0\nc=IN IP6 2001:db8::2\n", Error::AddressFamily),
         ] {
             assert_eq!(answer(&local(), &peer(sections)), Err(error), "{sections}");
@@ -621,6 +634,13 @@ mod tests {
     fn answer_in_hold_is_seen() {
         let agreed = agreed("m=audio 4000 RTP/AVP 8\na=inactive\n").unwrap();
         assert_eq!((agreed.direction, agreed.is_held), (Direction::Inactive, true));
+    }
+
+    #[test]
+    fn reports_go_to_the_peer_only() {
+        let offer = peer("m=audio 4000 RTP/AVP 0\na=rtcp:4005 IN IP4 224.2.1.1\n");
+        let agreed = answered(&offer);
+        assert_eq!(agreed.remote_rtcp, SocketAddr::new(agreed.remote.ip(), 4005));
     }
 
     #[test]

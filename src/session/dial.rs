@@ -294,6 +294,7 @@ impl Session {
                 headers: outgoing.headers.clone(),
                 offer: Some(offer.to_bytes()),
                 timeout: outgoing.timeout,
+                max_forwards: self.max_forwards,
             };
             match exchange.user_agent.invite(now, invite) {
                 Ok(leg) => {

@@ -29,6 +29,7 @@ impl Session {
         let object = CallName::incoming(self.incoming_so_far);
         self.incoming_so_far += 1;
         self.call_attempts += 1;
+        self.max_forwards = self.max_forwards.min(incoming.max_forwards);
         let unit = exchange.add_unit(self.place.session, Role::Call(object));
         let address = exchange.user_agent.local_ip(incoming.call);
         let destination = incoming.request_uri.user.clone().unwrap_or_default();

@@ -41,6 +41,7 @@ use crate::media::engine::UnitId;
 use crate::scenario::command::Object;
 use crate::scenario::event::{CallEvent, Event as ScriptEvent, PlayerEvent};
 use crate::scenario::worker::{Answer, Input as ScriptInput};
+use crate::sip::user_agent::MAX_FORWARDS;
 use crate::storage::record::SessionRecord;
 use crate::storage::store::Operation;
 
@@ -68,6 +69,8 @@ pub struct Session {
     accesses: Vec<RequestId>,
     hides_tones: bool,
     exceptions: u32,
+    /// Of its outgoing calls: those that go on from an incoming one pass fewer gateways.
+    max_forwards: u8,
     log_file: String,
     log_bytes: u64,
 }
@@ -104,6 +107,7 @@ impl Session {
             accesses: Vec::new(),
             hides_tones: false,
             exceptions: 0,
+            max_forwards: MAX_FORWARDS,
             log_file: new.log_file,
             log_bytes: 0,
         }

@@ -16,6 +16,7 @@ use super::registrar::Source;
 use super::transaction::table::{Heard, Seen};
 use super::transport::Destination;
 use super::user_agent::{Peer, StreamId, UserAgent};
+use crate::logger::Private;
 use crate::stats;
 
 impl UserAgent {
@@ -191,7 +192,12 @@ impl UserAgent {
             Err(Some(refusal)) => self.challenge(now, source, &invite, refusal),
             Err(None) => {
                 stats::SIP_REFUSED_CALLERS.add(1);
-                log::debug!("peer={} nobody known calls", source.peer());
+                if let Some(times) = self.strangers.note(now) {
+                    let peer = source.peer();
+                    log::warn!(
+                        "peer={peer} calls, but is no trunk's (accept_from) nor a user: 403{times}"
+                    );
+                }
                 self.refuse(now, source, &invite, 403);
             }
         }
@@ -253,6 +259,13 @@ impl UserAgent {
         request: &Message,
         refusal: Refusal,
     ) {
+        if refusal == Refusal::Wrong
+            && let Some(times) = self.wrong_passwords.note(now)
+        {
+            let user = request.from.uri.user.as_deref().unwrap_or_default();
+            let (peer, user) = (source.peer(), Private(user));
+            log::warn!("peer={peer} user={user} has a wrong password or is unknown: 403{times}");
+        }
         let response = self.authenticator.refuse(now, request, refusal);
         let response = self.stack.finish(response);
         self.stack.answer(now, source, response);

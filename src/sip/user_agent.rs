@@ -27,6 +27,7 @@ use super::stack::Stack;
 use super::transport::Destination;
 use super::trunks::Trunks;
 use super::uri::Uri;
+use crate::logger::Burst;
 use crate::random::Random;
 use crate::slots::Key;
 use crate::stats;
@@ -236,6 +237,9 @@ pub struct Incoming {
     pub headers: ExtraHeaders,
     /// `None`: delayed offer; our 2xx (or 183) then carries the offer.
     pub offer: Option<Vec<u8>>,
+    /// Of a call that goes on from this one: one less than this one's, [`MAX_FORWARDS`] at most
+    /// (RFC 7332 §4.1).
+    pub max_forwards: u8,
 }
 
 /// `since` values are left to the status page of the gateway.
@@ -279,7 +283,12 @@ pub struct Invite {
     pub offer: Option<Vec<u8>>,
     /// Time to a final response before CANCEL and `Failed` 408.
     pub timeout: Duration,
+    /// Gateways and proxies that it may still pass; [`MAX_FORWARDS`] where it begins here.
+    pub max_forwards: u8,
 }
+
+/// RFC 3261 §8.1.1.6.
+pub const MAX_FORWARDS: u8 = 70;
 
 #[derive(Debug, Clone)]
 pub enum Target {
@@ -314,6 +323,9 @@ pub struct UserAgent {
     pub(super) authenticator: Authenticator,
     pub(super) registrar: Registrar,
     pub(super) trunks: Trunks,
+    /// Calls of nobody known.
+    pub(super) strangers: Burst,
+    pub(super) wrong_passwords: Burst,
 }
 
 impl UserAgent {
@@ -330,6 +342,8 @@ impl UserAgent {
             ),
             registrar: Registrar::new(&stack.config.users, limits.contacts_per_user),
             trunks: Trunks::new(now, &mut stack),
+            strangers: Burst::default(),
+            wrong_passwords: Burst::default(),
             stack,
         }
     }

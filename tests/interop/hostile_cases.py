@@ -226,16 +226,7 @@ def garbage_over_tcp(_, gateway):
 
 @shared
 def too_many_tcp_connections(_, gateway):
-    """Above sip_streams (64); UDP and the connections that are there go on."""
-    sockets = []
-    try:
-        for _ in range(100):
-            sockets.append(socket.create_connection(("127.0.0.1", gateway.sip), 2))
-        still_answers(gateway)
-    finally:
-        for tcp in sockets:
-            tcp.close()
-
+    """Above sip_streams (64); UDP goes on, and whoever comes next takes a silent one's place."""
     def connects():
         own = OPTIONS.format(sip=gateway.sip, own=5060, transport="TCP", mark="again")
         try:
@@ -245,6 +236,15 @@ def too_many_tcp_connections(_, gateway):
                 return tcp.recv(100).startswith(b"SIP/2.0 200")
         except OSError:
             return False
+    sockets = []
+    try:
+        for _ in range(100):
+            sockets.append(socket.create_connection(("127.0.0.1", gateway.sip), 2))
+        still_answers(gateway)
+        wait_for("a connection among silent ones", connects)
+    finally:
+        for tcp in sockets:
+            tcp.close()
     wait_for("a connection again", connects)
 
 

@@ -247,3 +247,30 @@ fn lines_beyond_the_log_of_a_session_cost_nobody_anything() {
     assert!(world.log.iter().any(|line| line.contains("the log is full")));
     assert_eq!(world.history[0].finish_reason.as_deref(), Some("Normal termination"));
 }
+
+#[test]
+fn number_that_leads_back_to_itself_ends_with_483() {
+    let script = r#"
+        VoxEngine.addEventListener(AppEvents.CallAlerting, e => {
+            const call = VoxEngine.callPSTN(e.destination, e.callerid);
+            call.addEventListener(CallEvents.Failed, e => Logger.write("> " + e.code));
+            VoxEngine.easyProcess(e.call, call);
+        });
+    "#;
+    let circle = "[limits]\nsessions = 100\n\
+        [[trunk]]\nname = \"self\"\nserver = \"sip:10.0.0.1\"\noptions_s = 0\n\
+        [[route]]\npattern = '9\\d*'\ntrunks = [\"self\"]\n";
+    let plan = Plan {
+        rules: vec![(r"9\d*".into(), script.into())],
+        phones: vec![phone("bob", Manner::default())],
+        config: circle.into(),
+        ..Plan::default()
+    };
+    let mut world = World::new(plan);
+    world.dial(0, "91");
+    finish(&mut world);
+    assert!(world.ladder.text().contains("bob <- 483 INVITE"), "{}", story(&world));
+    // 70 Max-Forwards: bob's call, and 69 that go on from it; the next may not.
+    assert_eq!(world.history.len(), 70);
+    assert_eq!(said(&world), ["483"; 70]);
+}

@@ -254,3 +254,20 @@ fn early_media_of_a_caller_is_not_heard() {
     assert_eq!(bench.take_rtp(B).len(), 1);
     assert_eq!(bench.take_events(), [Event::FirstPacket { unit: A }]);
 }
+
+#[test]
+fn calls_that_send_to_each_other_s_ports_do_not_pass_packets_round_for_ever() {
+    let mut bench = Bench::new();
+    bench.call(A, Codec::Pcmu);
+    bench.command(Command::Route { from: A, to: A });
+    // As when the peer's SDP named the call's own port: what leaves comes in again.
+    let mut data = rtp(0, 1, 160, &[0x55; 160]);
+    let mut rounds = 0;
+    while rounds < 10_000 {
+        bench.rtp(A, &data);
+        let Some(back) = bench.take_rtp(A).pop() else { break };
+        data = back.data;
+        rounds += 1;
+    }
+    assert!((1..=500).contains(&rounds), "{rounds}");
+}

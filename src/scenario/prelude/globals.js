@@ -5,7 +5,8 @@
 
   const addTimer = (callback, milliseconds, isRepeated) => {
     if (typeof callback !== 'function') throw new TypeError('the timer has no function to call');
-    const least = isRepeated ? 100 : 0;
+    // Without a pause, a callback that sets itself again would leave no time to anybody.
+    const least = isRepeated ? 100 : 1;
     const delay = Math.max(Number(milliseconds) || 0, least);
     const id = host.addTimer(delay, isRepeated);
     if (id === undefined) throw new Error('Exceeded the timer count limit!');

@@ -100,6 +100,26 @@ fn endless_loop_in_a_listener_or_timer_fails_the_session() {
 }
 
 #[test]
+fn timer_that_sets_itself_again_leaves_time_to_others() {
+    let source = "let n = 0; const again = () => { n++; setTimeout(again, 0) }; again();
+        VoxEngine.addEventListener(AppEvents.HttpRequest, () => Logger.write(n));";
+    let mut stage = Stage::quiet(source);
+    stage.wait(Duration::from_millis(10));
+    // At the top level, and once a millisecond.
+    assert_eq!(logs(&stage.access(1, "")), ["11"]);
+}
+
+#[test]
+fn timers_that_are_due_together_fire_one_by_one() {
+    let source = "for (let n = 0; n < 2; n++) setTimeout(() => Logger.write(n), 5);";
+    let mut stage = Stage::quiet(source);
+    stage.now += Duration::from_millis(5);
+    assert_eq!(logs(&stage.input(Input::Timeout)), ["0"]);
+    assert_eq!(stage.worker.poll_timeout(), Some(stage.now));
+    assert_eq!(logs(&stage.input(Input::Timeout)), ["1"]);
+}
+
+#[test]
 fn built_ins_that_run_long_unasked_are_guarded() {
     for source in [
         "const a = []; a.length = 4294967295; a.join()",

@@ -122,7 +122,7 @@ impl Call {
         let owner = Owner::Invite { call: self.id, attempt: number };
         let mut outgoing = Outgoing::new(request, route.hop, owner).with_contact(&contact);
         let headers = &mut outgoing.request.headers;
-        headers.push(Name::MaxForwards, "70");
+        headers.push(Name::MaxForwards, invite.max_forwards.to_string());
         if let Some(proxy) = route.proxy {
             let mut proxy = proxy;
             proxy.set_parameter("lr", None);

@@ -12,7 +12,7 @@ use crate::sip::stack::Stack;
 use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Destination;
 use crate::sip::uri::Uri;
-use crate::sip::user_agent::{Event, ExtraHeaders, Incoming, Peer};
+use crate::sip::user_agent::{Event, ExtraHeaders, Incoming, MAX_FORWARDS, Peer};
 use crate::stats;
 
 /// An incoming call before its final response.
@@ -63,6 +63,7 @@ impl Calls {
             to: invite.to.clone(),
             headers: extra_headers(&invite),
             offer: sdp_of(&invite),
+            max_forwards: hops_left(&invite),
             request_uri,
         };
         let alerting = Alerting {
@@ -261,6 +262,13 @@ impl Call {
     }
 }
 
+/// What a call that goes on from this one may still pass. Without it, a number that leads back to
+/// us would go round until we are full.
+fn hops_left(invite: &Message) -> u8 {
+    let hops = invite.headers.max_forwards().unwrap_or(MAX_FORWARDS);
+    hops.min(MAX_FORWARDS).saturating_sub(1)
+}
+
 /// RFC 3261 §13.3.1.1: every minute.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -271,6 +279,17 @@ mod tests {
 
     fn none() -> ExtraHeaders {
         ExtraHeaders::new()
+    }
+
+    #[test]
+    fn rfc7332_call_that_goes_on_may_pass_one_gateway_less() {
+        let left = [("70", 69), ("5", 4), ("1", 0), ("255", 69)];
+        for (hops, expected) in left.map(|(hops, left)| (format!("Max-Forwards: {hops}\n"), left)) {
+            let mut bench = Bench::new();
+            bench.receive(&invite().replace("Max-Forwards: 70\n", &hops));
+            let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+            assert_eq!(incoming.max_forwards, expected, "{hops}");
+        }
     }
 
     #[test]

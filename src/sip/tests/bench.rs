@@ -218,6 +218,7 @@ pub fn to_trunk() -> Invite {
         headers: vec![("X-One".into(), "1".into())],
         offer: Some(b"v=0".to_vec()),
         timeout: Duration::from_secs(60),
+        max_forwards: 70,
     }
 }
 

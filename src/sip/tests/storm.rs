@@ -110,6 +110,7 @@ impl Storm {
             headers: Vec::new(),
             offer: Some(b"v=0".to_vec()),
             timeout: Duration::from_secs(20),
+            max_forwards: 70,
         };
         let call = self.agents[agent].invite(self.now, invite).unwrap();
         self.calls[agent].insert(call, Stage::Open);

@@ -23,7 +23,7 @@ use crate::timers::Timers;
 
 /// Client and server transactions.
 pub struct Table {
-    /// Full: the oldest one that only absorbs retransmissions ends early, counted as
+    /// Full: the oldest one that has its final response ends early, counted as
     /// `sip_transactions_cut_total`; where all are at work, the request gets 503 with
     /// Retry-After, counted as `sip_refused_full_transactions_total`.
     entries: Slots<Entry>,
@@ -31,7 +31,7 @@ pub struct Table {
     servers: HashMap<u64, TransactionId>,
     /// Server transactions of requests outside dialogs, by what a fork of them has in common.
     merged: HashMap<u64, TransactionId>,
-    /// Those that only absorb retransmissions, in the order in which they came to that.
+    /// Those that have their final response, in the order in which they came to that.
     lingering: BTreeMap<u64, TransactionId>,
     lingered_so_far: u64,
     timers: Timers<(TransactionId, Timer)>,
@@ -337,7 +337,6 @@ impl Table {
         }
         if machine.state() == State::Confirmed {
             entry.bytes = Vec::new();
-            self.linger(id);
         }
         true
     }
@@ -417,8 +416,8 @@ impl Table {
                 self.linger(id);
                 return Some((way, bytes));
             }
-            // Waits for its ACK.
-            300.. if is_invite => entry.bytes.clone_from(&bytes),
+            // An INVITE's refusal waits for its ACK, and a peer that never sends one must not keep
+            // others out: whoever asks again is refused again.
             200.. => {
                 entry.bytes.clone_from(&bytes);
                 self.linger(id);
@@ -501,7 +500,7 @@ impl Table {
         id
     }
 
-    /// From here on the transaction only absorbs retransmissions.
+    /// From here on the transaction only deals with retransmissions.
     fn linger(&mut self, id: TransactionId) {
         if let Some(entry) = self.entries.get_mut(id.0)
             && entry.lingers.is_none()
@@ -716,6 +715,19 @@ mod tests {
         assert!(bench.serve(&info("3")).is_ok());
         assert_eq!(bench.see(&second), Seen::New);
         assert_eq!(bench.see(&first), Seen::Absorbed);
+        assert_eq!(bench.table.count(), 2);
+    }
+
+    #[test]
+    fn refused_invites_that_are_never_acknowledged_keep_nobody_out() {
+        let mut bench = Bench::new(2);
+        let invites = ["1", "2", "3"].map(|branch| message(&request("INVITE", branch, "", "", "")));
+        for invite in &invites[..2] {
+            let id = bench.serve(invite).unwrap();
+            bench.respond(id, invite, 486);
+        }
+        assert!(bench.serve(&invites[2]).is_ok());
+        assert_eq!(bench.see(&invites[1]), Seen::Absorbed);
         assert_eq!(bench.table.count(), 2);
     }
 
