@@ -276,6 +276,7 @@ impl Gateway {
                 codec,
                 payload_type: payload_type(codec),
                 dtmf_payload_type: Some(101),
+                own_dtmf_payload_type: Some(101),
                 sends: true,
                 receives: true,
                 ptime: Duration::from_millis(20),

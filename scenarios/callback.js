@@ -114,6 +114,7 @@ function finish(outcome) {
   if (state.stage === "ended") return;
   state.stage = "ended";
   state.outcome = outcome;
+  Logger.write(outcome);
   VoxEngine.customData(`${VoxEngine.customData()} ${outcome}`);
   VoxEngine.terminate();
 }

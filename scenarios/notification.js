@@ -94,6 +94,7 @@ function key(call) {
 
 function finish(text) {
   outcome = text;
+  Logger.write(text);
   VoxEngine.customData(`${order.number || ""} ${text}`);
   VoxEngine.terminate();
 }

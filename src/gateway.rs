@@ -17,7 +17,9 @@ use crate::rules;
 use crate::scenario::command::{HttpRequest, Sound};
 use crate::scenario::event::{Event as ScriptEvent, HttpResult, Started};
 use crate::scenario::worker::{self, Answer, Script, SessionId};
-use crate::session::{Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text};
+use crate::session::{
+    Admission, Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text,
+};
 use crate::sip::uri::Uri;
 use crate::sip::user_agent as sip;
 use crate::sip::user_agent::UserAgent;
@@ -78,6 +80,10 @@ pub enum Output {
     Load {
         request: u64,
         sound: Sound,
+    },
+    /// Nobody waits for the sound any more.
+    CancelLoad {
+        request: u64,
     },
     /// Make an HTTP request of a script.
     Fetch {
@@ -181,6 +187,13 @@ pub struct Setup {
     pub wall: WallClock,
 }
 
+/// How many of each there are.
+#[derive(Debug, Clone, Copy)]
+struct Threads {
+    worker: usize,
+    media: usize,
+}
+
 /// Name and value of each secret.
 type Secrets = Arc<[(String, String)]>;
 
@@ -196,6 +209,10 @@ pub struct Gateway {
     secrets: HashMap<u32, Secrets>,
     listeners: Vec<sip::Listener>,
     last_session_number: u64,
+    /// Workers and media threads there are: a reload does not change them.
+    threads: Threads,
+    /// One per worker. Overloaded: like full, counted as `sessions_refused_busy_total`.
+    admissions: Vec<Admission>,
     /// Sessions placed so far, to spread them over workers and media threads.
     placed: usize,
     is_draining: bool,
@@ -208,14 +225,18 @@ impl Gateway {
         let sip_config = sip_config(&config, &listeners);
         let mut user_agent = UserAgent::new(now, sip_config, random.fork());
         restore_bindings(now, wall.unix_ms(now), &mut user_agent, &opening.bindings);
+        let threads =
+            Threads { worker: config.scenario.threads.max(1), media: config.media.threads.max(1) };
         Self {
             sessions: Slots::with_capacity(config.limits.sessions),
             by_number: HashMap::new(),
             scripts: scripts_by_rule(&config),
             secrets: secrets_by_rule(&config),
+            threads,
             exchange: Exchange::new(now, wall, config, user_agent, control_url, random),
             listeners,
             last_session_number: opening.last_session_id,
+            admissions: (0..threads.worker).map(|_| Admission::default()).collect(),
             placed: 0,
             is_draining: false,
             last_reload: None,
@@ -309,7 +330,7 @@ impl Gateway {
         self.is_draining = true;
     }
 
-    /// Ends every session (`Terminated administratively`).
+    /// Ends every session (`Terminated administratively`) and takes our contacts away at trunks.
     pub fn stop(&mut self, now: Instant) {
         self.exchange.advance(now);
         self.is_draining = true;
@@ -320,12 +341,27 @@ impl Gateway {
                 session.end(now, exchange, Cause::Stop);
             });
         }
+        self.exchange.user_agent.unregister(now);
         self.hear_user_agent(now);
+    }
+
+    /// Drops a session whose end met a bug. What it had elsewhere ends by itself: calls when the
+    /// peer hangs up, and what is told about them finds nobody.
+    pub fn abandon(&mut self, session: SessionId) {
+        if let Some(Some(lost)) = self.sessions.remove(session.0) {
+            self.by_number.remove(&lost.record.id);
+            stats::SESSIONS.set(self.sessions.len() as u64);
+        }
     }
 
     /// No session is left and the user agent has no call under way.
     pub fn is_drained(&self) -> bool {
         self.sessions.is_empty() && self.exchange.user_agent.usage().calls == 0
+    }
+
+    /// Drained, and no trunk sends calls to us any more.
+    pub fn is_stopped(&self) -> bool {
+        self.is_drained() && !self.exchange.user_agent.is_unregistering()
     }
 
     /// Takes a new config: rules, scripts, routes, users and trunks. Sessions that run keep the
@@ -432,11 +468,19 @@ impl Gateway {
         act(now, session, &mut self.exchange);
         if session.is_gone() {
             let number = session.record.id;
+            self.end_start(id);
             if let Some(Some(session)) = self.sessions.remove(id.0) {
                 session.bury(now, &mut self.exchange);
             }
             self.by_number.remove(&number);
             stats::SESSIONS.set(self.sessions.len() as u64);
+        }
+    }
+
+    /// The session's scripts have run, or never will.
+    fn end_start(&mut self, id: SessionId) {
+        if let Some(Some(session)) = self.sessions.get(id.0) {
+            self.admissions[session.place.worker].end(id);
         }
     }
 
@@ -449,6 +493,11 @@ impl Gateway {
         initiator: &str,
         starter: Option<RequestId>,
     ) -> Option<SessionId> {
+        let worker = self.placed % self.threads.worker;
+        if !self.admissions[worker].admits(now) {
+            stats::SESSIONS_REFUSED_BUSY.add(1);
+            return None;
+        }
         let slot = if self.is_draining { None } else { self.sessions.insert(None).ok() };
         let Some(key) = slot else {
             stats::SESSIONS_REFUSED.add(1);
@@ -456,12 +505,7 @@ impl Gateway {
         };
         let exchange = &mut self.exchange;
         let session = SessionId(key);
-        let config = exchange.config.clone();
-        let place = Place {
-            session,
-            worker: self.placed % config.scenario.threads.max(1),
-            media: self.placed % config.media.threads.max(1),
-        };
+        let place = Place { session, worker, media: self.placed % self.threads.media };
         self.placed = self.placed.wrapping_add(1);
         self.last_session_number += 1;
         let number = self.last_session_number;
@@ -518,7 +562,7 @@ impl Gateway {
         let Some(secrets) = self.secrets.get(&rule).cloned() else { return };
         let account_id = self.exchange.config.control.account_id;
         self.with_session(now, id, |now, session, exchange| {
-            session.record.custom_data.clone_from(&custom_data);
+            session.set_custom_data(custom_data.clone());
             let mut first = vec![ScriptEvent::Started(Box::new(Started {
                 access_url: session.urls.access_url.clone(),
                 access_secure_url: session.urls.access_secure_url.clone(),
@@ -536,6 +580,9 @@ impl Gateway {
             let input = worker::Input::Start { session, scripts, custom_data, secrets, first };
             exchange.script(place, input);
         });
+        if let Some(Some(session)) = self.sessions.get(id.0) {
+            self.admissions[session.place.worker].begin(now, id);
+        }
     }
 
     /// Takes the user agent's outputs: bytes go out, events go to their sessions.
@@ -624,6 +671,7 @@ impl Gateway {
                 });
             }
             worker::Output::Ready { session } => {
+                self.end_start(session);
                 self.with_session(now, session, |_, session, exchange| session.on_ready(exchange));
             }
             worker::Output::HttpAnswer { session, request, answer } => {

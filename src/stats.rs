@@ -55,6 +55,7 @@ metrics! {
     gauge SESSIONS "sessions" "Sessions running.";
     counter SESSIONS_STARTED "sessions_started_total" "Sessions started.";
     counter SESSIONS_REFUSED "sessions_refused_total" "Sessions refused because the gateway was full or draining.";
+    counter SESSIONS_REFUSED_BUSY "sessions_refused_busy_total" "Sessions refused because scripts have been slow to start for a while: more comes than can be carried.";
     gauge CALLS "calls" "SIP calls in progress.";
     counter CALLS_REFUSED "calls_refused_total" "Calls refused by a limit, a rule or the dial plan.";
     counter TRUNK_FAILOVERS "trunk_failovers_total" "Calls that went on to the next trunk of their route.";
@@ -124,6 +125,6 @@ metrics! {
     counter SIP_STREAMS_REFUSED "sip_streams_refused_total" "SIP connections closed at once because there were too many.";
     counter SIP_STREAMS_SLOW "sip_streams_slow_total" "SIP connections closed because the peer did not read.";
     counter SCRIPT_QUEUE_FULL "script_queue_full_total" "Sessions ended because their script did not keep up with its events.";
-    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Calls refused because the media thread did not keep up.";
+    counter MEDIA_QUEUE_FULL "media_queue_full_total" "Commands refused, of new calls among others, because the media thread did not keep up.";
     counter WORKERS_REPLACED "workers_replaced_total" "JavaScript threads that were stuck and replaced.";
 }

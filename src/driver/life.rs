@@ -52,18 +52,23 @@ impl Reactor {
     }
 
     fn end_sessions(&mut self, now: Instant, patience: Duration) {
-        log::info!("ending {} sessions", self.gateway.usage().sessions);
+        let sessions = self.gateway.usage().sessions;
+        if sessions > 0 {
+            log::info!("ending {sessions} sessions");
+        }
         self.gateway.stop(now);
         self.settle();
         self.life = Life::Ending(now + patience);
     }
 
-    /// Whether the loop may end.
-    pub fn is_over(&self) -> bool {
+    /// Whether the loop may end; the last step of a stop begins when the sessions have ended.
+    pub fn is_over(&mut self) -> bool {
+        if matches!(self.life, Life::Draining(_)) && self.gateway.is_drained() {
+            self.end_sessions(Instant::now(), UNREGISTERED);
+        }
         match self.life {
-            Life::Running => false,
-            Life::Draining(_) => self.gateway.is_drained(),
-            Life::Ending(until) => self.gateway.is_drained() || Instant::now() >= until,
+            Life::Running | Life::Draining(_) => false,
+            Life::Ending(until) => self.gateway.is_stopped() || Instant::now() >= until,
         }
     }
 
@@ -194,6 +199,8 @@ fn keys_of_the_next_start(old: &Config, new: &Config) -> Vec<&'static str> {
 const TICK: Duration = Duration::from_secs(1);
 /// From the end of `drain_s`: BYE and its answer, with repetitions, and Terminated handlers.
 const IN_ORDER: Duration = Duration::from_secs(8);
+/// Where no session is left: a REGISTER at each trunk with its challenge and one repetition.
+const UNREGISTERED: Duration = Duration::from_secs(2);
 /// After a second signal: one BYE.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// For clients that have an answer under way; idle connections close at once.

@@ -9,9 +9,9 @@
 //! | JavaScript to reactor | commands, answers | [`SCRIPT_OUTPUTS`] | the script waits |
 //! | reactor to JavaScript | events | `worker::INPUTS` | the session it is for is ended |
 //! | media to reactor | events | [`MEDIA_EVENTS`] | levels are dropped, the rest kept back |
-//! | reactor to media | commands | [`media::COMMANDS`] | kept back; new calls refused |
+//! | reactor to media | commands | [`media::COMMANDS`] | kept back, then refused save ends |
 //! | reactor and media to disk | rows, lines, samples | `disk::queue` | lost by kind, counted |
-//! | disk to reactor | answers | [`DISK_ANSWERS`] | the disk thread waits |
+//! | disk to reactor | answers | [`DISK_ANSWERS`] | kept back, then the oldest are lost |
 //! | HTTP connections to reactor | requests | [`HTTP_REQUESTS`] | the client waits |
 //! | SIP connections to reactor | bytes | [`STREAM_EVENTS`] | the peer's TCP window closes |
 //! | reactor to a SIP connection | bytes | 64 KiB | the connection is closed |

@@ -35,8 +35,8 @@ pub enum Undone {
 /// The way to a media thread.
 pub struct MediaPort {
     handle: MediaHandle,
-    /// Commands in order that found the queue full. Beyond [`BACKLOG`] no new unit is opened; what
-    /// still comes is bounded by the units that stand.
+    /// Commands in order that found the queue full. Beyond [`BACKLOG`] no new unit is opened and
+    /// only ends of those that stand are still taken, counted as `media_queue_full_total`.
     backlog: VecDeque<engine::Command>,
 }
 
@@ -63,13 +63,18 @@ impl Reactor {
     /// A bug of ours costs the session whose input met it, and nobody else.
     fn offer(&mut self, input: Input<'_>) {
         let culprit = Culprit::of(&input);
+        let is_end = matches!(input, Input::Script { output: worker::Output::Failed { .. }, .. });
         let now = Instant::now();
         let gateway = &mut self.gateway;
         let survived = culprit.guard(|| gateway.handle_input(now, input));
         if survived.is_none()
             && let Culprit::Session(session) = culprit
         {
-            self.undone.push_back(Undone::Lost { session, error: "internal error" });
+            match is_end {
+                false => self.undone.push_back(Undone::Lost { session, error: "internal error" }),
+                // Not even its end comes about: telling it again would go on for ever.
+                true => self.gateway.abandon(session),
+            }
         }
     }
 
@@ -98,6 +103,7 @@ impl Reactor {
             Output::Script { thread, input } => self.send_to_worker(thread, input),
             Output::Media { thread, command } => self.send_to_media(thread, command),
             Output::Load { request, sound } => self.tasks.load(request, sound),
+            Output::CancelLoad { request } => self.tasks.cancel_load(request),
             Output::Fetch { session, request } => self.tasks.fetch(session, request),
             Output::CancelFetches { session } => self.tasks.cancel_fetches(session),
             // What has no room is counted, and told to whoever waits for it, by the disk's own
@@ -161,14 +167,21 @@ impl Reactor {
 
     fn send_to_media(&mut self, thread: usize, command: engine::Command) {
         let Some(port) = self.media.get_mut(thread) else { return };
-        if let engine::Command::Open { unit, .. } = command
-            && port.backlog.len() >= BACKLOG
-        {
-            stats::MEDIA_QUEUE_FULL.add(1);
-            self.undone.push_back(Undone::NoUnit { thread, unit });
-            return;
+        if port.backlog.len() < BACKLOG {
+            return port.send(command);
         }
-        port.send(command);
+        match command {
+            engine::Command::Open { unit, .. }
+            | engine::Command::Play { unit, .. }
+            | engine::Command::Record { unit, .. }
+            | engine::Command::RecordCall { unit, .. } => {
+                stats::MEDIA_QUEUE_FULL.add(1);
+                self.undone.push_back(Undone::NoUnit { thread, unit });
+            }
+            // One for each unit that stands.
+            command @ engine::Command::Close { .. } => port.send(command),
+            _ => stats::MEDIA_QUEUE_FULL.add(1),
+        }
     }
 
     /// What waited for room in a queue, at every turn.

@@ -213,7 +213,10 @@ impl Reactor {
         for _ in 0..SHARE {
             let Some(done) = self.inbox.done.take(cx) else { return false };
             match done {
-                Done::Loaded { request, result } => self.feed(Input::Loaded { request, result }),
+                Done::Loaded { request, result } => {
+                    self.tasks.cancel_load(request);
+                    self.feed(Input::Loaded { request, result });
+                }
                 Done::Fetched { session, request, result } => {
                     self.tasks.end_fetch(session, request);
                     self.feed(Input::Fetched { session, request, result });

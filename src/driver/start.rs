@@ -133,7 +133,7 @@ impl Parts<'_> {
         let mut listeners = Vec::new();
         let mut udp = Vec::new();
         for (index, (socket, listener)) in self.sockets.sip.into_iter().enumerate() {
-            log::info!("SIP on {:?} {}", listener.transport, listener.address);
+            log::info!("SIP on {}://{}", listener.transport, listener.address);
             listeners.push(listener);
             udp.push(match socket {
                 SipSocket::Udp(socket) => Some(socket),
@@ -263,6 +263,7 @@ fn worker_limits(config: &Config, budget: &Budget) -> scenario::Limits {
         http_active: limits.http_active,
         http_queued: limits.http_queued,
         log_line_chars: limits.log_line_chars,
+        log_bytes: usize::try_from(limits.session_log_bytes).unwrap_or(usize::MAX),
         sessions: limits.sessions,
         on_error: match config.scenario.on_error {
             config::OnError::Log => scenario::OnError::Log,

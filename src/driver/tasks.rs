@@ -49,6 +49,8 @@ pub struct Tasks {
     sounds: Rc<Sounds>,
     client: Client,
     resolver: Resolver,
+    /// Sounds that somebody waits for: one for each call and player at most.
+    loads: HashMap<u64, Task<()>>,
     /// A session's requests, to be dropped with it; `http_active` for each session at most.
     fetches: HashMap<SessionId, Vec<(u32, Task<()>)>>,
 }
@@ -66,13 +68,24 @@ impl Tasks {
             sounds: Rc::new(sounds),
             client,
             resolver: Resolver::new(),
+            loads: HashMap::new(),
             fetches: HashMap::new(),
         }
     }
 
-    pub fn load(&self, request: u64, sound: Sound) {
-        let sounds = self.sounds.clone();
-        self.run(async move { Done::Loaded { request, result: sounds.load(sound).await } });
+    pub fn load(&mut self, request: u64, sound: Sound) {
+        let (sounds, done) = (self.sounds.clone(), self.done.clone());
+        let task = self.executor.spawn(async move {
+            let result = sounds.load(sound).await;
+            // The reactor holds a receiver as long as it runs.
+            let _ = done.send(Done::Loaded { request, result }).await;
+        });
+        self.loads.insert(request, task);
+    }
+
+    /// The sound is here, or nobody waits for it any more: its place in the queues is free.
+    pub fn cancel_load(&mut self, request: u64) {
+        self.loads.remove(&request);
     }
 
     pub fn fetch(&mut self, session: SessionId, request: Box<HttpRequest>) {

@@ -322,6 +322,7 @@ mod tests {
             http_active: 3,
             http_queued: 35,
             log_line_chars: 15_000,
+            log_bytes: 1 << 20,
             sessions: 100,
             on_error: OnError::Log,
         }

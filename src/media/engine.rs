@@ -143,7 +143,10 @@ pub struct StreamSettings {
     pub rtcp_mux: bool,
     pub codec: Codec,
     pub payload_type: u8,
+    /// telephone-event in what we send; taken in what the peer sends too.
     pub dtmf_payload_type: Option<u8>,
+    /// The number that we gave it in our own description: what the peer should send.
+    pub own_dtmf_payload_type: Option<u8>,
     pub sends: bool,
     pub receives: bool,
     pub ptime: Duration,
@@ -489,7 +492,8 @@ impl Engine {
         let id = unit.id;
         let Body::Call(stream) = &mut unit.body else { return };
         stream.failed_binds += 1;
-        let next = (stream.failed_binds < MOST_BINDS).then(|| self.ports.take()).flatten();
+        let most = MOST_BINDS.min(self.ports.len());
+        let next = (stream.failed_binds < most).then(|| self.ports.take()).flatten();
         self.ports.release(stream.port);
         match next {
             Some(port) => {
@@ -583,4 +587,4 @@ pub struct Usage {
 /// RFC 3550 §6.2.
 const REPORT: Duration = Duration::from_secs(5);
 /// Ports in a row that somebody else may have, before the call is refused.
-const MOST_BINDS: u32 = 512;
+const MOST_BINDS: usize = 512;

@@ -191,11 +191,6 @@ impl Outgoing {
         self.last_sent
     }
 
-    /// Nothing of a relayed source is being sent: the clock drives the stream.
-    pub fn is_own(&self) -> bool {
-        self.speaker == Speaker::Own
-    }
-
     fn own(&mut self, now: Instant, payload_type: u8, timestamp: u32, marker: bool) -> Header {
         self.sequence = self.sequence.wrapping_add(1);
         self.last_sent = Some(now);

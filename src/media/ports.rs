@@ -33,6 +33,11 @@ impl PortPool {
         Some(self.first + 2 * place as u16)
     }
 
+    /// Pairs, free and taken.
+    pub fn len(&self) -> usize {
+        self.taken.len()
+    }
+
     pub fn release(&mut self, port: u16) {
         let place = usize::from(port.saturating_sub(self.first)) / 2;
         if let Some(taken) = self.taken.get_mut(place) {

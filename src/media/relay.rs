@@ -370,7 +370,7 @@ fn has_path(units: &Units, player: Key) -> bool {
 /// Nothing came from the call that this one hears for a while, or never yet.
 fn is_idle(stream: &Stream, now: Instant) -> bool {
     let last = stream.outgoing.last_sent();
-    stream.outgoing.is_own() || last.is_none_or(|at| now.saturating_duration_since(at) >= IDLE)
+    last.is_none_or(|at| now.saturating_duration_since(at) >= IDLE)
 }
 
 /// 20 ms of a digit's two tones.
@@ -382,8 +382,8 @@ fn tone(digit: char, ticks: u32) -> [i16; FRAME] {
     })
 }
 
-/// A pause in a relayed call before we say silence in its place. Longer than the network's jitter,
-/// shorter than a NAT or a peer forgets.
-const IDLE: Duration = Duration::from_millis(200);
+/// The pause of a call's source is passed on as it is, but for a frame of silence this often: well
+/// before a NAT or a peer forgets the way, and at a fiftieth of the cost of silence all the time.
+const IDLE: Duration = Duration::from_secs(1);
 /// -10 dBm0 per tone: 22,800 at 0 dBm0 (G.711 §4) less 10 dB.
 const TONE_AMPLITUDE: f64 = 7210.0;

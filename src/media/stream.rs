@@ -26,7 +26,7 @@ pub struct Stream {
     pub address: IpAddr,
     pub port: u16,
     /// Ports that somebody else had.
-    pub failed_binds: u32,
+    pub failed_binds: usize,
     pub is_open: bool,
     pub outgoing: Outgoing,
     pub control: Control,
@@ -251,7 +251,11 @@ impl Stream {
         let header = packet.header;
         let kind = match header.payload_type {
             pt if pt == settings.payload_type => Kind::Audio(settings.codec),
-            pt if Some(pt) == settings.dtmf_payload_type => Kind::Event,
+            pt if Some(pt) == settings.own_dtmf_payload_type
+                || Some(pt) == settings.dtmf_payload_type =>
+            {
+                Kind::Event
+            }
             COMFORT_NOISE => Kind::Noise,
             // We offered both laws, and who answers with both may send either (RFC 3264 §7).
             pt => match Codec::of_static(pt) {

@@ -27,6 +27,8 @@ pub struct Host {
     stage: Cell<Stage>,
     wants_end: Cell<bool>,
     hears_http: Cell<bool>,
+    /// Of the lines so far.
+    log_bytes: Cell<usize>,
     last_object: Cell<Object>,
     outputs: RefCell<Vec<(Output, Option<Charge>)>>,
     deadlines: RefCell<Vec<Deadline>>,
@@ -139,6 +141,7 @@ impl Host {
             stage: Cell::new(Stage::Running),
             wants_end: Cell::new(false),
             hears_http: Cell::new(false),
+            log_bytes: Cell::new(0),
             last_object: Cell::new(0),
             outputs: RefCell::default(),
             deadlines: RefCell::default(),
@@ -163,13 +166,18 @@ impl Host {
         }
     }
 
-    /// One line of the session's log, cut to its longest.
+    /// One line of the session's log, cut to its longest. Nothing once the log is full: a script
+    /// cannot keep the other threads busy with lines that nobody keeps.
     pub fn log(&self, text: String) {
+        if self.log_bytes.get() >= self.limits.log_bytes {
+            return;
+        }
         let limit = self.limits.log_line_chars;
         let text = match text.char_indices().nth(limit) {
             Some((end, _)) => text[..end].to_owned(),
             None => text,
         };
+        self.log_bytes.set(self.log_bytes.get() + text.len() + STAMP_BYTES);
         self.command(Command::Log { text });
     }
 
@@ -436,6 +444,8 @@ impl Host {
     }
 }
 
+/// The time before each line of a log.
+const STAMP_BYTES: usize = 25;
 /// What a command under way takes besides its texts.
 const COMMAND_BYTES: usize = 256;
 /// Objects of incoming calls have the top bit set.

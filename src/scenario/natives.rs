@@ -198,7 +198,7 @@ impl<'js> Natives<'_, 'js> {
         })?;
         let host = self.host.clone();
         let info = move |ctx: Ctx<'js>, call: Number, kind: Words, body: Words, headers| {
-            let fits = body.0.len() <= IN_DIALOG_BYTES;
+            let fits = kind.0.len() <= MIME_TYPE_BYTES && body.0.len() <= IN_DIALOG_BYTES;
             if fits {
                 let headers = extra_headers(&ctx, &host, headers, false)?;
                 let (mime_type, body) = (kind.0, body.0);
@@ -480,6 +480,7 @@ const LONGEST_SEARCH: f64 = 1e9;
 const EVAL_BYTES: usize = 64 << 10;
 /// Section 1.6: body of sendInfo and sendMessage.
 const IN_DIALOG_BYTES: usize = 8192;
+const MIME_TYPE_BYTES: usize = 200;
 /// Section 1.6: what the history keeps of customData.
 const CUSTOM_DATA_BYTES: usize = 200;
 

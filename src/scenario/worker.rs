@@ -39,6 +39,8 @@ pub struct Limits {
     pub http_queued: usize,
     /// Longest line of a script in the session's log; the rest is cut off.
     pub log_line_chars: usize,
+    /// Bytes of all lines of one session; later ones have no place in its log.
+    pub log_bytes: usize,
     /// Runtimes at one time.
     pub sessions: usize,
     /// What an exception in a listener does.

@@ -45,8 +45,11 @@ pub struct Agreed {
     pub codec: Codec,
     /// What to write into packets that we send; expect the same and our own offer's in ours.
     pub payload_type: u8,
-    /// telephone-event at 8000 Hz, when the peer has it.
+    /// telephone-event at 8000 Hz, when the peer has it: what we send.
     pub dtmf_payload_type: Option<u8>,
+    /// The same in what the peer sends: the number of our own description (RFC 3264 §5.1), though
+    /// some send the number of theirs.
+    pub own_dtmf_payload_type: Option<u8>,
     /// What we may do with our side of the stream.
     pub direction: Direction,
     /// The packet length the peer asked for; 20 ms unless it says otherwise.
@@ -123,7 +126,11 @@ pub fn agree(local: &Local, offer: &Description, answer: &Description) -> Result
             Some((*number, codec))
         })
         .ok_or(Error::NoCommonCodec)?;
-    let choice = Choice { codec, payload_type, dtmf: number_of(&formats, TELEPHONE_EVENT) };
+    let dtmf = number_of(&formats, TELEPHONE_EVENT);
+    let own_dtmf = payload_types(offered)
+        .find(|number| encoding_of(offered, *number) == Some(TELEPHONE_EVENT))
+        .filter(|_| dtmf.is_some());
+    let choice = Choice { codec, payload_type, dtmf, own_dtmf };
     let mut stream = Stream::of(local, answer, media)?;
     // RFC 5761 §5.1.1: only where both said so.
     stream.rtcp_mux &= offered.rtcp_mux;
@@ -143,10 +150,11 @@ fn accept(local: &Local, offer: &Description, media: &Media) -> Result<(Media, A
         .iter()
         .find_map(|codec| Some((number_of(&formats, codec.encoding())?, *codec)))
         .ok_or(Error::NoCommonCodec)?;
-    let choice = Choice { codec, payload_type, dtmf: number_of(&formats, TELEPHONE_EVENT) };
+    // RFC 3264 §6.1: the offer's numbers for the offer's codecs.
+    let dtmf = number_of(&formats, TELEPHONE_EVENT);
+    let choice = Choice { codec, payload_type, dtmf, own_dtmf: dtmf };
     let agreed = Stream::of(local, offer, media)?.agreed(local, &choice);
 
-    // RFC 3264 §6.1: the offer's numbers for the offer's codecs.
     let mut accepted = Media::new("audio", local.port, &media.protocol);
     accepted.add(payload_type, codec.encoding());
     if let Some(number) = choice.dtmf {
@@ -182,6 +190,7 @@ struct Choice {
     codec: Codec,
     payload_type: u8,
     dtmf: Option<u8>,
+    own_dtmf: Option<u8>,
 }
 
 /// What the peer says about its end of the stream.
@@ -231,6 +240,7 @@ impl Stream {
             codec: choice.codec,
             payload_type: choice.payload_type,
             dtmf_payload_type: choice.dtmf,
+            own_dtmf_payload_type: choice.own_dtmf,
             direction,
             ptime: self.ptime,
             is_held: local.direction.sends() && !self.direction.receives(),
@@ -421,6 +431,7 @@ mod tests {
             codec: Pcma,
             payload_type: 8,
             dtmf_payload_type: Some(96),
+            own_dtmf_payload_type: Some(96),
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             is_held: false,

@@ -147,6 +147,21 @@ fn cisco_answers() {
     assert_eq!((agreed.codec, agreed.payload_type), (Pcmu, 0));
 }
 
+/// RFC 3264 §5.1: each side receives under the numbers of its own description.
+#[test]
+fn telephone_event_may_have_a_number_on_each_side() {
+    let agreed = agree(
+        "v=0\r\no=- 1 1 IN IP4 198.51.100.40\r\ns=-\r\nc=IN IP4 198.51.100.40\r\nt=0 0\r\n\
+         m=audio 18000 RTP/AVP 0 96\r\na=rtpmap:96 telephone-event/8000\r\n",
+    );
+    assert_eq!((agreed.dtmf_payload_type, agreed.own_dtmf_payload_type), (Some(96), Some(101)));
+    let without = agree(
+        "v=0\r\no=- 1 1 IN IP4 198.51.100.40\r\ns=-\r\nc=IN IP4 198.51.100.40\r\nt=0 0\r\n\
+         m=audio 18000 RTP/AVP 0\r\n",
+    );
+    assert_eq!((without.dtmf_payload_type, without.own_dtmf_payload_type), (None, None));
+}
+
 /// Several codecs in another order than ours: the answerer's first.
 #[test]
 fn asterisk_answers() {

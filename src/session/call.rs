@@ -128,6 +128,7 @@ impl Call {
                 Dtmf::Inband => None,
                 Dtmf::Auto | Dtmf::Rfc4733 | Dtmf::Info => agreed.dtmf_payload_type,
             },
+            own_dtmf_payload_type: agreed.own_dtmf_payload_type,
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,

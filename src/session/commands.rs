@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::call::{Phase, Wish};
 use super::dial::Dialled;
-use super::ending::Stage;
+use super::ending::{STORED_CUSTOM_DATA_BYTES, Stage, truncate_bytes};
 use super::exchange::{Exchange, Timer};
 use super::refusal::{Refusal, reject_status};
 use super::{Session, sound};
@@ -20,7 +20,7 @@ impl Session {
         let is_running = matches!(self.stage, Stage::Running);
         match command {
             Command::Log { text } => return self.log_line(exchange, &text),
-            Command::CustomData { value } => return self.record.custom_data = value,
+            Command::CustomData { value } => return self.set_custom_data(value),
             Command::HttpRequest(request) => return self.fetch(exchange, request),
             _ if !is_running => return,
             _ => {}
@@ -93,7 +93,8 @@ impl Session {
                     exchange.user_agent.info(now, leg, &headers, &mime_type, body.into_bytes());
                 }
             }
-            Command::CallCustomData { call, value } => {
+            Command::CallCustomData { call, mut value } => {
+                truncate_bytes(&mut value, STORED_CUSTOM_DATA_BYTES);
                 if let Some(call) = self.calls.get_mut(&call) {
                     call.record.custom_data = Some(value);
                 }
@@ -113,6 +114,12 @@ impl Session {
             Command::Terminate => self.terminate(now, exchange),
             Command::Log { .. } | Command::CustomData { .. } | Command::HttpRequest(_) => {}
         }
+    }
+
+    /// What the history keeps of it; the script has the whole.
+    pub fn set_custom_data(&mut self, mut value: String) {
+        truncate_bytes(&mut value, STORED_CUSTOM_DATA_BYTES);
+        self.record.custom_data = value;
     }
 
     pub(super) fn phase(&self, call: Object) -> Option<&Phase> {
@@ -146,6 +153,10 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         if let Phase::Alerting { wish, .. } = &mut call.phase {
+            let mut display_name = display_name;
+            if let Some(name) = &mut display_name {
+                truncate_bytes(name, DISPLAY_NAME_BYTES);
+            }
             *wish = Wish::Answer { headers, display_name };
             self.grant_wish(now, exchange, object);
         }
@@ -273,7 +284,6 @@ impl Session {
         reason: String,
         headers: ExtraHeaders,
     ) {
-        self.log_line(exchange, &format!("call {object}: failed: {code} {reason}"));
         self.close_call(now, exchange, object, format!("{code} {reason}"));
         self.call_event(exchange, object, CallEvent::Failed { headers, code, reason });
     }
@@ -304,7 +314,6 @@ impl Session {
         let duration_s = call
             .connected_since()
             .map_or(0, |since| now.saturating_duration_since(since).as_secs());
-        self.log_line(exchange, &format!("call {object}: ended: {internal_code} {reason}"));
         self.close_call(now, exchange, object, format!("{internal_code} {reason}"));
         let event =
             CallEvent::Disconnected { headers, internal_code, reason, duration_s, is_incoming };
@@ -316,6 +325,8 @@ fn is_digit(digit: char) -> bool {
     matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D' | 'p')
 }
 
+/// Of `answer()`.
+const DISPLAY_NAME_BYTES: usize = 200;
 /// Digits of one call that wait to be sent by INFO; the surplus is skipped.
 const INFO_DIGITS: usize = 64;
 /// Section 9 of the VoxEngine reference: tone 100 ms, gap 100 ms, pause 1 s.

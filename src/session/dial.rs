@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use super::call::{Call, Outgoing, Phase, codecs_preferring};
-use super::exchange::{Exchange, Role};
+use super::ending::truncate_bytes;
+use super::exchange::{Exchange, Role, Timer};
 use super::refusal::{Refusal, tries_next_trunk};
 use crate::config::Dtmf;
 use crate::media::engine::Command as MediaCommand;
@@ -54,6 +55,20 @@ impl Dialled {
             remote_number_type: "user",
             dtmf: Dtmf::Auto,
         }
+    }
+}
+
+impl Dialled {
+    /// Whether it would make a message of any size, and a row as large.
+    fn is_too_long(&self) -> bool {
+        let Outgoing { caller, display_name, credentials, .. } = &self.outgoing;
+        let (username, password) = match credentials {
+            Some((username, password)) => (username.as_str(), password.as_str()),
+            None => ("", ""),
+        };
+        [&self.remote_number, caller, display_name, username, password]
+            .iter()
+            .any(|text| text.len() > DIALLED_BYTES)
     }
 }
 
@@ -175,11 +190,12 @@ impl Session {
         let in_progress = self.calls.values().filter(|call| !call.is_answered()).count();
         let is_over = self.call_attempts > limits.calls_per_session
             || in_progress >= limits.calls_in_progress;
-        let dialled = match (is_over, dialled) {
-            (false, dialled) => dialled,
-            (true, Ok(Dialled { remote_number: number, .. }) | Err((_, number))) => {
+        let dialled = match dialled {
+            Ok(Dialled { remote_number: number, .. }) | Err((_, number)) if is_over => {
                 Err((Refusal::CallLimit, number))
             }
+            Ok(dialled) if dialled.is_too_long() => Err((Refusal::TooLong, dialled.remote_number)),
+            dialled => dialled,
         };
         let dialled = match dialled {
             Ok(dialled) => dialled,
@@ -190,7 +206,7 @@ impl Session {
         let unit = exchange.add_unit(self.place.session, Role::Call(object));
         let address = exchange.user_agent.local_ip_for(&dialled.outgoing.targets[0]);
         let record = CallRecord {
-            id: exchange.next_call_number(),
+            id: self.call_number(),
             start: exchange.unix_ms(),
             local_number: dialled.local_number,
             remote_number: dialled.remote_number,
@@ -217,8 +233,9 @@ impl Session {
             record,
         };
         self.calls.insert(object, call);
-        exchange.timers.disarm(super::Timer::Idle(self.place.session));
-        self.log_line(exchange, &format!("call {object}: calling {number}"));
+        exchange.timers.disarm(Timer::Idle(self.place.session));
+        self.log_call(exchange, object, &format!("calling {number}"));
+        exchange.timers.arm(Timer::Alerting(self.place.session, object), now + OPENING);
         exchange.media(self.place, MediaCommand::Open { unit, address });
     }
 
@@ -228,23 +245,31 @@ impl Session {
         exchange: &mut Exchange,
         object: Object,
         refusal: Refusal,
-        remote_number: String,
+        mut remote_number: String,
     ) {
         let (code, reason) = refusal.status();
         crate::stats::CALLS_REFUSED.add(1);
-        self.record.calls.push(CallRecord {
-            id: exchange.next_call_number(),
-            start: exchange.unix_ms(),
-            remote_number,
-            end_reason: format!("{code} {reason}"),
-            ..CallRecord::default()
-        });
+        let number = crate::logger::Private(&remote_number).to_string();
+        let why = refusal.explanation();
+        self.log_call(exchange, object, &format!("refused to {number}: {code} {reason}: {why}"));
+        // The history keeps the calls that a session may have, and the first one too many.
+        if self.call_attempts <= exchange.config.limits.calls_per_session + 1 {
+            truncate_bytes(&mut remote_number, DIALLED_BYTES);
+            self.record.calls.push(CallRecord {
+                id: self.call_number(),
+                start: exchange.unix_ms(),
+                remote_number,
+                end_reason: format!("{code} {reason}"),
+                ..CallRecord::default()
+            });
+        }
         self.fail(now, exchange, object, code, reason.to_owned(), Vec::new());
     }
 
     /// Sends the INVITE to the first target that takes one.
     pub(super) fn send_invite(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
         let preferred = self.codec_of_the_other_leg(object);
+        exchange.timers.disarm(Timer::Alerting(self.place.session, object));
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(port) = call.port else { return };
         let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
@@ -296,10 +321,7 @@ impl Session {
         let outgoing = std::mem::take(outgoing);
         call.phase = Phase::Opening { outgoing };
         crate::stats::TRUNK_FAILOVERS.add(1);
-        self.log_line(
-            exchange,
-            &format!("call {object}: {status} {reason}: trying the next trunk"),
-        );
+        self.log_call(exchange, object, &format!("{status} {reason}: trying the next trunk"));
         self.send_invite(now, exchange, object);
     }
 
@@ -316,5 +338,9 @@ fn is_call_timeout(name: &str) -> bool {
     name.eq_ignore_ascii_case("VI-CallTimeout")
 }
 
+/// Number or URI, caller id, display name and credentials of a call.
+const DIALLED_BYTES: usize = 512;
+/// Media answers at once, unless its thread is gone or stuck.
+const OPENING: Duration = Duration::from_secs(5);
 /// Section 1.6: 10 to 400 seconds.
 const CALL_TIMEOUT_S: (u64, u64) = (10, 400);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::call::Phase;
 use super::exchange::{Exchange, Timer};
+use super::journal::{Seconds, TARGET};
 use super::refusal::Refusal;
 use super::{Session, sound};
 use crate::gateway::{Output, Reply};
@@ -67,6 +68,10 @@ impl Session {
 
     /// Begins the end; a second cause changes nothing.
     pub fn end(&mut self, now: Instant, exchange: &mut Exchange, cause: Cause) {
+        if cause == Cause::Worker {
+            // It may have begun in the worker that took the lost one's place.
+            self.drop_runtime(exchange);
+        }
         let has_runtime = !matches!(cause, Cause::Script | Cause::Worker);
         if !matches!(self.stage, Stage::Running) {
             if !has_runtime {
@@ -75,7 +80,9 @@ impl Session {
             return;
         }
         self.record.finish_reason = Some(cause.finish_reason().to_owned());
-        self.log_line(exchange, &format!("session ends: {}", cause.finish_reason()));
+        let after = Seconds(now.saturating_duration_since(self.started));
+        let reason = cause.finish_reason();
+        self.log_line(exchange, &format!("session ends: {reason}, after {after}"));
         exchange.timers.disarm(Timer::Idle(self.place.session));
         // From here on no event of a call reaches the script.
         self.stage = Stage::Requests;
@@ -117,9 +124,7 @@ impl Session {
         }
         for player in std::mem::take(&mut self.players).into_values() {
             match player.stage {
-                sound::Stage::Loading { request } => {
-                    exchange.take_load(request);
-                }
+                sound::Stage::Loading { request } => exchange.cancel_load(request),
                 sound::Stage::Playing { unit } => exchange.close_unit(self.place, unit),
             }
         }
@@ -147,6 +152,12 @@ impl Session {
         let duration = call
             .connected_since()
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let line = match (call.connected_since(), call.record.is_incoming) {
+            (Some(_), _) => format!("ended after {}: {end_reason}", Seconds(duration)),
+            (None, true) => format!("not connected: {end_reason}"),
+            (None, false) => format!("failed: {end_reason}"),
+        };
+        self.log_call(exchange, object, &line);
         let mut record = call.record;
         record.duration_ms = duration.as_millis() as i64;
         record.end_reason = end_reason;
@@ -218,6 +229,7 @@ impl Session {
                 let lost = std::mem::take(&mut self.recordings);
                 for (unit, recording) in lost {
                     exchange.forget_unit(unit);
+                    exchange.disk(Operation::FinishRecording { recording: unit.0 });
                     log::warn!(
                         "session={} recording {} did not end",
                         self.record.id,
@@ -263,15 +275,23 @@ impl Session {
         for request in std::mem::take(&mut self.accesses) {
             exchange.reply(Reply::Accessed { request, answer: None });
         }
-        self.record.duration_ms = now.saturating_duration_since(self.started).as_millis() as i64;
-        truncate_bytes(&mut self.record.custom_data, STORED_CUSTOM_DATA_BYTES);
+        let duration = now.saturating_duration_since(self.started);
+        self.record.duration_ms = duration.as_millis() as i64;
+        log::info!(
+            target: TARGET,
+            "session={} ended after {} with {} calls: {}",
+            self.record.id,
+            Seconds(duration),
+            self.record.calls.len(),
+            self.record.finish_reason.as_deref().unwrap_or("no reason known")
+        );
         exchange.disk(Operation::CloseLog { file: self.log_file });
         exchange.disk(Operation::EndSession(Box::new(self.record)));
     }
 }
 
 /// Cuts at a character boundary at or before `limit`.
-fn truncate_bytes(text: &mut String, limit: usize) {
+pub(super) fn truncate_bytes(text: &mut String, limit: usize) {
     if text.len() > limit {
         let end = (0..=limit).rev().find(|place| text.is_char_boundary(*place)).unwrap_or(0);
         text.truncate(end);
@@ -285,7 +305,7 @@ const LAST_CALLBACK: Duration = Duration::from_secs(10);
 /// Time for media and disk to finish files.
 const RECORDINGS: Duration = Duration::from_secs(10);
 /// Section 1.6: what the history keeps of `customData`.
-const STORED_CUSTOM_DATA_BYTES: usize = 200;
+pub(super) const STORED_CUSTOM_DATA_BYTES: usize = 200;
 
 #[cfg(test)]
 mod tests {

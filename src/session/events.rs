@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Session;
 use super::call::{Call, Phase, Wish, codecs_preferring};
 use super::exchange::{Exchange, Role, Timer, host_text};
+use super::journal::CallName;
 use super::refusal::Refusal;
 use crate::config::Dtmf;
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
@@ -15,6 +16,7 @@ use crate::sdp::description::Description;
 use crate::sdp::offer_answer::{self, Agreed};
 use crate::sip::user_agent::{Event as SipEvent, Incoming, Peer};
 use crate::storage::record::CallRecord;
+use crate::storage::store::Operation;
 
 impl Session {
     /// A call came in for this session: its CallAlerting, and a port for its media.
@@ -24,7 +26,7 @@ impl Session {
         exchange: &mut Exchange,
         incoming: Incoming,
     ) -> CallAlerting {
-        let object = INCOMING | self.incoming_so_far;
+        let object = CallName::incoming(self.incoming_so_far);
         self.incoming_so_far += 1;
         self.call_attempts += 1;
         let unit = exchange.add_unit(self.place.session, Role::Call(object));
@@ -44,7 +46,7 @@ impl Session {
             Peer::User(_) => Dtmf::Auto,
         };
         let record = CallRecord {
-            id: exchange.next_call_number(),
+            id: self.call_number(),
             start: exchange.unix_ms(),
             local_number: destination.clone(),
             remote_number: callerid.clone(),
@@ -85,7 +87,7 @@ impl Session {
         exchange.media(self.place, MediaCommand::Open { unit, address });
         let from = crate::logger::Private(&callerid).to_string();
         let to = crate::logger::Private(&destination).to_string();
-        self.log_line(exchange, &format!("call {object:x}: incoming from {from} to {to}"));
+        self.log_call(exchange, object, &format!("incoming from {from} to {to}"));
 
         let mut headers = incoming.headers;
         headers.push(("VI-Client-Type".into(), client_type.into()));
@@ -211,7 +213,7 @@ impl Session {
         let is_first_ring = (180..=183).contains(&status) && !call.has_rung;
         call.has_rung |= is_first_ring;
         if is_first_ring {
-            self.log_line(exchange, &format!("call {object}: ringing ({status})"));
+            self.log_call(exchange, object, &format!("ringing ({status})"));
             let event = CallEvent::Ringing { headers: headers.clone() };
             self.call_event(exchange, object, event);
         }
@@ -225,7 +227,7 @@ impl Session {
         call.record.is_successful = true;
         exchange.timers.disarm(Timer::Alerting(self.place.session, object));
         let is_outgoing = !call.record.is_incoming;
-        self.log_line(exchange, &format!("call {object:x}: connected"));
+        self.log_call(exchange, object, "connected");
         self.call_event(exchange, object, CallEvent::Connected { headers: headers.clone() });
         if is_outgoing {
             self.start_audio(exchange, object, headers);
@@ -409,13 +411,15 @@ impl Session {
             }
             (MediaEvent::OpenFailed { unit }, Role::Recorder(object)) => {
                 exchange.forget_unit(unit);
+                // Its file was asked for before.
+                exchange.disk(Operation::FinishRecording { recording: unit.0 });
                 self.recording_failed(now, exchange, object, unit, "no place for another recorder");
             }
             (MediaEvent::FirstPacket { .. }, Role::Call(object)) => {
                 self.call_event(exchange, object, CallEvent::FirstAudioPacketReceived);
             }
             (MediaEvent::RtpStopped { .. }, Role::Call(object)) => {
-                self.log_line(exchange, &format!("call {object:x}: no more RTP from the peer"));
+                self.log_call(exchange, object, "no more RTP from the peer");
                 self.call_event(exchange, object, CallEvent::RtpStopped);
             }
             (MediaEvent::RtpResumed { .. }, Role::Call(object)) => {
@@ -428,7 +432,7 @@ impl Session {
                     DigitSource::Info => 3,
                 };
                 if !self.hides_tones && !exchange.config.gateway.redact {
-                    self.log_line(exchange, &format!("call {object:x}: digit {digit}"));
+                    self.log_line(exchange, &format!("call {}: digit {digit}", CallName(object)));
                 }
                 self.call_event(exchange, object, CallEvent::ToneReceived { tone: digit, source });
             }
@@ -464,13 +468,16 @@ impl Session {
         }
     }
 
-    /// Nobody answered an incoming call in time (section 1.6: 60 s).
+    /// Nobody answered an incoming call in time (section 1.6: 60 s), or media did not say in time
+    /// whether an outgoing one has a port.
     pub fn on_alerting_timer(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
         if let Some(Phase::Alerting { leg, .. }) = self.phase(object) {
             let leg = *leg;
             let (status, _) = Refusal::NoAnswer.status();
             exchange.user_agent.reject(now, leg, status, &Vec::new());
             self.end_incoming(now, exchange, object, 408, "Request Timeout".into());
+        } else {
+            self.on_no_media(now, exchange, object);
         }
     }
 }
@@ -509,9 +516,6 @@ fn digit_of(text: &str) -> Option<char> {
     let is_digit = matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D');
     (is_digit && characters.next().is_none()).then_some(digit)
 }
-
-/// Numbers of incoming calls; the runtime's own begin at 1.
-const INCOMING: u32 = 1 << 31;
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,7 @@ pub enum Role {
 pub enum Timer {
     /// A session without calls.
     Idle(SessionId),
-    /// An incoming call that nobody answers.
+    /// An incoming call that nobody answers, an outgoing one that gets no port.
     Alerting(SessionId, Object),
     /// Requests, a handler or recordings that hold up the end of a session.
     End(SessionId),
@@ -64,7 +64,6 @@ pub struct Exchange {
     loads: HashMap<u64, (SessionId, Role)>,
     units_so_far: u64,
     loads_so_far: u64,
-    calls_so_far: u64,
     wall: WallClock,
     now_ms: UnixMs,
 }
@@ -90,7 +89,6 @@ impl Exchange {
             loads: HashMap::new(),
             units_so_far: 0,
             loads_so_far: 0,
-            calls_so_far: 0,
             wall,
             now_ms: wall.unix_ms(now),
         }
@@ -176,6 +174,13 @@ impl Exchange {
         request
     }
 
+    /// The sound is not wanted any more. One that is loaded all the same belongs to nobody.
+    pub fn cancel_load(&mut self, request: u64) {
+        if self.take_load(request).is_some() {
+            self.push(Output::CancelLoad { request });
+        }
+    }
+
     pub fn take_load(&mut self, request: u64) -> Option<(SessionId, Role)> {
         self.loads.remove(&request)
     }
@@ -194,12 +199,6 @@ impl Exchange {
         crate::stats::CALLS.set(self.legs.len() as u64);
     }
 
-    /// `call_id` of the history.
-    pub fn next_call_number(&mut self) -> u64 {
-        self.calls_so_far += 1;
-        self.calls_so_far
-    }
-
     pub fn legs(&self) -> usize {
         self.legs.len()
     }
@@ -212,7 +211,7 @@ impl Exchange {
         self.loads.len()
     }
 
-    /// Where media of a call to this host is received.
+    /// How long a session may be without calls.
     pub fn idle_timeout(&self) -> Duration {
         self.config.limits.idle_timeout
     }

@@ -11,12 +11,14 @@
 //!
 //! Invariant: a session that is gone has no leg, unit, timer or waiting request left.
 
+mod admission;
 mod call;
 mod commands;
 mod dial;
 mod ending;
 mod events;
 mod exchange;
+mod journal;
 mod recording;
 mod refusal;
 mod sound;
@@ -24,6 +26,7 @@ mod sound;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+pub use self::admission::Admission;
 pub use self::call::Call;
 pub use self::ending::Cause;
 pub use self::exchange::{Exchange, Place, Role, Timer, host_text};
@@ -32,7 +35,6 @@ pub use self::refusal::Refusal;
 use self::ending::Stage;
 use self::recording::Recording;
 use self::sound::Player;
-use crate::clock;
 use crate::gateway::{Reply, RequestId, SessionUrls};
 use crate::media::engine::UnitId;
 use crate::scenario::command::Object;
@@ -115,6 +117,18 @@ impl Session {
         row
     }
 
+    /// `call_id` of the history for the next row: the session's own number and its place in it,
+    /// so that no other row of any start has it.
+    fn call_number(&self) -> u64 {
+        let rows = self.record.calls.len() + self.calls.len();
+        self.row_number(rows)
+    }
+
+    /// Row `place` of a table of this session's.
+    fn row_number(&self, place: usize) -> u64 {
+        self.record.id.saturating_mul(ROWS_PER_SESSION).saturating_add(place as u64 + 1)
+    }
+
     /// The scripts ran and Started was dispatched, or never will be.
     pub fn on_ready(&mut self, exchange: &mut Exchange) {
         if let Some(request) = self.starter.take() {
@@ -187,22 +201,6 @@ impl Session {
         exchange.script_event(self.place, ScriptEvent::Player { player, event });
     }
 
-    /// One line of the session's own log.
-    fn log_line(&mut self, exchange: &mut Exchange, text: &str) {
-        log::debug!("session={} {text}", self.record.id);
-        let limit = exchange.config.limits.session_log_bytes;
-        if self.log_bytes >= limit {
-            return;
-        }
-        self.log_bytes += text.len() as u64 + LOG_STAMP_BYTES;
-        let stamp = clock::utc_with_milliseconds(exchange.unix_ms());
-        let line = match self.log_bytes >= limit {
-            false => format!("{stamp} {text}"),
-            true => format!("{stamp} the log is full ({limit} bytes): no more lines are kept"),
-        };
-        exchange.disk(Operation::Log { file: self.log_file.clone(), line });
-    }
-
     fn drop_runtime(&mut self, exchange: &mut Exchange) {
         exchange.script(self.place, ScriptInput::Drop { session: self.place.session });
     }
@@ -212,5 +210,5 @@ impl Session {
 /// `access_refused_total`.
 const WAITING_ACCESSES: usize = 64;
 
-/// `2026-01-02 03:04:05.678 ` and the line's end.
-const LOG_STAMP_BYTES: u64 = 25;
+/// More than `calls_per_session` can be set to.
+const ROWS_PER_SESSION: u64 = 10_000;

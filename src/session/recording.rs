@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use super::exchange::{Exchange, Role};
+use super::journal::CallName;
 use crate::media::engine::{Command as MediaCommand, Layout, UnitId};
 use crate::scenario::command::{Object, RecordParameters};
 use crate::scenario::event::CallEvent;
 use crate::storage::record::{RecordingRecord, UnixMs};
+use crate::storage::recording::file_name;
 use crate::storage::store::{Answer as StoreAnswer, Operation};
 
 /// A recording that is not finished.
@@ -32,7 +34,8 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         if call.recorder.is_some() {
-            return self.log_line(exchange, &format!("call {object:x} is being recorded already"));
+            let name = CallName(object);
+            return self.log_line(exchange, &format!("call {name} is being recorded already"));
         }
         let unit = exchange.add_unit(self.place.session, Role::Recorder(object));
         call.recorder = Some(unit);
@@ -42,8 +45,9 @@ impl Session {
         };
         let start = exchange.unix_ms();
         let prefix = parameters.name_prefix.as_deref().map(safe_prefix).unwrap_or_default();
-        // Names sort by time; the random part keeps the URL from being guessed.
-        let file = format!("{prefix}{start}-{}-{}.wav", self.record.id, exchange.random.hex(16));
+        let random = exchange.random.hex(16);
+        let expire = parameters.expire.as_deref();
+        let file = file_name(&prefix, start, self.record.id, &random, expire);
         let url = format!("{}/records/{file}", exchange.control_url);
         call.record.record_url = Some(url.clone());
         let to = call.unit;
@@ -89,7 +93,7 @@ impl Session {
                 let Some(recording) = self.recordings.remove(&unit) else { return };
                 let duration_ms = recording.duration.as_millis() as i64;
                 self.record.records.push(RecordingRecord {
-                    id: unit.0,
+                    id: self.row_number(self.record.records.len()),
                     name: recording.file,
                     start: recording.start,
                     duration_ms,
@@ -127,7 +131,7 @@ impl Session {
             call.recorder = None;
             call.record.record_url = None;
         }
-        self.log_line(exchange, &format!("call {call:x}: recording failed: {error}"));
+        self.log_call(exchange, call, &format!("recording failed: {error}"));
         self.call_event(exchange, call, CallEvent::RecordError { error: error.to_owned() });
         self.proceed_with_end(now, exchange);
     }

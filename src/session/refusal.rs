@@ -13,6 +13,8 @@ pub enum Refusal {
     NoTrunk,
     /// Sessions or another table is full, or the gateway is about to stop.
     Full,
+    /// A number, URI or name that no message has room for.
+    TooLong,
     /// `calls_per_session` or `calls_in_progress` of the session is reached.
     CallLimit,
     /// No RTP port was free.
@@ -30,6 +32,24 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// For the log: what the operator or the author of the script can look at.
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::NoRule => "no rule takes the number",
+            Self::NoRoute => "no [[route]] takes the number, or the URI is none",
+            Self::NoTrunk => "every trunk of the route is down",
+            Self::Full => "a table is full, or the gateway stops",
+            Self::TooLong => "the number, URI or name is too long",
+            Self::CallLimit => "calls_per_session or calls_in_progress is reached",
+            Self::NoMedia => "no RTP port was free",
+            Self::NoCommonCodec => "offer and answer have no codec in common",
+            Self::NoAnswer => "nobody answered in time",
+            Self::ScriptError => "the script failed",
+            Self::SessionEnded => "the session ended",
+            Self::HungUpBeforeAnswer => "the script hung up before it answered",
+        }
+    }
+
     /// SIP status and, for events, its reason.
     pub fn status(self) -> (u16, &'static str) {
         match self {
@@ -37,6 +57,7 @@ impl Refusal {
             Self::NoRoute => (404, "Not Found"),
             Self::NoTrunk => (503, "Service Unavailable"),
             Self::Full => (503, "Service Unavailable"),
+            Self::TooLong => (414, "Request-URI Too Long"),
             Self::CallLimit => (403, "Call limit reached"),
             Self::NoMedia => (503, "Service Unavailable"),
             Self::NoCommonCodec => (488, "Not Acceptable Here"),

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::Session;
 use super::exchange::{Exchange, Role};
+use super::journal::CallName;
 use crate::media::clip::Clip;
 use crate::media::engine::{Command as MediaCommand, Source, UnitId};
 use crate::media::tone::Script as ToneScript;
@@ -91,10 +92,7 @@ impl Session {
 
     fn end_stage(&mut self, exchange: &mut Exchange, stage: Stage) {
         match stage {
-            // The sound may still come: it then belongs to nobody.
-            Stage::Loading { request } => {
-                exchange.take_load(request);
-            }
+            Stage::Loading { request } => exchange.cancel_load(request),
             Stage::Playing { unit } => exchange.close_unit(self.place, unit),
         }
     }
@@ -199,7 +197,8 @@ impl Session {
             Ok(source) => source,
             Err(error) => {
                 call.playback = None;
-                self.log_line(exchange, &format!("call {object}: playback failed: {error}"));
+                let name = CallName(object);
+                self.log_line(exchange, &format!("call {name}: playback failed: {error}"));
                 let event = CallEvent::PlaybackFinished { error: Some(error) };
                 self.call_event(exchange, object, event);
                 return;

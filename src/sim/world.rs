@@ -112,6 +112,7 @@ impl World {
             http_active: limits.http_active,
             http_queued: limits.http_queued,
             log_line_chars: limits.log_line_chars,
+            log_bytes: usize::try_from(limits.session_log_bytes).unwrap_or(usize::MAX),
             sessions: limits.sessions,
             on_error: match config.scenario.on_error {
                 OnError::Log => worker::OnError::Log,
@@ -380,8 +381,12 @@ impl World {
             Output::Sip(
                 sip::Output::Stream { .. } | sip::Output::Close { .. } | sip::Output::Event(_),
             ) => {}
-            Output::Script { input, .. } => self.worker.handle_input(now, input),
-            Output::Media { command, .. } => {
+            Output::Script { thread, input } => {
+                assert_eq!(thread, 0, "the world has one worker");
+                self.worker.handle_input(now, input);
+            }
+            Output::Media { thread, command } => {
+                assert_eq!(thread, 0, "the world has one media thread");
                 self.engine.handle_input(now, engine::Input::Command(command));
             }
             Output::Load { request, sound } => {
@@ -395,7 +400,7 @@ impl World {
                 let input = Input::Fetched { session, request: number, result };
                 self.gateway.handle_input(now, input);
             }
-            Output::CancelFetches { .. } => {}
+            Output::CancelLoad { .. } | Output::CancelFetches { .. } => {}
             Output::Disk(operation) => self.store(operation),
             Output::Reply(Reply::Started { urls, .. }) => self.started.push(urls),
             Output::Reply(Reply::Accessed { request, answer }) => {

@@ -209,6 +209,11 @@ impl Registration {
         };
     }
 
+    /// The registrar has not yet answered whether our contact is gone.
+    pub fn is_unregistering(&self) -> bool {
+        self.wish == Wish::Unregistered && !self.is_finished()
+    }
+
     /// Nothing is to be done any more after `unregister`.
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Finished)

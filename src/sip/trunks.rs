@@ -41,6 +41,14 @@ impl Trunks {
     /// Trunks that did not change go on as they are; those that are gone unregister.
     pub fn reload(&mut self, now: Instant, stack: &mut Stack) {
         let wanted = stack.config.trunks.clone();
+        // Registered as before: to unregister and to register the same contact at one time would
+        // be a race.
+        for trunk in wanted.iter().filter(|trunk| trunk.register) {
+            let same = |kept: &&mut Kept| !kept.is_retired && is_same_account(&kept.trunk, trunk);
+            if let Some(kept) = self.list.iter_mut().find(same) {
+                kept.take(now, stack, trunk);
+            }
+        }
         for kept in &mut self.list {
             if !kept.is_retired && !wanted.contains(&kept.trunk) {
                 kept.is_retired = true;
@@ -92,6 +100,12 @@ impl Trunks {
         for registration in self.list.iter_mut().filter_map(|kept| kept.registration.as_mut()) {
             registration.unregister(now);
         }
+    }
+
+    /// Whether a contact of ours is being taken away.
+    pub fn is_unregistering(&self) -> bool {
+        let mut registrations = self.list.iter().filter_map(|kept| kept.registration.as_ref());
+        registrations.any(Registration::is_unregistering)
     }
 
     /// `poll_timeout` has come.
@@ -175,6 +189,15 @@ impl Trunks {
 }
 
 impl Kept {
+    /// New settings that leave the registration as it is.
+    fn take(&mut self, now: Instant, stack: &mut Stack, trunk: &Trunk) {
+        if self.trunk.options != trunk.options {
+            let random = stack.random.fork();
+            self.health = trunk.options.map(|interval| Health::new(now, interval, random));
+        }
+        self.trunk = trunk.clone();
+    }
+
     fn work(&mut self, now: Instant, stack: &mut Stack) {
         if self.registration.as_mut().is_some_and(|registration| registration.take_due(now)) {
             self.register(now, stack);
@@ -219,6 +242,14 @@ impl Kept {
             stack.tell(Event::Trunk { name: self.trunk.name.clone(), state });
         }
     }
+}
+
+fn is_same_account(one: &Trunk, other: &Trunk) -> bool {
+    let of = |trunk: &Trunk| {
+        let Trunk { name, server, register, username, password, .. } = trunk.clone();
+        (name, server, register, username, password)
+    };
+    of(one) == of(other)
 }
 
 fn is_down(state: &TrunkState) -> bool {
@@ -361,6 +392,24 @@ mod tests {
         bench.receive(&farewell.response(200, "t2"));
         bench.quiet();
         bench.empty();
+    }
+
+    #[test]
+    fn reload_of_other_settings_leaves_a_registration_alone() {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER ");
+        bench.receive(&register.response(200, "t1"));
+        told(&mut bench);
+        let mut config = None;
+        Bench::with(|wanted| {
+            registering(wanted);
+            wanted.trunks[0].accept_from.clear();
+            config = Some(wanted.clone());
+        });
+        bench.act(|agent, now| agent.reload(now, config.unwrap()));
+        bench.pass(Duration::ZERO);
+        bench.quiet();
     }
 
     #[test]

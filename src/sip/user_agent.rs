@@ -10,6 +10,7 @@
 //! trunks **are** supported. TLS, PRACK, UPDATE, session timers, REFER, Replaces, re-INVITEs of
 //! our own, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,16 @@ pub struct StreamId(pub u64);
 pub enum Transport {
     Udp,
     Tcp,
+}
+
+/// As URIs and the configuration spell it.
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        })
+    }
 }
 
 /// What the user agent is told once, and again at every reload.
@@ -391,6 +402,11 @@ impl UserAgent {
         self.trunks.unregister(now);
         self.trunks.handle_timeout(now, &mut self.stack);
         self.settle(now);
+    }
+
+    /// Whether a registrar has yet to answer after `unregister`.
+    pub fn is_unregistering(&self) -> bool {
+        self.trunks.is_unregistering()
     }
 
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<CallId, Refused> {

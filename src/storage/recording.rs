@@ -1,10 +1,41 @@
-//! The header of a recording's file: WAVE with 16-bit PCM (RIFF, "Multimedia Programming Interface
-//! and Data Specifications 1.0", 1991, chapter 3).
+//! Name and header of a recording's file: WAVE with 16-bit PCM (RIFF, "Multimedia Programming
+//! Interface and Data Specifications 1.0", 1991, chapter 3).
 //!
 //! ```text
 //!  0 "RIFF" size-8 | 8 "WAVE" | 12 "fmt " 16 | 20 tag 1, channels | 24 rate, bytes per second |
 //! 32 bytes per frame, bits 16 | 36 "data" size | 44 samples
 //! ```
+
+use std::time::Duration;
+
+use super::record::UnixMs;
+
+/// The name of a recording. It sorts by its start behind a prefix; the random part keeps its URL
+/// from being guessed, and what follows says how long it is to be kept at least
+/// (`RecordExpireTime`, section 14 of the VoxEngine reference; other values say nothing).
+pub fn file_name(
+    prefix: &str,
+    start: UnixMs,
+    session: u64,
+    random: &str,
+    expire: Option<&str>,
+) -> String {
+    let hint = HINTS.iter().find(|(value, ..)| Some(*value) == expire);
+    let hint = hint.map_or("", |(value, _)| value);
+    format!("{prefix}{start}-{session}-{random}{hint}.wav")
+}
+
+/// How long a recording of this name is to be kept at least, if it says so.
+pub fn wanted_age(name: &str) -> Option<Duration> {
+    let stem = name.strip_suffix(".wav")?;
+    let (_, days) = HINTS.iter().find(|(value, _)| stem.ends_with(value))?;
+    Some(Duration::from_secs(days * 86_400))
+}
+
+/// `RecordExpireTime` and its days. The empty value, three months in the cloud, is what
+/// `recordings_days` says here.
+const HINTS: [(&str, u64); 5] =
+    [("-6m", 183), ("-1y", 365), ("-2y", 730), ("-3y", 1096), ("-5y", 1826)];
 
 /// Bytes before the samples.
 pub const HEADER_BYTES: usize = 44;
@@ -62,6 +93,17 @@ mod tests {
         16, 0, 0, 0, 1, 0, 2, 0, 0x40, 0x1f, 0, 0, 0, 0x7d, 0, 0, 4, 0, 16, 0, b'd', b'a', b't',
         b'a', 0x00, 0x7d, 0, 0,
     ];
+
+    #[test]
+    fn name_says_how_long_a_recording_is_kept() {
+        let name = |expire| file_name("p-", 7, 3, "00ff", expire);
+        assert_eq!(name(Some("-2y")), "p-7-3-00ff-2y.wav");
+        assert_eq!(wanted_age("p-7-3-00ff-2y.wav"), Some(Duration::from_secs(730 * 86_400)));
+        for other in [None, Some(""), Some("../x"), Some("-9y")] {
+            assert_eq!(name(other), "p-7-3-00ff.wav");
+        }
+        assert_eq!(wanted_age("p-7-3-00ff.wav"), None);
+    }
 
     #[test]
     fn header_is_laid_out_as_riff_says() {

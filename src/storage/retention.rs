@@ -23,6 +23,17 @@ pub struct KeptFile {
     pub bytes: u64,
 }
 
+impl KeptFile {
+    /// A file whose name may say how long it is to be kept at least (see
+    /// [`super::recording::file_name`]): it counts as so much younger.
+    pub fn with_hint(modified: UnixMs, name: String, bytes: u64, keep: Keep) -> Self {
+        let more = super::recording::wanted_age(&name).map_or(0, |wanted| {
+            UnixMs::try_from(wanted.saturating_sub(keep.age).as_millis()).unwrap_or(UnixMs::MAX)
+        });
+        Self { modified: modified.saturating_add(more), name, bytes }
+    }
+}
+
 /// One reading of a folder.
 #[derive(Debug)]
 pub struct Survey {
@@ -97,6 +108,20 @@ mod tests {
     #[test]
     fn files_above_the_age_go() {
         assert_eq!(surplus(&[(10_000, 1), (9_999, 1), (3, 1)]), [3, 9_999]);
+    }
+
+    #[test]
+    fn a_file_is_kept_for_as_long_as_its_name_says() {
+        let year = 365 * 86_400_000;
+        let hinted = |name: &str, modified| KeptFile::with_hint(modified, name.into(), 1, KEEP);
+        let mut survey = Survey::new(KEEP);
+        survey.add(hinted("1-1-ab.wav", 0));
+        survey.add(hinted("1-1-ab-1y.wav", 1));
+        survey.add(hinted("1-1-ab-6m.wav", 2));
+        let names = |surplus: Surplus| -> Vec<String> {
+            surplus.files.into_iter().map(|file| file.name).collect()
+        };
+        assert_eq!(names(survey.surplus(year - 1)), ["1-1-ab.wav", "1-1-ab-6m.wav"]);
     }
 
     #[test]

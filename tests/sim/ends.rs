@@ -1,6 +1,9 @@
 //! How sessions end, and what scripts that misbehave cost.
 
+use std::sync::Arc;
+
 use crate::{Plan, World, answers, check, finish, ms, phone, rule, said, story};
+use branchline::gateway::Input;
 use branchline::scenario::worker::Answer;
 use branchline::sim::phone::Manner;
 
@@ -227,4 +230,43 @@ fn gateway_that_drains_takes_no_new_session() {
     world.access(&urls, "");
     finish(&mut world);
     assert!(world.gateway.is_drained());
+}
+
+#[test]
+fn reload_does_not_make_threads() {
+    let script = "VoxEngine.callPSTN('999', '100'); setTimeout(VoxEngine.terminate, 100);";
+    let mut world = World::new(Plan { rules: rule(script), ..Plan::default() });
+    let mut config = world.gateway.config().clone();
+    config.scenario.threads = 4;
+    config.media.threads = 4;
+    world.gateway.reload(world.now, Arc::new(config));
+    for _ in 0..4 {
+        world.start_scenario(1, "").expect("the scenario starts");
+    }
+    finish(&mut world);
+    assert_eq!(world.history.len(), 4);
+}
+
+/// The loss of a worker is told behind what the reactor sends to the one in its place.
+#[test]
+fn session_that_began_after_its_worker_was_lost_leaves_no_runtime_behind() {
+    let mut world =
+        World::new(Plan { rules: rule("setInterval(() => {}, 50)"), ..Plan::default() });
+    world.start_scenario(1, "").expect("the scenario starts");
+    world.gateway.handle_input(world.now, Input::WorkerLost { thread: 0 });
+    finish(&mut world);
+    assert_eq!(world.history[0].finish_reason.as_deref(), Some("JS session error"));
+}
+
+#[test]
+fn stop_waits_until_trunks_know_that_we_are_gone() {
+    let config = "[[trunk]]\nname = \"away\"\nserver = \"sip:10.0.9.9\"\nregister = true\n\
+                  username = \"1234\"\npassword = \"secret\"\noptions_s = 0\n";
+    let mut world = World::new(Plan { config: config.into(), ..Plan::default() });
+    world.run_for(ms(100));
+    world.gateway.stop(world.now);
+    assert!(world.gateway.is_drained() && !world.gateway.is_stopped());
+    // Nobody is there to answer: 64 * T1.
+    world.run_for(ms(40_000));
+    assert!(world.gateway.is_stopped());
 }

@@ -187,3 +187,63 @@ fn caller_waits_no_longer_than_the_ring_timeout() {
     );
     assert_eq!(world.history[0].duration_ms, 10_000);
 }
+
+#[test]
+fn refused_calls_without_end_do_not_fill_the_history() {
+    let script = r#"
+        let made = 0;
+        for (let n = 0; n < 5000; n++) { VoxEngine.callPSTN("999", "100"); made++; }
+        VoxEngine.customData("c".repeat(100000));
+        Logger.write("> " + made + " " + VoxEngine.customData().length);
+        setTimeout(VoxEngine.terminate, 100);
+    "#;
+    let world = run(script, "[limits]\ncalls_per_session = 3\ncalls_in_progress = 3\n", Vec::new());
+    assert_eq!(said(&world), ["5000 100000"]);
+    assert_eq!(world.history[0].calls.len(), 4);
+    assert_eq!(world.history[0].custom_data.len(), 200);
+}
+
+#[test]
+fn number_of_any_length_makes_no_message() {
+    let script = r#"
+        for (const call of [
+            VoxEngine.callPSTN("1".repeat(600), "100"),
+            VoxEngine.callSIP("sip:" + "u".repeat(600) + "@10.0.1.1", "100"),
+            VoxEngine.callUser({ username: "bob", callerid: "1".repeat(600) }),
+        ]) {
+            call.addEventListener(CallEvents.Failed, e => Logger.write("> " + e.code));
+        }
+        setTimeout(VoxEngine.terminate, 100);
+    "#;
+    let config = "[[trunk]]\nname = \"any\"\nserver = \"sip:10.0.9.9\"\noptions_s = 0\n\
+                  [[route]]\npattern = '1+'\ntrunks = [\"any\"]\n";
+    let world = run(script, config, Vec::new());
+    assert_eq!(said(&world), ["414", "414", "414"]);
+}
+
+#[test]
+fn rows_of_two_sessions_have_numbers_of_their_own() {
+    let script = r#"
+        VoxEngine.callPSTN("999", "100"); VoxEngine.callPSTN("999", "100");
+        setTimeout(VoxEngine.terminate, 100);
+    "#;
+    let mut world = World::new(Plan { rules: rule(script), ..Plan::default() });
+    world.start_scenario(1, "");
+    world.start_scenario(1, "");
+    finish(&mut world);
+    let calls = world.history.iter().flat_map(|session| &session.calls);
+    assert_eq!(calls.map(|call| call.id).collect::<Vec<_>>(), [10_001, 10_002, 20_001, 20_002]);
+}
+
+#[test]
+fn lines_beyond_the_log_of_a_session_cost_nobody_anything() {
+    let script = r#"
+        for (let n = 0; n < 200000; n++) Logger.write("y");
+        VoxEngine.terminate();
+    "#;
+    let world = run(script, "[limits]\nsession_log_kib = 16\njs_run_time_ms = 20000\n", Vec::new());
+    // 16 KiB of lines with their times, and the end of the session is told all the same.
+    assert_eq!(world.log.iter().filter(|line| *line == "y").count(), 16384 / 26);
+    assert!(world.log.iter().any(|line| line.contains("the log is full")));
+    assert_eq!(world.history[0].finish_reason.as_deref(), Some("Normal termination"));
+}

@@ -35,8 +35,9 @@ use std::thread::JoinHandle;
 use self::database::Database;
 use self::queue::Sender;
 use super::data_dir::Lock;
+use super::environment::unix_ms;
 use crate::config;
-use crate::storage::record::{HistoryFilter, UnixMs};
+use crate::storage::record::HistoryFilter;
 use crate::storage::store::{Answer, HistoryPage, Opening, Operation};
 
 /// What the disk thread is told.
@@ -127,12 +128,6 @@ fn make_folder(folder: &Path) -> Result<(), String> {
     made.map_err(|error| {
         format!("cannot make {}: {error} ([gateway] data_dir must be writable)", folder.display())
     })
-}
-
-/// The wall clock. Not `SystemTime`, which panics after 2038 on 32-bit musl.
-fn unix_ms() -> UnixMs {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
 
 const DATABASE: &str = "branchline.db";

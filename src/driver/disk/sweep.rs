@@ -53,7 +53,7 @@ impl Sweep {
                     return false;
                 }
             },
-            Stage::Reading { folder, survey } => read(folder, survey, unix_ms),
+            Stage::Reading { folder, survey } => read(folder, survey, self.keep, unix_ms),
             Stage::Removing { files, is_complete } => match self.remove(files) {
                 Some(files) => Stage::Removing { files, is_complete },
                 None if is_complete => return false,
@@ -82,7 +82,7 @@ impl Sweep {
     }
 }
 
-fn read(mut folder: ReadDir, mut survey: Survey, unix_ms: UnixMs) -> Stage {
+fn read(mut folder: ReadDir, mut survey: Survey, keep: Keep, unix_ms: UnixMs) -> Stage {
     for _ in 0..READ_PER_STEP {
         let Some(entry) = folder.next() else {
             let surplus = survey.surplus(unix_ms);
@@ -95,7 +95,7 @@ fn read(mut folder: ReadDir, mut survey: Survey, unix_ms: UnixMs) -> Stage {
         let Ok(name) = entry.file_name().into_string() else { continue };
         if metadata.is_file() {
             let modified = metadata.modified().map_or(unix_ms, unix_ms_of);
-            survey.add(KeptFile { modified, name, bytes: metadata.len() });
+            survey.add(KeptFile::with_hint(modified, name, metadata.len(), keep));
         }
     }
     Stage::Reading { folder, survey }

@@ -52,6 +52,23 @@ fn digits_not_listened_for_pass_with_the_receiver_s_payload_type() {
     assert_eq!(bench.take_events(), [Event::FirstPacket { unit: A }]);
 }
 
+/// The answer gave telephone-event another number than our offer: RFC 3264 §5.1 has the peer send
+/// ours, and some send theirs.
+#[test]
+fn digits_are_heard_under_the_number_of_either_side() {
+    for number in [DTMF, 96] {
+        let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+        let other = StreamSettings { dtmf_payload_type: Some(96), ..settings(A, Codec::Pcmu) };
+        bench.command(Command::Configure { unit: A, settings: other });
+        bench.command(Command::ListenDigits { unit: A, sources: ALL });
+        let mut packet = event(1, 160, 5, 160, false);
+        packet[1] = packet[1] & 0x80 | number;
+        bench.rtp(A, &packet);
+        let digit = Event::Digit { unit: A, digit: '5', source: DigitSource::TelephoneEvent };
+        assert!(bench.take_events().contains(&digit), "under {number}");
+    }
+}
+
 #[test]
 fn digit_for_a_call_without_events_becomes_a_tone() {
     let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);

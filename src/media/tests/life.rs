@@ -94,7 +94,8 @@ fn all_ports_taken_by_others_refuses_the_call() {
             _ => panic!("{output:?}"),
         }
     }
-    assert_eq!(attempts, 64);
+    // Each of the three pairs once.
+    assert_eq!(attempts, 3);
     assert_eq!(bench.take_events(), [Event::OpenFailed { unit: A }]);
     assert_eq!(bench.engine.usage(), Usage::default());
 }
@@ -177,7 +178,7 @@ fn figures_of_a_clean_call_are_clean() {
     }
     bench.command(Command::Close { unit: A });
     let Some(Event::Closed { figures, .. }) = bench.events.last() else { panic!() };
-    // What A was sent is silence: B says nothing.
+    // What A was sent is silence once a second: B says nothing.
     let expected = Figures {
         packets_received: 100,
         packets_sent: figures.packets_sent,
@@ -185,7 +186,7 @@ fn figures_of_a_clean_call_are_clean() {
         ..Figures::default()
     };
     assert_eq!(*figures, expected);
-    assert!(figures.jitter_ms < 1.0 && figures.packets_sent >= 99);
+    assert!(figures.jitter_ms < 1.0 && (2..=3).contains(&figures.packets_sent));
 }
 
 #[test]

@@ -183,6 +183,7 @@ fn settings(unit: UnitId, codec: Codec) -> StreamSettings {
         codec,
         payload_type: if codec == Codec::Pcmu { 0 } else { 8 },
         dtmf_payload_type: Some(DTMF),
+        own_dtmf_payload_type: Some(DTMF),
         sends: true,
         receives: true,
         ptime: 20 * MS,

@@ -142,7 +142,7 @@ fn heap_bombs_fail_out_of_memory() {
         "new ArrayBuffer(1e9)",
         "'x'.repeat(2 ** 28)",
         "const f = () => { const big = new Array(10000).fill(1.5); return Promise.resolve().then(() => [f(), big]) }; const keep = []; for (;;) keep.push(f())",
-        "for (;;) Logger.write('x'.repeat(10000))",
+        "for (;;) VoxEngine.customData('x'.repeat(10000))",
         "for (;;) VoxEngine.callPSTN('1'.repeat(1000), '2')",
     ] {
         let error = fails(Limits { run_time: Duration::from_secs(20), ..limits() }, source);

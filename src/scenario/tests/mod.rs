@@ -37,6 +37,7 @@ fn limits() -> Limits {
         http_active: 3,
         http_queued: 35,
         log_line_chars: 15_000,
+        log_bytes: 1 << 20,
         sessions: 4,
         on_error: OnError::Log,
     }

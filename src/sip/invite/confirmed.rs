@@ -29,6 +29,9 @@ pub(super) struct Confirmed {
     leaving: Option<ExtraHeaders>,
     /// The ACK of our first 2xx came, or we called.
     is_confirmed: bool,
+    /// Our INFO and MESSAGE requests that have no final response. Full: the next is not sent,
+    /// counted as `sip_send_failed_total`: one call cannot fill the table of transactions.
+    open_requests: usize,
 }
 
 /// A 2xx of ours that is sent again until its ACK comes.
@@ -55,6 +58,7 @@ impl Confirmed {
             change: None,
             leaving: None,
             is_confirmed: true,
+            open_requests: 0,
         }
     }
 
@@ -268,6 +272,10 @@ impl Call {
         content: info::Content<'_>,
     ) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
+        if confirmed.open_requests >= OPEN_REQUESTS {
+            return stats::SIP_SEND_FAILED.add(1);
+        }
+        confirmed.open_requests += 1;
         let owner = Owner::Dialog { call: self.id };
         let mut outgoing = confirmed.dialog.request(content.method, owner);
         if outgoing.request.cseq.method == Method::Message {
@@ -309,6 +317,9 @@ impl Call {
             return stack.send(now, outgoing);
         }
         let is_bye = *outgoing.request.method() == Method::Bye;
+        if let Phase::Confirmed(confirmed) = &mut self.phase {
+            confirmed.open_requests = confirmed.open_requests.saturating_sub(1);
+        }
         match &self.phase {
             Phase::Leaving(_) if is_bye => self.phase = Phase::Over,
             // RFC 3261 §12.2.1.2, RFC 5057 §5.1: the peer has no such call.
@@ -319,6 +330,9 @@ impl Call {
         }
     }
 }
+
+/// Digits by INFO come every 200 ms: room for a peer that is three seconds behind.
+const OPEN_REQUESTS: usize = 16;
 
 /// Answers that are due again later (RFC 3261 §14.2): 0 to 10 seconds.
 pub(super) fn busy(stack: &mut Stack, request: &Message) -> Message {
@@ -508,6 +522,20 @@ mod tests {
         assert!(matches!(bench.event(), Event::Ended { status: 481, .. }));
         bench.receive(&bye.response(481, ""));
         bench.empty();
+    }
+
+    #[test]
+    fn requests_without_an_answer_are_capped() {
+        let mut bench = Bench::new();
+        let (call, ..) = bench.connected();
+        for _ in 0..20 {
+            bench.act(|agent, now| agent.message(now, call, "x"));
+        }
+        let messages: Vec<_> = (0..16).map(|_| bench.expect("MESSAGE ")).collect();
+        bench.quiet();
+        bench.receive(&messages[0].response(200, ""));
+        bench.act(|agent, now| agent.message(now, call, "x"));
+        bench.expect("MESSAGE ");
     }
 
     #[test]
