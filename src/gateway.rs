@@ -2,11 +2,16 @@
 //!
 //! `control` calls its verbs for HTTP requests; `driver` feeds inputs and carries out outputs.
 
+mod bindings;
+mod settings;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::bindings::{phones_by_user, restore_bindings, stored};
+use self::settings::{Secrets, scripts_by_rule, secrets_by_rule, sip_config};
 use crate::clock::WallClock;
 use crate::config::{self, Config};
 use crate::logger::{Burst, Private};
@@ -21,12 +26,11 @@ use crate::scenario::worker::{self, Answer, Script, SessionId};
 use crate::session::{
     Admission, Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text,
 };
-use crate::sip::uri::Uri;
 use crate::sip::user_agent as sip;
 use crate::sip::user_agent::UserAgent;
 use crate::slots::Slots;
 use crate::stats;
-use crate::storage::record::{SessionRecord, StoredBinding, UnixMs};
+use crate::storage::record::{SessionRecord, UnixMs};
 use crate::storage::store;
 
 /// What the world tells the gateway.
@@ -195,15 +199,14 @@ struct Threads {
     media: usize,
 }
 
-/// Name and value of each secret.
-type Secrets = Arc<[(String, String)]>;
-
 /// User agent, sessions and rules.
 pub struct Gateway {
     exchange: Exchange,
     /// Full: SIP 503 with Retry-After, HTTP error 314, counted as `sessions_refused_total`.
     sessions: Slots<Option<Box<Session>>>,
     by_number: HashMap<u64, SessionId>,
+    /// How many phones of a user are registered, for the log; no more entries than users.
+    phones: HashMap<String, usize>,
     /// The rules' sources as workers take them.
     scripts: HashMap<u32, Arc<[Script]>>,
     /// The secrets of each rule's application.
@@ -235,6 +238,7 @@ impl Gateway {
         Self {
             sessions: Slots::with_capacity(config.limits.sessions),
             by_number: HashMap::new(),
+            phones: phones_by_user(&opening.bindings),
             scripts: scripts_by_rule(&config),
             secrets: secrets_by_rule(&config),
             threads,
@@ -355,6 +359,7 @@ impl Gateway {
     /// Drops a session whose end met a bug. What it had elsewhere ends by itself: calls when the
     /// peer hangs up, and what is told about them finds nobody.
     pub fn abandon(&mut self, session: SessionId) {
+        self.end_start(session);
         if let Some(Some(lost)) = self.sessions.remove(session.0) {
             self.by_number.remove(&lost.record.id);
             stats::SESSIONS.set(self.sessions.len() as u64);
@@ -622,6 +627,7 @@ impl Gateway {
                 return;
             }
             sip::Event::Bindings { user, contacts } => {
+                self.tell_phones(&user, contacts.len());
                 let unix_ms = self.exchange.unix_ms();
                 let bindings =
                     contacts.into_iter().map(|contact| stored(&user, contact, unix_ms)).collect();
@@ -645,6 +651,17 @@ impl Gateway {
         }
     }
 
+    /// One line where the number of a user's phones changes, none for refreshes.
+    fn tell_phones(&mut self, user: &str, phones: usize) {
+        let before = match phones {
+            0 => self.phones.remove(user),
+            _ => self.phones.insert(user.to_owned(), phones),
+        };
+        if before.unwrap_or(0) != phones {
+            log::info!("user={} phones registered: {phones}", crate::logger::Private(user));
+        }
+    }
+
     /// An INVITE of a known peer: the first rule that takes its number makes a session.
     fn on_incoming(&mut self, now: Instant, incoming: sip::Incoming) {
         let leg = incoming.call;
@@ -657,8 +674,7 @@ impl Gateway {
         let found = rules::find_rule(&config.applications, &destination, caller);
         let Some((application, rule)) = found else {
             if let Some(times) = self.unruled.note(now) {
-                let (number, peer) = (Private(&destination), &incoming.peer);
-                log::warn!("no rule takes {number} from {peer:?}: 404{times}");
+                log::warn!("no rule takes {} from {caller}: 404{times}", Private(&destination));
             }
             return self.refuse_incoming(now, leg, Refusal::NoRule);
         };
@@ -707,7 +723,10 @@ impl Gateway {
                     session.on_script_failed(now, exchange, &error);
                 });
             }
-            worker::Output::Exception { .. } => stats::SCRIPT_EXCEPTIONS.add(1),
+            worker::Output::Exception { session, error } => {
+                stats::SCRIPT_EXCEPTIONS.add(1);
+                self.with_session(now, session, |_, session, _| session.on_exception(&error));
+            }
         }
     }
 
@@ -773,125 +792,6 @@ pub struct Usage {
     pub user_agent: sip::Usage,
 }
 
-fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
-    let network = |network: &config::Network| sip::Network {
-        address: network.address,
-        prefix: network.prefix,
-    };
-    let algorithm = |digest: &config::Digest| match digest {
-        config::Digest::Md5 => sip::Algorithm::Md5,
-        config::Digest::Sha256 => sip::Algorithm::Sha256,
-    };
-    let limits = &config.limits;
-    sip::Config {
-        listeners: listeners.to_vec(),
-        public_address: config.sip.public_address.clone(),
-        domain: config.sip.domain.clone(),
-        digest: config.sip.digest.iter().map(algorithm).collect(),
-        trunks: config
-            .trunks
-            .iter()
-            .map(|trunk| sip::Trunk {
-                name: trunk.name.clone(),
-                server: trunk.server.parse::<Uri>().expect("Config::parse checked the URI"),
-                register: trunk.register,
-                username: trunk.username.clone(),
-                password: trunk.password.clone(),
-                accept_from: trunk.accept_from.iter().map(network).collect(),
-                options: (!trunk.options.is_zero()).then_some(trunk.options),
-            })
-            .collect(),
-        users: config
-            .users
-            .iter()
-            .map(|user| sip::User {
-                name: user.name.clone(),
-                password: user.password.clone(),
-                display_name: user.display_name.clone(),
-            })
-            .collect(),
-        product: format!("branchline/{}", env!("CARGO_PKG_VERSION")),
-        limits: sip::Limits {
-            // Legs in both roles: no session has more than its own cap at one time.
-            calls: limits.sessions.saturating_mul(LEGS_PER_SESSION),
-            transactions: limits.sip_transactions,
-            streams: limits.sip_streams,
-            contacts_per_user: limits.contacts_per_user,
-            message_bytes: limits.sip_message_bytes,
-        },
-    }
-}
-
-fn scripts_by_rule(config: &Config) -> HashMap<u32, Arc<[Script]>> {
-    let rules = config.applications.iter().flat_map(|application| &application.rules);
-    let script = |script: &config::Script| Script {
-        name: script.name.clone(),
-        source: script.source.to_string(),
-    };
-    rules.map(|rule| (rule.id, rule.scripts.iter().map(script).collect())).collect()
-}
-
-fn secrets_by_rule(config: &Config) -> HashMap<u32, Secrets> {
-    let of_application = |application: &config::Application| {
-        let secrets: Secrets = application.secrets.as_slice().into();
-        let rules: Vec<u32> = application.rules.iter().map(|rule| rule.id).collect();
-        rules.into_iter().map(move |rule| (rule, secrets.clone()))
-    };
-    config.applications.iter().flat_map(of_application).collect()
-}
-
-fn restore_bindings(
-    now: Instant,
-    unix_ms: UnixMs,
-    user_agent: &mut UserAgent,
-    bindings: &[StoredBinding],
-) {
-    let mut users: Vec<&str> = bindings.iter().map(|binding| binding.user.as_str()).collect();
-    users.sort_unstable();
-    users.dedup();
-    for user in users {
-        let own = bindings.iter().filter(|binding| binding.user == user);
-        let restored = own.filter_map(|binding| restored(binding, unix_ms)).collect();
-        user_agent.restore(now, user, restored);
-    }
-}
-
-fn stored(user: &str, binding: sip::Binding, unix_ms: UnixMs) -> StoredBinding {
-    StoredBinding {
-        user: user.to_owned(),
-        contact: binding.contact.to_string(),
-        call_id: binding.call_id,
-        cseq: binding.cseq,
-        expires_at: unix_ms + binding.expires_in.as_millis() as UnixMs,
-        source: binding.source.to_string(),
-        transport: match binding.transport {
-            sip::Transport::Udp => "udp".into(),
-            sip::Transport::Tcp => "tcp".into(),
-        },
-        listener: binding.listener as u32,
-        user_agent: binding.user_agent,
-    }
-}
-
-/// `None`: expired, or a row that an older release wrote in another form.
-fn restored(binding: &StoredBinding, unix_ms: UnixMs) -> Option<sip::Binding> {
-    let left = u64::try_from(binding.expires_at - unix_ms).ok().filter(|left| *left > 0)?;
-    Some(sip::Binding {
-        contact: binding.contact.parse::<Uri>().ok()?,
-        call_id: binding.call_id.clone(),
-        cseq: binding.cseq,
-        expires_in: std::time::Duration::from_millis(left),
-        source: binding.source.parse().ok()?,
-        transport: match binding.transport.as_str() {
-            "udp" => sip::Transport::Udp,
-            "tcp" => sip::Transport::Tcp,
-            _ => return None,
-        },
-        listener: binding.listener as usize,
-        user_agent: binding.user_agent.clone(),
-    })
-}
-
 /// In constant time: a caller must not learn a token byte by byte.
 fn is_same_token(ours: &str, theirs: &str) -> bool {
     let difference = |(a, b): (u8, u8)| a ^ b;
@@ -905,6 +805,3 @@ fn media_address(listeners: &[sip::Listener]) -> String {
 
 /// 128 bits.
 const TOKEN_BYTES: usize = 16;
-/// The user agent's table of calls holds this many per session: two legs each, with room for
-/// those that are ending.
-const LEGS_PER_SESSION: usize = 8;

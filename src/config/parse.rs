@@ -752,6 +752,10 @@ fn check_server(text: &str) -> Result<&str, String> {
             None => (address, None),
         },
     };
+    if port.is_some_and(|port| port.starts_with('+')) {
+        // A number to Rust, but not to a URI.
+        return Err(wanted());
+    }
     match port.map(str::parse::<u16>) {
         None | Some(Ok(1..)) if is_host(host) => Ok(host),
         None | Some(Ok(1..)) => Err(wanted()),

@@ -1,7 +1,7 @@
 //! The gateway's own life: ticks, signals, an orderly stop, a new configuration.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use smol::Timer;
@@ -26,7 +26,7 @@ pub enum Life {
 
 impl Reactor {
     pub fn hear_signals(&mut self, cx: &mut Context<'_>) -> bool {
-        let Poll::Ready(signal) = self.signals.poll(cx) else { return false };
+        let Some(signal) = self.inbox.signals.take(cx) else { return false };
         match signal {
             Signal::Reload => self.reload(None),
             Signal::Stop => self.stop(),
@@ -73,7 +73,7 @@ impl Reactor {
     }
 
     /// Deadlines of the gateway and of HTTP requests, and the second's tick.
-    pub fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+    pub fn keep_time(&mut self) {
         let now = Instant::now();
         if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
             self.feed(Input::Timeout);
@@ -89,9 +89,8 @@ impl Reactor {
         }
         let own = [self.gateway.poll_timeout(), self.control.poll_timeout()];
         let next = own.into_iter().flatten().fold(self.next_tick, Instant::min);
-        self.alarm.set(next);
-        // A deadline that came meanwhile: another turn.
-        self.alarm.is_due(cx)
+        // One that came meanwhile leads to another turn at once.
+        self.wakes.deadline.set(Some(next));
     }
 
     fn tick(&mut self, now: Instant) {
@@ -141,6 +140,8 @@ impl Reactor {
 
     /// After the loop: the last answers go out, what is to be kept is written.
     pub async fn close(&mut self) {
+        self.wakes.deadline.set(None);
+        self.udp.clear();
         self.http.stop();
         let deadline = Instant::now() + LAST_ANSWERS;
         while self.http.connections() > 0 && Instant::now() < deadline {

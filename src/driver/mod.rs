@@ -16,6 +16,7 @@
 //! | SIP connections to reactor | bytes | [`STREAM_EVENTS`] | the peer's TCP window closes |
 //! | reactor to a SIP connection | bytes | 64 KiB | the connection is closed |
 //! | tasks to reactor | sounds, fetches, names | [`TASK_RESULTS`] | the task waits |
+//! | signals to reactor | TERM, INT, HUP | [`SIGNALS`] | they gather in the system |
 
 pub mod data_dir;
 pub mod environment;
@@ -45,6 +46,7 @@ mod tasks;
 #[cfg(test)]
 mod test_folder;
 mod trim;
+mod turns;
 mod udp;
 mod wire;
 mod worker;
@@ -93,3 +95,4 @@ const DISK_ANSWERS: usize = 256;
 const HTTP_REQUESTS: usize = 256;
 const STREAM_EVENTS: usize = 256;
 const TASK_RESULTS: usize = 256;
+const SIGNALS: usize = 4;

@@ -1,4 +1,5 @@
-//! Waiting of a media thread: readable sockets, one timer, one bell, on an epoll of its own.
+//! Waiting of the reactor and of media threads: readable sockets, one timer, one bell, each on an
+//! epoll of its own.
 //!
 //! Times are absolute, so that what is late does not make the next thing later.
 
@@ -9,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 use std::time::Instant;
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
@@ -75,7 +77,8 @@ impl Poller {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        self.bell.is_rung.store(false, Ordering::Release);
+        // A swap, not a store: what was put before a ring that found it rung must be seen.
+        self.bell.is_rung.swap(false, Ordering::AcqRel);
         Ok(())
     }
 
@@ -103,6 +106,16 @@ impl Bell {
             // Full means that it rings already.
             let _ = rustix::io::write(&self.descriptor, &1u64.to_ne_bytes());
         }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
     }
 }
 

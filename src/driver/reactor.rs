@@ -7,10 +7,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::poll_fn;
 use smol::stream::Stream;
@@ -21,9 +21,10 @@ use super::http_server::{Answer, Pending, Server};
 use super::life::Life;
 use super::outputs::{MediaPort, Undone};
 use super::sd_notify::Notify;
-use super::signals::Signals;
+use super::signals::Signal;
 use super::stream::{self, Streams};
 use super::tasks::{Done, Tasks};
+use super::turns::Wakes;
 use super::udp::{self, Received};
 use super::wire;
 use super::worker::{FromWorker, WorkerHandle};
@@ -49,13 +50,12 @@ pub struct Reactor {
     pub inbox: Inbox,
     /// HTTP requests that wait for their answer; bounded by `http_connections`.
     pub answers: HashMap<RequestId, Answer>,
-    pub signals: Signals,
     pub notify: Notify,
     pub config_path: PathBuf,
     pub life: Life,
     /// Empty between two inputs.
     pub undone: VecDeque<Undone>,
-    pub alarm: Alarm,
+    pub wakes: Rc<Wakes>,
     /// The next second's look at the clock, the watchdog and the workers.
     pub next_tick: Instant,
     /// One packet of any size, while it is looked at.
@@ -70,6 +70,7 @@ pub struct Inbox {
     pub requests: Port<Pending>,
     pub streams: Port<stream::Event>,
     pub done: Port<Done>,
+    pub signals: Port<Signal>,
 }
 
 impl Reactor {
@@ -96,15 +97,15 @@ impl Reactor {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let has_more = [
             self.hear_signals(cx),
-            self.receive_packets(cx),
+            self.receive_packets(),
             self.hear_streams(cx),
             self.hear_scripts(cx),
             self.hear_media(cx),
             self.hear_requests(cx),
             self.hear_tasks(cx),
             self.hear_disk(cx),
-            self.keep_time(cx),
         ];
+        self.keep_time();
         self.catch_up();
         if self.is_over() {
             return Poll::Ready(());
@@ -116,29 +117,34 @@ impl Reactor {
         Poll::Pending
     }
 
-    fn receive_packets(&mut self, cx: &mut Context<'_>) -> bool {
+    fn receive_packets(&mut self) -> bool {
         let mut has_more = false;
+        for token in self.wakes.readable.borrow_mut().drain(..) {
+            if let Some(Some(socket)) = self.udp.get_mut(token as usize) {
+                socket.set_readable();
+            }
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         // Empty only after a turn that a bug ended.
         buffer.resize(PACKET_BYTES, 0);
         for listener in 0..self.udp.len() {
-            has_more |= self.receive_from(cx, listener, &mut buffer);
+            has_more |= self.receive_from(listener, &mut buffer);
         }
         self.buffer = buffer;
         has_more
     }
 
-    fn receive_from(&mut self, cx: &mut Context<'_>, listener: usize, buffer: &mut [u8]) -> bool {
+    fn receive_from(&mut self, listener: usize, buffer: &mut [u8]) -> bool {
         for _ in 0..SHARE {
             let Some(Some(socket)) = self.udp.get_mut(listener) else { return false };
-            match socket.poll_receive(cx, buffer) {
-                Poll::Pending => return false,
-                Poll::Ready(Received::Packet(length, from)) => {
+            let Some(received) = socket.receive(buffer) else { return false };
+            match received {
+                Received::Packet(length, from) => {
                     let data = &buffer[..length];
                     wire::log_received(from, data);
                     self.feed(Input::Sip(sip::Input::Datagram { listener, from, data }));
                 }
-                Poll::Ready(Received::Unreachable(to)) => {
+                Received::Unreachable(to) => {
                     stats::SIP_UNREACHABLE.add(1);
                     self.feed(Input::Sip(sip::Input::Unreachable { to }));
                 }
@@ -244,33 +250,6 @@ impl<T> Port<T> {
             Poll::Ready(message) => message,
             Poll::Pending => None,
         }
-    }
-}
-
-/// The gateway's next deadline as a timer.
-pub struct Alarm {
-    timer: Timer,
-    at: Option<Instant>,
-}
-
-impl Alarm {
-    pub fn new() -> Self {
-        Self { timer: Timer::never(), at: None }
-    }
-
-    pub fn set(&mut self, at: Instant) {
-        if self.at != Some(at) {
-            self.at = Some(at);
-            self.timer.set_at(at);
-        }
-    }
-
-    pub fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_due = Pin::new(&mut self.timer).poll(cx).is_ready();
-        if is_due {
-            self.at = None;
-        }
-        is_due
     }
 }
 

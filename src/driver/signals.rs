@@ -1,11 +1,10 @@
 //! TERM, INT and HUP as a stream; a broken pipe is an error of its write, not of the process.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use async_signal::Signals as Pipe;
-use smol::stream::Stream;
+use smol::channel::Sender;
+use smol::stream::StreamExt;
 
 /// What the operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +24,16 @@ impl Signals {
         Pipe::new([Term, Int, Hup]).map(Self)
     }
 
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Signal> {
-        match Pin::new(&mut self.0).poll_next(cx) {
-            Poll::Ready(Some(Ok(async_signal::Signal::Hup))) => Poll::Ready(Signal::Reload),
-            Poll::Ready(Some(Ok(_))) => Poll::Ready(Signal::Stop),
-            // The pipe never ends while it is ours.
-            Poll::Ready(Some(Err(_)) | None) | Poll::Pending => Poll::Pending,
+    /// Passes each one on; a task of its own, since asking the pipe is a system call.
+    pub async fn tell(mut self, signals: Sender<Signal>) {
+        // The pipe never ends while it is ours; the reactor holds a receiver as long as it runs.
+        while let Some(signal) = self.0.next().await {
+            let signal = match signal {
+                Ok(async_signal::Signal::Hup) => Signal::Reload,
+                Ok(_) => Signal::Stop,
+                Err(_) => continue,
+            };
+            let _ = signals.send(signal).await;
         }
     }
 }

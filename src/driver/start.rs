@@ -1,6 +1,7 @@
 //! From a configuration to running threads, and to their end.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,16 +20,19 @@ use super::http_server::{self, Folders, Server};
 use super::life::Life;
 use super::media;
 use super::outputs::MediaPort;
-use super::reactor::{Alarm, Inbox, Port, Reactor};
+use super::poll::Poller;
+use super::reactor::{Inbox, Port, Reactor};
 use super::sd_notify::Notify;
 use super::signals::Signals;
 use super::sockets::{SipSocket, Sockets};
 use super::sounds::Sounds;
 use super::stream::Streams;
 use super::tasks::Tasks;
+use super::turns;
+use super::udp;
 use super::worker::{self, FromWorker, WorkerHandle};
 use super::{
-    DISK_ANSWERS, HTTP_REQUESTS, MEDIA_EVENTS, SCRIPT_OUTPUTS, STREAM_EVENTS, TASK_RESULTS,
+    DISK_ANSWERS, HTTP_REQUESTS, MEDIA_EVENTS, SCRIPT_OUTPUTS, SIGNALS, STREAM_EVENTS, TASK_RESULTS,
 };
 use crate::budget::Budget;
 use crate::config::{self, Config};
@@ -65,15 +69,29 @@ pub fn run(path: &Path, mut config: Config) -> Result<(), String> {
     let executor = Rc::new(LocalExecutor::new());
     let parts = Parts { path, config: Arc::new(config), budget, sockets, signals, random };
     let mut reactor = parts.assemble(&executor)?;
+    let poller = packet_poller(&reactor.udp).map_err(|error| format!("epoll: {error}"))?;
     lock.publish(&local_url).map_err(|error| format!("gateway.lock: {error}"))?;
     log::info!("ready: {local_url}");
     reactor.notify.ready("takes calls");
-    smol::block_on(executor.run(async {
+    let wakes = reactor.wakes.clone();
+    let served = executor.run(async {
         reactor.run().await;
         reactor.close().await;
-    }));
+    });
+    turns::run(poller, &wakes, served).map_err(|error| format!("epoll: {error}"))?;
     log::info!("stopped");
     Ok(())
+}
+
+/// Tells of packets by the listener's number.
+fn packet_poller(listeners: &[Option<udp::Listener>]) -> io::Result<Poller> {
+    let poller = Poller::new()?;
+    for (number, listener) in listeners.iter().enumerate() {
+        if let Some(listener) = listener {
+            poller.add(listener, number as u64)?;
+        }
+    }
+    Ok(poller)
 }
 
 /// What a reactor is made of.
@@ -103,6 +121,8 @@ impl Parts<'_> {
         let (stream_sender, stream_events) = bounded(STREAM_EVENTS);
         let (done_sender, done) = bounded(TASK_RESULTS);
         let (request_sender, requests) = bounded(HTTP_REQUESTS);
+        let (signal_sender, signals) = bounded(SIGNALS);
+        executor.spawn(self.signals.tell(signal_sender)).detach();
 
         let config = &self.config;
         let control_url = self.sockets.control_url(config);
@@ -172,14 +192,14 @@ impl Parts<'_> {
                 requests: Port::new(requests),
                 streams: Port::new(stream_events),
                 done: Port::new(done),
+                signals: Port::new(signals),
             },
             answers: HashMap::new(),
-            signals: self.signals,
             notify: Notify::from_environment(),
             config_path: self.path.to_owned(),
             life: Life::Running,
             undone: VecDeque::new(),
-            alarm: Alarm::new(),
+            wakes: Rc::default(),
             next_tick: now,
             buffer: Vec::new(),
         })
@@ -223,8 +243,8 @@ fn sounds(config: &Config, client: Client) -> Sounds {
     let most_bytes = config.limits.sound_bytes;
     let fetch = move |request: HttpRequest| {
         let client = client.clone();
-        let fetched = async move { client.fetch_within(&request, most_bytes).await };
-        Box::pin(fetched) as Pin<Box<dyn Future<Output = HttpResult>>>
+        let fetched = async move { client.fetch_held(&request, most_bytes).await };
+        Box::pin(fetched) as Pin<Box<dyn Future<Output = (HttpResult, http_pool::Share)>>>
     };
     let decode = |bytes: &[u8]| wav::decode(bytes).map_err(|error| error.to_string());
     Sounds::new(config, Box::new(fetch), decode)

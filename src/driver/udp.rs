@@ -6,18 +6,15 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
-use std::task::{Context, Poll, ready};
-
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
-use smol::Async;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::icmp;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 /// One UDP socket of `[sip] listen`.
 pub struct Listener {
-    socket: Async<UdpSocket>,
-    /// The kernel may hold more packets; false: wait for it to say so.
+    socket: UdpSocket,
+    /// The kernel may hold more packets; false: wait for the poller to say so.
     is_readable: bool,
 }
 
@@ -59,47 +56,40 @@ impl Listener {
         if let Err(error) = icmp::report_errors(socket.as_fd(), address) {
             log::debug!("{address}: no report of unreachable peers: {error}");
         }
-        let socket = Async::new_nonblocking(UdpSocket::from(socket))?;
-        Ok(Self { socket, is_readable: true })
+        Ok(Self { socket: socket.into(), is_readable: true })
     }
 
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.get_ref().local_addr()
+        self.socket.local_addr()
     }
 
-    /// The next packet into `buffer`.
-    pub fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Received> {
-        loop {
-            if !self.is_readable {
-                // An error of the poller itself: the packet, if any, is found at the next turn.
-                let _ = ready!(self.socket.poll_readable(cx));
-                self.is_readable = true;
-            }
-            let socket = self.socket.get_ref();
-            match socket.recv_from(buffer) {
-                Ok((length, from)) => return Poll::Ready(Received::Packet(length, from)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // The kernel queues ICMP apart from packets.
-                    match icmp::next_unreachable(socket.as_fd()) {
-                        Some(to) => return Poll::Ready(Received::Unreachable(to)),
-                        None => self.is_readable = false,
-                    }
-                }
+    /// The poller has told of packets.
+    pub fn set_readable(&mut self) {
+        self.is_readable = true;
+    }
+
+    /// The next packet into `buffer`; `None`: the poller will tell of more.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> Option<Received> {
+        while self.is_readable {
+            match self.socket.recv_from(buffer) {
+                Ok((length, from)) => return Some(Received::Packet(length, from)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The pending error of an earlier packet: its address is in the error queue.
-                Err(error) => match icmp::next_unreachable(socket.as_fd()) {
-                    Some(to) => return Poll::Ready(Received::Unreachable(to)),
+                // No packet, or the pending error of an earlier one of ours, whose address is in
+                // the error queue: the kernel queues ICMP apart from packets.
+                Err(error) => match icmp::next_unreachable(self.socket.as_fd()) {
+                    Some(to) => return Some(Received::Unreachable(to)),
+                    None if error.kind() == io::ErrorKind::WouldBlock => self.is_readable = false,
                     None => log::debug!("UDP receive: {error}"),
                 },
             }
         }
+        None
     }
 
     pub fn send(&self, to: SocketAddr, data: &[u8]) -> Sent {
-        let socket = self.socket.get_ref();
         // The first try may bring the pending error of an earlier packet, to somebody else.
         for _ in 0..2 {
-            let error = match socket.send_to(data, to) {
+            let error = match self.socket.send_to(data, to) {
                 Ok(_) => return Sent::Out,
                 Err(error) => error,
             };
@@ -113,6 +103,12 @@ impl Listener {
             }
         }
         Sent::Dropped
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -138,8 +134,9 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use super::super::poll::Poller;
     use super::*;
-    use smol::future::poll_fn;
+    use std::time::{Duration, Instant};
 
     fn loopback() -> Listener {
         Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap()
@@ -147,13 +144,17 @@ mod tests {
 
     fn receive(listener: &mut Listener) -> (Received, Vec<u8>) {
         let mut buffer = [0; 2048];
-        let received = smol::block_on(smol::future::or(
-            poll_fn(|cx| listener.poll_receive(cx, &mut buffer)),
-            async {
-                smol::Timer::after(std::time::Duration::from_secs(5)).await;
-                panic!("nothing came in 5 s");
-            },
-        ));
+        let mut poller = Poller::new().unwrap();
+        poller.add(&*listener, 0).unwrap();
+        let give_up = Instant::now() + Duration::from_secs(5);
+        let received = loop {
+            if let Some(received) = listener.receive(&mut buffer) {
+                break received;
+            }
+            assert!(Instant::now() < give_up, "nothing came in 5 s");
+            poller.wait(Some(give_up), &mut Vec::new()).unwrap();
+            listener.set_readable();
+        };
         (received, buffer.to_vec())
     }
 

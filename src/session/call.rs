@@ -63,6 +63,7 @@ pub enum Wish {
 pub struct Outgoing {
     /// The first is the one in use. Invariant: not empty when a call is made.
     pub targets: VecDeque<Target>,
+    /// As the script gave it; empty: each trunk's own.
     pub caller: String,
     pub display_name: String,
     pub credentials: Option<(String, String)>,

@@ -8,7 +8,7 @@ use super::call::{Call, Outgoing, Phase, codecs_preferring};
 use super::ending::truncate_bytes;
 use super::exchange::{Exchange, Role, Timer};
 use super::refusal::{Refusal, tries_next_trunk};
-use crate::config::Dtmf;
+use crate::config::{Config, Dtmf, Trunk};
 use crate::media::engine::Command as MediaCommand;
 use crate::rules;
 use crate::scenario::command::{CallSip, ExtraHeaders, Object};
@@ -92,22 +92,23 @@ impl Session {
             .collect();
         let first = *alive.first().ok_or(refuse(Refusal::NoTrunk))?;
         let trunk = config.trunks.iter().find(|trunk| trunk.name == *first);
-        let caller = match callerid.filter(|callerid| !callerid.is_empty()) {
-            Some(callerid) => callerid,
-            None => trunk.map(|trunk| trunk.caller_id.clone()).unwrap_or_default(),
+        let caller = callerid.unwrap_or_default();
+        let local_number = match trunk {
+            Some(trunk) if caller.is_empty() => trunk.caller_id.clone(),
+            _ => caller.clone(),
         };
         let target =
             |name: &&String| Target::Trunk { name: (*name).clone(), number: dial.number.clone() };
         Ok(Dialled {
             outgoing: Outgoing {
                 targets: alive.iter().map(target).collect(),
-                caller: caller.clone(),
+                caller,
                 display_name: String::new(),
                 credentials: None,
                 headers: Vec::new(),
                 timeout: config.limits.ring_timeout,
             },
-            local_number: caller,
+            local_number,
             remote_number: number.to_owned(),
             remote_number_type: "pstn",
             dtmf: trunk.map_or(Dtmf::Auto, |trunk| trunk.dtmf),
@@ -277,9 +278,17 @@ impl Session {
         let Phase::Opening { outgoing } = &mut call.phase else { return };
         let mut refused = Refused { status: 404, reason: "Not Found".into() };
         while let Some(target) = outgoing.targets.front() {
+            let trunk = trunk_of(&exchange.config, target);
+            if let Some(trunk) = trunk {
+                call.dtmf = trunk.dtmf;
+            }
+            let caller = match trunk {
+                Some(trunk) if outgoing.caller.is_empty() => trunk.caller_id.clone(),
+                _ => outgoing.caller.clone(),
+            };
             let invite = Invite {
                 target: target.clone(),
-                caller: outgoing.caller.clone(),
+                caller,
                 display_name: outgoing.display_name.clone(),
                 credentials: outgoing.credentials.clone(),
                 headers: outgoing.headers.clone(),
@@ -332,6 +341,11 @@ impl Session {
         let others = self.calls.values().filter(|call| call.object != object);
         others.filter_map(|call| call.agreed.as_ref()).map(|agreed| agreed.codec).next_back()
     }
+}
+
+fn trunk_of<'a>(config: &'a Config, target: &Target) -> Option<&'a Trunk> {
+    let Target::Trunk { name, .. } = target else { return None };
+    config.trunks.iter().find(|trunk| trunk.name == *name)
 }
 
 /// Section 8 of the VoxEngine reference.

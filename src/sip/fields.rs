@@ -41,11 +41,6 @@ impl Headers {
             .filter(|member| !member.is_empty())
     }
 
-    /// Whether a list of option tags (Require, Supported) names this one.
-    pub fn lists_option(&self, name: &Name, option: &str) -> bool {
-        self.list(name).any(|member| member.eq_ignore_ascii_case(option))
-    }
-
     /// The members of Route, Record-Route, Path, Service-Route, P-Asserted-Identity and their
     /// like, over all fields of this name in order.
     pub fn name_addrs(&self, name: &Name) -> Result<Vec<NameAddr>, Malformed> {
@@ -161,8 +156,6 @@ mod tests {
         let headers = headers(&[("k", "100rel, Timer"), ("Supported", ""), ("Supported", "path")]);
         let all: Vec<_> = headers.list(&Name::Supported).collect();
         assert_eq!(all, ["100rel", "Timer", "path"]);
-        assert!(headers.lists_option(&Name::Supported, "timer"));
-        assert!(!headers.lists_option(&Name::Require, "timer"));
     }
 
     #[test]

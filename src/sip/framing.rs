@@ -93,11 +93,6 @@ impl Framer {
         }
     }
 
-    /// Whether a message has begun and not ended.
-    pub fn is_inside_message(&self) -> bool {
-        self.buffer.len() > self.start
-    }
-
     fn keep_alive(&mut self) -> Option<Frame> {
         let rest = &self.buffer[self.start..];
         if rest.starts_with(b"\r\n\r\n") {
@@ -239,7 +234,7 @@ mod tests {
             } else {
                 assert_eq!(seen, expected, "cut at {cut}");
             }
-            assert!(!framer.is_inside_message());
+            assert_eq!(framer.start, framer.buffer.len());
         }
     }
 

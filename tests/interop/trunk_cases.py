@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+import signal
+import socket
+import time
 
 from gateway import Gateway
 from peers import Failure, Sipp, free_ports, wait_for
@@ -342,9 +345,30 @@ scenarios = ["interop/dial.js"]
         session.until_seen("Disconnected")
         session.tell(command="end")
         peer.done()
+        unregisters_at_its_stop(gateway, address, port)
     finally:
         registrar.end()
-        gateway.stop()
+        if gateway.process.alive():
+            gateway.stop()
+
+
+def unregisters_at_its_stop(gateway, address, port):
+    """The registrar hears of an orderly stop, and is waited for."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind((address, port))
+        listener.settimeout(10)
+        gateway.signal(signal.SIGTERM)
+        register, source = listener.recvfrom(65536)
+        head = register.decode().split("\r\n\r\n")[0].split("\r\n")
+        if not head[0].startswith("REGISTER ") or "Expires: 0" not in head:
+            raise Failure(f"no farewell: {head}")
+        time.sleep(0.2)
+        if not gateway.process.alive():
+            raise Failure("the gateway did not wait for the registrar")
+        kept = ("Via:", "From:", "To:", "Call-ID:", "CSeq:")
+        answer = ["SIP/2.0 200 OK", *[line for line in head if line.startswith(kept)]]
+        listener.sendto("\r\n".join([*answer, "Content-Length: 0", "", ""]).encode(), source)
+        expect("status of the end", gateway.wait_end(2), 0)
 
 
 def registration_refused(world):

@@ -176,3 +176,37 @@ fn next_trunk_is_tried_after_503_and_not_after_486() {
         assert_eq!(said(&world)[0], expected, "{}", crate::story(&world));
     }
 }
+
+#[test]
+fn next_trunk_gets_digits_its_own_way() {
+    let script = r#"
+        const call = VoxEngine.callPSTN("8000", "100");
+        call.addEventListener(CallEvents.Connected, () => {
+            call.sendDigits("5");
+            setTimeout(VoxEngine.terminate, 1000);
+        });
+    "#;
+    let fails = Manner { refuses: Some(503), rings_after: None, ..answers() };
+    let config = "[[trunk]]\nname = \"second\"\nserver = \"sip:10.0.1.2\"\noptions_s = 0\n\
+                  dtmf = \"info\"\n[[route]]\npattern = '8000'\ntrunks = [\"first\", \"second\"]\n";
+    let plan = Plan {
+        rules: rule(script),
+        phones: vec![phone("first", fails), phone("b", Manner { rings_after: None, ..answers() })],
+        config: config.into(),
+        ..Plan::default()
+    };
+    check(
+        plan,
+        "",
+        "first <- INVITE
+         first -> 503 INVITE
+         first <- ACK
+         b <- INVITE
+         b -> 200 INVITE
+         b <- ACK
+         b <- INFO
+         b -> 200 INFO
+         b <- BYE
+         b -> 200 BYE",
+    );
+}

@@ -38,7 +38,7 @@ use smol_hyper::rt::FuturesIo;
 
 use self::head::{HEAD_BYTES, Head, Observed};
 use self::url::Url;
-use super::http_pool::Pool;
+use super::http_pool::{Pool, Share};
 use super::resolve::Resolver;
 use crate::config;
 use crate::scenario::command::HttpRequest;
@@ -98,15 +98,20 @@ impl Client {
 
     /// Makes a request; never an error but a code below 1.
     pub async fn fetch(&self, request: &HttpRequest) -> HttpResult {
-        self.fetch_within(request, self.shared.limits.body_bytes).await
+        self.fetch_held(request, self.shared.limits.body_bytes).await.0
     }
 
-    /// With a limit of its own for the body of the answer.
-    pub async fn fetch_within(&self, request: &HttpRequest, most_bytes: usize) -> HttpResult {
+    /// With a limit of its own for the body of the answer, and what the body has of the pool.
+    pub async fn fetch_held(
+        &self,
+        request: &HttpRequest,
+        most_bytes: usize,
+    ) -> (HttpResult, Share) {
         stats::FETCHES.add(1);
+        let nothing = || self.shared.pool.share();
         let Some(_place) = self.shared.place() else {
             stats::FETCHES_REFUSED.add(1);
-            return Failure::limit("too many HTTP requests at one time").into();
+            return (Failure::limit("too many HTTP requests at one time").into(), nothing());
         };
         let total = lowered(request.timeout_s, self.shared.limits.total);
         let result = or(self.shared.follow(request, most_bytes), async {
@@ -116,7 +121,7 @@ impl Client {
         .await;
         result.unwrap_or_else(|failure| {
             stats::FETCHES_FAILED.add(1);
-            failure.into()
+            (failure.into(), nothing())
         })
     }
 }
@@ -194,7 +199,7 @@ impl Shared {
         &self,
         request: &HttpRequest,
         most_bytes: usize,
-    ) -> Result<HttpResult, Failure> {
+    ) -> Result<(HttpResult, Share), Failure> {
         let mut share = self.pool.share();
         share.grow(request.body.len()).map_err(|_| Failure::limit(POOL_FULL))?;
         let mut hop = Hop::first(request, lowered(request.connect_timeout_s, self.limits.connect))?;
@@ -222,7 +227,7 @@ impl Shared {
                 Stream::Secure(stream) => self.exchange(&hop, *stream, most_bytes).await?,
             };
             match answer {
-                Answered::Whole(result) => return Ok(result),
+                Answered::Whole(result, share) => return Ok((result, share)),
                 Answered::Elsewhere { status, location } => hop.redirect(status, &location)?,
             }
         }
@@ -284,9 +289,10 @@ impl Shared {
                 return Ok(Answered::Elsewhere { status: response.status(), location });
             }
             let code = i32::from(response.status().as_u16());
-            let body = self.read_body(response.into_body(), most_bytes).await?;
+            let (body, share) = self.read_body(response.into_body(), most_bytes).await?;
             let error = String::new();
-            Ok(Answered::Whole(HttpResult { code, raw_headers, headers, body, error }))
+            let result = HttpResult { code, raw_headers, headers, body, error };
+            Ok(Answered::Whole(result, share))
         };
         // The answer is complete or an error before the connection's end matters.
         let driven = async {
@@ -296,7 +302,11 @@ impl Shared {
         or(answered, driven).await
     }
 
-    async fn read_body(&self, mut body: Incoming, most_bytes: usize) -> Result<Vec<u8>, Failure> {
+    async fn read_body(
+        &self,
+        mut body: Incoming,
+        most_bytes: usize,
+    ) -> Result<(Vec<u8>, Share), Failure> {
         if body.size_hint().lower() > most_bytes as u64 {
             return Err(Failure::too_large(most_bytes));
         }
@@ -311,7 +321,7 @@ impl Shared {
             share.grow(data.len()).map_err(|_| Failure::limit(POOL_FULL))?;
             bytes.extend_from_slice(&data);
         }
-        Ok(bytes)
+        Ok((bytes, share))
     }
 }
 
@@ -321,8 +331,12 @@ enum Stream {
 }
 
 enum Answered {
-    Whole(HttpResult),
-    Elsewhere { status: StatusCode, location: String },
+    /// With what its body has of the pool.
+    Whole(HttpResult, Share),
+    Elsewhere {
+        status: StatusCode,
+        location: String,
+    },
 }
 
 impl Hop {

@@ -342,7 +342,7 @@ fn body_beyond_the_limit_is_code_9() {
     assert_eq!(code_of(&whole).0, 200);
     run(&[&whole], limits(), async |world| {
         let request = HttpRequest { url: world.url("/"), ..HttpRequest::default() };
-        assert_eq!(world.client.fetch_within(&request, 49_999).await.code, -9);
+        assert_eq!(world.client.fetch_held(&request, 49_999).await.0.code, -9);
     });
 }
 

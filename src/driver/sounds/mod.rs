@@ -20,7 +20,8 @@ use smol::future::FutureExt;
 use smol::lock::{OnceCell, Semaphore};
 
 use self::cache::{ClipCache, Key};
-use super::speech::{Decode, Speaker};
+use super::http_pool::Share;
+use super::speech::{Decode, Speaker, alone};
 use crate::config::Config;
 use crate::media::clip::Clip;
 use crate::scenario::command::{HttpRequest, Sound, Speech, UrlSound};
@@ -43,8 +44,9 @@ pub struct Sounds {
     speeches: Arc<Semaphore>,
 }
 
-/// An HTTP request; its answer holds no more than `limits.sound_bytes`.
-pub type Fetch = Box<dyn Fn(HttpRequest) -> Pin<Box<dyn Future<Output = HttpResult>>>>;
+/// An HTTP request; its answer holds no more than `limits.sound_bytes`, and what it has of the
+/// pool of bodies until that is dropped.
+pub type Fetch = Box<dyn Fn(HttpRequest) -> Pin<Box<dyn Future<Output = (HttpResult, Share)>>>>;
 
 type Flight = Rc<OnceCell<Result<Arc<Clip>, String>>>;
 
@@ -52,7 +54,8 @@ impl Sounds {
     /// Looks for the speech engine, and warns where there is none.
     pub fn new(config: &Config, fetch: Fetch, decode: Decode) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let speaker = Speaker::new(&config.tts, &config.gateway.data_dir, &path, decode);
+        let (folder, most_bytes) = (&config.gateway.data_dir, config.limits.sound_bytes as u64);
+        let speaker = Speaker::new(&config.tts, folder, &path, decode, most_bytes);
         Self {
             folder: config.gateway.scenarios_dir.clone(),
             most_bytes: config.limits.sound_bytes,
@@ -117,8 +120,9 @@ impl Sounds {
             // Held until the sound is decoded, so that no bodies pile up before that.
             let place = self.fetches.acquire();
             let _place = async { Ok(place.await) }.or(self.late()).await?;
-            let fetched = async { self.body((self.fetch)(request).await) };
-            let bytes = fetched.or(self.late()).await?;
+            let fetched = async { Ok((self.fetch)(request).await) };
+            let (result, _share) = fetched.or(self.late()).await?;
+            let bytes = self.body(result)?;
             self.decode(move || Ok(bytes)).await
         })
         .await
@@ -195,9 +199,11 @@ impl Sounds {
         let place = self.decodings.acquire_arc().await;
         let decode = self.decode;
         unblock(move || {
-            let clip = read().and_then(|bytes| match other_format(&bytes) {
-                Some(format) => Err(format!("{format} is not supported, only WAV is")),
-                None => decode(&bytes),
+            let clip = alone(|| {
+                read().and_then(|bytes| match other_format(&bytes) {
+                    Some(format) => Err(format!("{format} is not supported, only WAV is")),
+                    None => decode(&bytes),
+                })
             });
             drop(place);
             clip
@@ -244,7 +250,7 @@ const TIMEOUT: &str = "Timeout is reached";
 
 /// At one time, each with a body of `sound_bytes` at most; the next waits as long as a fetch may.
 const FETCHES: usize = 4;
-/// At one time: beside its file a sound takes its samples, three times `sound_bytes` at worst.
+/// Threads that read and decode, one after the other.
 const DECODINGS: usize = 1;
 const SPEECHES: usize = 2;
 

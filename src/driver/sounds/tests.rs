@@ -1,5 +1,6 @@
 use std::cell::Cell;
 
+use super::super::http_pool::Pool;
 use super::super::test_folder::TestFolder;
 use super::*;
 use crate::config::{Tts, TtsEngine};
@@ -51,7 +52,7 @@ fn world() -> World {
             if request.url.ends_with("/never") {
                 std::future::pending::<()>().await;
             }
-            answer(&request)
+            (answer(&request), Pool::new(0).share())
         })
     });
     let mut config = config(&folder);

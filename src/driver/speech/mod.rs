@@ -11,6 +11,7 @@ mod voice;
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use self::cache::SpeechCache;
@@ -30,6 +31,8 @@ pub struct Speaker {
     cache: SpeechCache,
     time: Duration,
     decode: Decode,
+    /// Of one speech.
+    most_bytes: u64,
 }
 
 /// A WAV file as a clip.
@@ -45,14 +48,14 @@ pub struct Spoken {
 
 impl Speaker {
     /// Looks for the engine in `path`, the environment's; warns once where there is none.
-    pub fn new(tts: &Tts, data_dir: &Path, path: &OsStr, decode: Decode) -> Self {
+    pub fn new(tts: &Tts, data_dir: &Path, path: &OsStr, decode: Decode, most_bytes: u64) -> Self {
         let engine = Engine::find(tts, path);
         match &engine {
             Ok(engine) => log::info!("texts are spoken by {}", engine.program.display()),
             Err(error) => log::warn!("{error}"),
         }
-        let cache = SpeechCache::new(data_dir.join("tts"), tts.cache_bytes, SPEECH_BYTES);
-        Self { engine, cache, time: SPEAKING, decode }
+        let cache = SpeechCache::new(data_dir.join("tts"), tts.cache_bytes, most_bytes);
+        Self { engine, cache, time: SPEAKING, decode, most_bytes }
     }
 
     /// How to speak this. Waits: the engine may be asked what it has.
@@ -76,11 +79,11 @@ impl Speaker {
     /// # Errors
     /// For the script: what the engine could not do.
     pub fn speak(&self, spoken: &Spoken) -> Result<Clip, String> {
-        if let Some(bytes) = self.cache.find(&spoken.key) {
-            match (self.decode)(&bytes) {
-                Ok(clip) if !clip.samples.is_empty() => return Ok(clip),
-                _ => self.cache.forget(&spoken.key),
-            }
+        let kept = alone(|| self.cache.find(&spoken.key).map(|bytes| (self.decode)(&bytes)));
+        match kept {
+            None => {}
+            Some(Ok(clip)) if !clip.samples.is_empty() => return Ok(clip),
+            Some(_) => self.cache.forget(&spoken.key),
         }
         self.synthesise(spoken).inspect_err(|error| {
             stats::SPEECH_FAILURES.add(1);
@@ -98,15 +101,19 @@ impl Speaker {
         let job =
             Job { program, arguments: &arguments, input, time: self.time, file_bytes: FILE_BYTES };
         let said = process::run(job).map_err(|failure| self.for_script(&failure))?;
-        let bytes = draft.read(SPEECH_BYTES).map_err(|error| match said.errors.as_str() {
-            "" => failed(error),
-            errors => format!("TTS: {errors}"),
+        let (clip, file_bytes) = alone(|| {
+            let bytes =
+                draft.read(self.most_bytes).map_err(|error| match said.errors.as_str() {
+                    "" => failed(error),
+                    errors => format!("TTS: {errors}"),
+                })?;
+            let clip = (self.decode)(&bytes).map_err(|error| format!("TTS: {error}"))?;
+            Ok::<_, String>((clip, bytes.len() as u64))
         })?;
-        let clip = (self.decode)(&bytes).map_err(|error| format!("TTS: {error}"))?;
         if clip.samples.is_empty() {
             return Err("TTS: the engine wrote no sound".into());
         }
-        if let Err(error) = self.cache.keep(&spoken.key, draft, bytes.len() as u64) {
+        if let Err(error) = self.cache.keep(&spoken.key, draft, file_bytes) {
             log::warn!("{} is not kept: {error}", spoken.key);
         }
         Ok(clip)
@@ -133,6 +140,15 @@ fn key(utterance: &Utterance) -> String {
     data_encoding::HEXLOWER.encode(digest.finish().as_ref())
 }
 
+/// Reads and decodes one sound at a time, whatever it is: beside the bytes stand the samples, and
+/// the budget has room for one of each.
+pub fn alone<T>(decode: impl FnOnce() -> T) -> T {
+    static DECODING: Mutex<()> = Mutex::new(());
+    // A fault in another sound is none in this one.
+    let _alone = DECODING.lock().unwrap_or_else(PoisonError::into_inner);
+    decode()
+}
+
 /// VoxEngine reference, section 1.6.
 const MOST_CHARACTERS: usize = 1500;
 
@@ -142,9 +158,6 @@ pub const SPEAKING: Duration = Duration::from_secs(12);
 /// The largest file an engine may write. espeak-ng 1.51 makes room for 64 MiB of memory that it
 /// shares with a sound server, even when it writes a file.
 const FILE_BYTES: u64 = 128 << 20;
-
-/// Six minutes at 22,050 Hz.
-const SPEECH_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -171,7 +184,7 @@ mod tests {
     fn speaker(folder: &TestFolder, script: &str) -> Speaker {
         let command = ["/bin/sh", "-c", script, "{voice}", "{out}"].map(str::to_owned).to_vec();
         let tts = Tts { engine: TtsEngine::Command, command, ..Tts::default() };
-        Speaker::new(&tts, &folder.path(""), OsStr::new(""), decode)
+        Speaker::new(&tts, &folder.path(""), OsStr::new(""), decode, 1 << 20)
     }
 
     fn speech(text: &str) -> Speech {
@@ -266,8 +279,13 @@ mod tests {
     #[test]
     fn without_an_engine_the_script_learns_what_to_install() {
         let folder = TestFolder::new();
-        let speaker =
-            Speaker::new(&Tts::default(), &folder.path(""), OsStr::new("/nonexistent"), decode);
+        let speaker = Speaker::new(
+            &Tts::default(),
+            &folder.path(""),
+            OsStr::new("/nonexistent"),
+            decode,
+            1 << 20,
+        );
         let error = say(&speaker, "Hello").unwrap_err();
         assert!(error.starts_with("TTS is not configured: install espeak-ng"), "{error}");
     }
@@ -288,7 +306,7 @@ mod tests {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let tts = Tts { engine, ..Tts::default() };
         let read = |bytes: &[u8]| crate::media::wav::decode(bytes).map_err(|e| e.to_string());
-        let speaker = Speaker::new(&tts, &folder.path(""), &path, read);
+        let speaker = Speaker::new(&tts, &folder.path(""), &path, read, 10 << 20);
         let clip = |rate| {
             let text = "-w is spoken, not obeyed. One, two, three.".into();
             let speech = Speech { text, voice: "Amazon.en_US_Joanna".into(), rate };

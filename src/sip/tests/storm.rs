@@ -44,6 +44,10 @@ fn address(agent: usize) -> SocketAddr {
 
 impl Storm {
     fn new(seed: u64, weather: u8) -> Self {
+        Self::with(seed, weather, |_, _| {})
+    }
+
+    fn with(seed: u64, weather: u8, settings: impl Fn(usize, &mut Config)) -> Self {
         let now = Instant::now();
         let agent = |agent: usize| {
             let listener = Listener {
@@ -67,7 +71,7 @@ impl Storm {
                 contacts_per_user: 1,
                 message_bytes: 65536,
             };
-            let config = Config {
+            let mut config = Config {
                 listeners: vec![listener],
                 public_address: String::new(),
                 domain: String::new(),
@@ -77,6 +81,7 @@ impl Storm {
                 product: "storm/1".into(),
                 limits,
             };
+            settings(agent, &mut config);
             UserAgent::new(now, config, Random::seeded(seed * 2 + agent as u64))
         };
         Self {
@@ -93,8 +98,12 @@ impl Storm {
     }
 
     fn call(&mut self, agent: usize) {
+        self.call_to(agent, Target::Trunk { name: "other".into(), number: "1".into() });
+    }
+
+    fn call_to(&mut self, agent: usize, target: Target) {
         let invite = Invite {
-            target: Target::Trunk { name: "other".into(), number: "1".into() },
+            target,
             caller: "2".into(),
             display_name: String::new(),
             credentials: None,
@@ -164,6 +173,7 @@ impl Storm {
             Event::Failed { call, .. }
             | Event::Cancelled { call, .. }
             | Event::Ended { call, .. } => (*call, Stage::Over),
+            Event::Trunk { .. } | Event::Bindings { .. } => return,
             other => panic!("{other:?}"),
         };
         let before = self.calls[agent].insert(call, stage).expect("a known call");
@@ -201,6 +211,10 @@ impl Storm {
 
     /// Lives through everything that is to come.
     fn run(&mut self) {
+        self.run_until(self.now + Duration::from_secs(86_400));
+    }
+
+    fn run_until(&mut self, end: Instant) {
         for step in 0.. {
             let deadlines = [
                 self.packets.keys().next().map(|(at, _)| *at),
@@ -209,6 +223,10 @@ impl Storm {
                 self.agents[1].poll_timeout(),
             ];
             let Some(next) = deadlines.into_iter().flatten().min() else { return };
+            if next > end {
+                self.now = end;
+                return;
+            }
             self.now = self.now.max(next);
             assert!(
                 step < 100_000,
@@ -275,6 +293,46 @@ fn calls_end_cleanly_when_a_tenth_of_everything_goes_wrong() {
 #[test]
 fn calls_end_cleanly_when_a_third_of_everything_goes_wrong() {
     assert!(storm(33, 200..250) > 150);
+}
+
+/// Agent 0 is a phone of agent 1: it registers, and proves itself with every INVITE.
+#[test]
+fn phone_stays_registered_and_calls_while_a_tenth_of_everything_goes_wrong() {
+    let mut connected = 0;
+    for seed in 300..320 {
+        let mut storm = Storm::with(seed, 10, |agent, config| {
+            let (name, password) = ("phone".to_owned(), "secret".to_owned());
+            if agent == 0 {
+                let trunk = &mut config.trunks[0];
+                (trunk.register, trunk.username, trunk.password) = (true, name, password);
+            } else {
+                config.trunks.clear();
+                config.users = vec![User { name, password, display_name: String::new() }];
+            }
+        });
+        let ready = storm.now + Duration::from_secs(120);
+        storm.run_until(ready);
+        assert_eq!(storm.agents[1].contacts("phone"), 1, "seed {seed}");
+        for _ in 0..5 {
+            storm.call(0);
+            storm.call_to(1, Target::User { name: "phone".into() });
+        }
+        // Two refreshes of an hour each.
+        storm.run_until(ready + Duration::from_secs(7200));
+        assert_eq!(storm.agents[1].contacts("phone"), 1, "seed {seed}");
+        assert_eq!(storm.agents[0].trunk_state("other"), TrunkState::Up, "seed {seed}");
+        storm.agents[0].unregister(storm.now);
+        storm.drain(0);
+        storm.run();
+        for agent in 0..2 {
+            assert_eq!(storm.agents[agent].usage(), Usage::default(), "seed {seed}, agent {agent}");
+            let open = storm.calls[agent].values().filter(|stage| **stage != Stage::Over);
+            assert_eq!(open.count(), 0, "seed {seed}, agent {agent}");
+        }
+        assert_eq!(storm.agents[1].contacts("phone"), 0, "seed {seed}");
+        connected += storm.connected;
+    }
+    assert!(connected > 100, "{connected}");
 }
 
 #[test]

@@ -380,13 +380,6 @@ impl Table {
         Ok(id)
     }
 
-    /// Whether a server transaction waits for its final response.
-    pub fn is_unanswered(&self, id: TransactionId) -> bool {
-        self.entries
-            .get(id.0)
-            .is_some_and(|entry| matches!(entry.side, Side::Server { status: None, .. }))
-    }
-
     /// Sends a response; a final one only once. Gives its bytes and way, for those who send a
     /// 2xx again.
     pub fn respond(

@@ -1,0 +1,73 @@
+//! Contacts of phones between the registrar and the database.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::sip::uri::Uri;
+use crate::sip::user_agent as sip;
+use crate::sip::user_agent::UserAgent;
+use crate::storage::record::{StoredBinding, UnixMs};
+
+/// Gives the registrar what it kept before a restart.
+pub fn restore_bindings(
+    now: Instant,
+    unix_ms: UnixMs,
+    user_agent: &mut UserAgent,
+    bindings: &[StoredBinding],
+) {
+    let mut users: Vec<&str> = bindings.iter().map(|binding| binding.user.as_str()).collect();
+    users.sort_unstable();
+    users.dedup();
+    for user in users {
+        let own = bindings.iter().filter(|binding| binding.user == user);
+        let restored = own.filter_map(|binding| restored(binding, unix_ms)).collect();
+        user_agent.restore(now, user, restored);
+    }
+}
+
+/// How many phones each user had registered before a restart.
+pub fn phones_by_user(bindings: &[StoredBinding]) -> HashMap<String, usize> {
+    let mut phones = HashMap::new();
+    for binding in bindings {
+        *phones.entry(binding.user.clone()).or_default() += 1;
+    }
+    phones
+}
+
+/// A contact as it is kept.
+pub fn stored(user: &str, binding: sip::Binding, unix_ms: UnixMs) -> StoredBinding {
+    StoredBinding {
+        user: user.to_owned(),
+        contact: binding.contact.to_string(),
+        call_id: binding.call_id,
+        cseq: binding.cseq,
+        expires_at: unix_ms + binding.expires_in.as_millis() as UnixMs,
+        source: binding.source.to_string(),
+        transport: match binding.transport {
+            sip::Transport::Udp => "udp".into(),
+            sip::Transport::Tcp => "tcp".into(),
+        },
+        listener: binding.listener as u32,
+        user_agent: binding.user_agent,
+    }
+}
+
+/// `None`: expired, or a row that an older release wrote in another form.
+fn restored(binding: &StoredBinding, unix_ms: UnixMs) -> Option<sip::Binding> {
+    let left =
+        u64::try_from(binding.expires_at.saturating_sub(unix_ms)).ok().filter(|left| *left > 0)?;
+    Some(sip::Binding {
+        contact: binding.contact.parse::<Uri>().ok()?,
+        call_id: binding.call_id.clone(),
+        cseq: binding.cseq,
+        expires_in: std::time::Duration::from_millis(left),
+        source: binding.source.parse().ok()?,
+        transport: match binding.transport.as_str() {
+            "udp" => sip::Transport::Udp,
+            "tcp" => sip::Transport::Tcp,
+            _ => return None,
+        },
+        listener: binding.listener as usize,
+        user_agent: binding.user_agent.clone(),
+    })
+}
