@@ -56,7 +56,6 @@ function takeMessage(call) {
   try {
     call.handleMicStatus(true);
   } catch (e) {
-    clearTimeout(silence);
-    Logger.write(e.message);
+    clearTimeout(silence); // nobody listens for voices here
   }
 }

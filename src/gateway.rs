@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::bindings::{restore_bindings, stored};
+use self::bindings::{phones_by_user, restore_bindings, stored};
 use self::settings::{Secrets, scripts_by_rule, secrets_by_rule, sip_config};
 use crate::clock::WallClock;
 use crate::config::{self, Config};
@@ -204,6 +204,8 @@ pub struct Gateway {
     /// Full: SIP 503 with Retry-After, HTTP error 314, counted as `sessions_refused_total`.
     sessions: Slots<Option<Box<Session>>>,
     by_number: HashMap<u64, SessionId>,
+    /// How many phones of a user are registered, for the log; no more entries than users.
+    phones: HashMap<String, usize>,
     /// The rules' sources as workers take them.
     scripts: HashMap<u32, Arc<[Script]>>,
     /// The secrets of each rule's application.
@@ -231,6 +233,7 @@ impl Gateway {
         Self {
             sessions: Slots::with_capacity(config.limits.sessions),
             by_number: HashMap::new(),
+            phones: phones_by_user(&opening.bindings),
             scripts: scripts_by_rule(&config),
             secrets: secrets_by_rule(&config),
             threads,
@@ -611,6 +614,7 @@ impl Gateway {
                 return;
             }
             sip::Event::Bindings { user, contacts } => {
+                self.tell_phones(&user, contacts.len());
                 let unix_ms = self.exchange.unix_ms();
                 let bindings =
                     contacts.into_iter().map(|contact| stored(&user, contact, unix_ms)).collect();
@@ -634,6 +638,17 @@ impl Gateway {
         }
     }
 
+    /// One line where the number of a user's phones changes, none for refreshes.
+    fn tell_phones(&mut self, user: &str, phones: usize) {
+        let before = match phones {
+            0 => self.phones.remove(user),
+            _ => self.phones.insert(user.to_owned(), phones),
+        };
+        if before.unwrap_or(0) != phones {
+            log::info!("user={} phones registered: {phones}", crate::logger::Private(user));
+        }
+    }
+
     /// An INVITE of a known peer: the first rule that takes its number makes a session.
     fn on_incoming(&mut self, now: Instant, incoming: sip::Incoming) {
         let leg = incoming.call;
@@ -645,11 +660,8 @@ impl Gateway {
         let destination = incoming.request_uri.user.clone().unwrap_or_default();
         let found = rules::find_rule(&config.applications, &destination, caller);
         let Some((application, rule)) = found else {
-            log::info!(
-                "no rule takes {} from {:?}",
-                crate::logger::Private(&destination),
-                incoming.peer
-            );
+            let number = crate::logger::Private(&destination);
+            log::info!("no rule takes {number} from {caller}: 404");
             return self.refuse_incoming(now, leg, Refusal::NoRule);
         };
         let initiator = incoming.source.ip().to_string();
@@ -697,7 +709,10 @@ impl Gateway {
                     session.on_script_failed(now, exchange, &error);
                 });
             }
-            worker::Output::Exception { .. } => stats::SCRIPT_EXCEPTIONS.add(1),
+            worker::Output::Exception { session, error } => {
+                stats::SCRIPT_EXCEPTIONS.add(1);
+                self.with_session(now, session, |_, session, _| session.on_exception(&error));
+            }
         }
     }
 

@@ -54,6 +54,16 @@ pub enum Caller<'a> {
     User(&'a str),
 }
 
+/// `trunk:pbx`, as a rule's `from` names it. The name of a user is private.
+impl fmt::Display for Caller<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trunk(name) => write!(f, "trunk:{name}"),
+            Self::User(name) => write!(f, "user:{}", crate::logger::Private(name)),
+        }
+    }
+}
+
 /// The rule of an inbound call: the first in file order whose pattern matches the whole
 /// destination, whose exclude does not, and whose `from` names the caller.
 pub fn find_rule<'a>(

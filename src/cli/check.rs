@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::driver::{self, environment};
@@ -11,10 +11,9 @@ use crate::driver::{self, environment};
 pub fn check(config: Option<&Path>) -> Result<(), Failure> {
     let path = environment::find_config(config).map_err(Failure::Usage)?;
     let config = driver::load(&path).map_err(Failure::Config)?;
-    println!("{}: ok", path.display());
-    print!("{}", summary(&config));
+    output::put(&format!("{}: ok\n{}", path.display(), summary(&config)));
     let budget = Budget::of(&config.limits, environment::memory_bytes());
-    print!("{}", budget.map_err(|error| error.to_string())?);
+    output::put(&budget.map_err(|error| error.to_string())?.to_string());
     Ok(())
 }
 
@@ -25,11 +24,17 @@ fn summary(config: &Config) -> String {
         for rule in &application.rules {
             let scripts: Vec<&str> = rule.scripts.iter().map(|one| one.name.as_str()).collect();
             let scripts = scripts.join(", ");
-            text.push_str(&format!("  rule {} {}: {scripts}\n", rule.id, rule.name));
+            let numbers = match rule.pattern.as_str() {
+                "" => "over HTTP only".to_owned(),
+                pattern => format!("takes {pattern}"),
+            };
+            text.push_str(&format!("  rule {} {}, {numbers}: {scripts}\n", rule.id, rule.name));
         }
     }
     let (trunks, users) = (config.trunks.len(), config.users.len());
     let sessions = config.limits.sessions;
-    text.push_str(&format!("  {trunks} trunks, {users} users, {sessions} sessions at one time\n"));
+    text.push_str(&format!(
+        "  trunks: {trunks}, users: {users}, sessions at one time: {sessions}\n"
+    ));
     text
 }

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod demo;
 mod help;
+mod output;
 mod query;
 mod reload;
 mod run;
@@ -45,11 +46,11 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::History { config, count } => query::history(config.as_deref(), count),
         Command::Reload { config } => reload::reload(config.as_deref()),
         Command::Version => {
-            println!("branchline {}", env!("CARGO_PKG_VERSION"));
+            output::put(concat!("branchline ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(())
         }
         Command::Help(topic) => {
-            print!("{}", help::text(topic));
+            output::put(help::text(topic));
             Ok(())
         }
     }

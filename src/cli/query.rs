@@ -7,6 +7,7 @@ use nanoserde::DeJson;
 
 use super::Failure;
 use super::client::{self, Client};
+use super::output;
 use super::table;
 use crate::clock;
 use crate::config::Config;
@@ -18,7 +19,7 @@ pub fn sessions(config: Option<&Path>) -> Result<(), Failure> {
     let (client, _) = client::connect(config)?;
     let status: Status = read(&client.keyed("/status", &[])?)?;
     if status.sessions.is_empty() {
-        println!("no session runs");
+        output::put("no session runs\n");
         return Ok(());
     }
     let row = |session: &Session| {
@@ -32,7 +33,7 @@ pub fn sessions(config: Option<&Path>) -> Result<(), Failure> {
         ]
     };
     let rows: Vec<_> = status.sessions.iter().map(row).collect();
-    print!("{}", table::render(&["session", "start (UTC)", "rule", "from", "calls"], &rows));
+    output::put(&table::render(&["session", "start (UTC)", "rule", "from", "calls"], &rows));
     Ok(())
 }
 
@@ -45,10 +46,10 @@ pub fn history(config: Option<&Path>, count: usize) -> Result<(), Failure> {
         (None, config) => at_rest(&config, count)?,
     };
     if page.result.is_empty() {
-        println!("no session yet");
+        output::put("no session yet\n");
         return Ok(());
     }
-    print!("{}", render(&page));
+    output::put(&render(&page));
     Ok(())
 }
 

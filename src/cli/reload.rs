@@ -10,6 +10,6 @@ pub fn reload(config: Option<&Path>) -> Result<(), Failure> {
     // Reading the configuration to find the gateway checks it on the way.
     let (client, _) = client::connect(config)?;
     client.keyed("/reload", &[])?;
-    println!("reloaded");
+    super::output::put("reloaded\n");
     Ok(())
 }

@@ -8,6 +8,7 @@ use nanoserde::DeJson;
 
 use super::Failure;
 use super::client::{self, Client};
+use super::output;
 use super::query;
 use crate::config::Config;
 
@@ -17,9 +18,9 @@ pub fn start(config: Option<&Path>, rule: &str, data: &str) -> Result<(), Failur
     let rule_id = rule_id(&config, rule)?.to_string();
     let parameters = [("rule_id", rule_id.as_str()), ("script_custom_data", data)];
     let started: Started = query::read(&client.api("StartScenarios", &parameters)?)?;
-    println!("session {}", started.call_session_history_id);
-    println!("access URL {}", started.media_session_access_url);
-    follow(&client, started.call_session_history_id)
+    let (session, url) = (started.call_session_history_id, started.media_session_access_url);
+    output::put(&format!("session {session}\naccess URL {url}\n"));
+    follow(&client, session)
 }
 
 /// The answer to StartScenarios (Management API reference 3.1).
@@ -58,7 +59,7 @@ fn follow(client: &Client, session: u64) -> Result<(), Failure> {
             }
         }
         if let Some(reason) = finish_reason {
-            println!("session {session} ended: {reason}");
+            output::put(&format!("session {session} ended: {reason}\n"));
             return Ok(());
         }
         std::thread::sleep(PAUSE);
@@ -69,7 +70,7 @@ fn follow(client: &Client, session: u64) -> Result<(), Failure> {
 fn print_from(text: &str, shown: usize) -> usize {
     let Some(new) = text.get(shown..) else { return shown };
     let whole = new.rfind('\n').map_or(0, |end| end + 1);
-    print!("{}", &new[..whole]);
+    output::put(&new[..whole]);
     shown + whole
 }
 

@@ -201,6 +201,11 @@ impl<'s> Table<'s> {
                 let last = self.whole_number(key, &items[1], range);
                 first.zip(last).unwrap_or(default)
             }
+            DeValue::Array(items) => {
+                let count = items.len();
+                self.problem(key, format!("has {count} items, not two whole numbers"));
+                default
+            }
             other => {
                 self.wrong_type(key, other, "a list of two whole numbers");
                 default

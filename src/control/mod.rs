@@ -306,7 +306,10 @@ impl Control {
         authorization::check(&config.control, &self.setup.api_key, &parameters)
             .inspect_err(|_| stats::API_REFUSED.add(1))?;
         let Named::Served(command) = named else {
-            return Err(ApiError::new(104, "this gateway does not serve that command"));
+            return Err(ApiError::new(
+                104,
+                "this gateway does not serve that command: what it would change stands in config.toml",
+            ));
         };
         // StartScenarios has its own bound, sessions and requests in flight.
         if command != Command::StartScenarios && !self.rate.take(now) {

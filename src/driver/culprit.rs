@@ -38,7 +38,7 @@ impl Culprit {
                 | Output::TerminatingDone { session, .. }
                 | Output::TerminatedDone { session }
                 | Output::Failed { session, .. }
-                | Output::Exception { session } => *session,
+                | Output::Exception { session, .. } => *session,
             }),
             Input::WorkerLost { thread } => Self::Worker(*thread),
             Input::Media { event, .. } => Self::Unit(match event {

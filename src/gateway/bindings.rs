@@ -1,5 +1,6 @@
 //! Contacts of phones between the registrar and the database.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::sip::uri::Uri;
@@ -22,6 +23,15 @@ pub fn restore_bindings(
         let restored = own.filter_map(|binding| restored(binding, unix_ms)).collect();
         user_agent.restore(now, user, restored);
     }
+}
+
+/// How many phones each user had registered before a restart.
+pub fn phones_by_user(bindings: &[StoredBinding]) -> HashMap<String, usize> {
+    let mut phones = HashMap::new();
+    for binding in bindings {
+        *phones.entry(binding.user.clone()).or_default() += 1;
+    }
+    phones
 }
 
 /// A contact as it is kept.

@@ -429,7 +429,9 @@ impl Runtime {
             return self.fail(trouble);
         }
         self.host.log(trouble.text(&self.host.scripts));
-        self.host.output(Output::Exception { session: self.host.session });
+        let line = trouble.line(&self.host.scripts);
+        let error = line.chars().take(EXCEPTION_CHARS).collect();
+        self.host.output(Output::Exception { session: self.host.session, error });
     }
 
     fn fail(&mut self, trouble: &Trouble) {
@@ -523,6 +525,9 @@ type Language = (
     intrinsic::Promise,
     intrinsic::WeakRef,
 );
+
+/// What of an exception goes into the gateway's log: a script may throw a text of any length.
+const EXCEPTION_CHARS: usize = 300;
 
 /// Microtasks that may still run when time is up: by then the interrupt handler has been polled,
 /// whose error names the line.

@@ -117,9 +117,11 @@ pub enum Output {
         session: SessionId,
         error: String,
     },
-    /// A listener threw or a promise was rejected; the session goes on. Logged already.
+    /// A listener threw or a promise was rejected; the session goes on. Its own log has it with
+    /// the stack already; `error` names script and line, cut short.
     Exception {
         session: SessionId,
+        error: String,
     },
 }
 

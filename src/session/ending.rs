@@ -279,7 +279,7 @@ impl Session {
         self.record.duration_ms = duration.as_millis() as i64;
         log::info!(
             target: TARGET,
-            "session={} ended after {} with {} calls: {}",
+            "session={} ended after {}, calls={}: {}",
             self.record.id,
             Seconds(duration),
             self.record.calls.len(),

@@ -23,6 +23,7 @@ mod recording;
 mod refusal;
 mod sound;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -66,6 +67,7 @@ pub struct Session {
     /// Requests to the access URL that wait for their handler.
     accesses: Vec<RequestId>,
     hides_tones: bool,
+    exceptions: u32,
     log_file: String,
     log_bytes: u64,
 }
@@ -101,6 +103,7 @@ impl Session {
             starter: new.starter,
             accesses: Vec::new(),
             hides_tones: false,
+            exceptions: 0,
             log_file: new.log_file,
             log_bytes: 0,
         }
@@ -110,9 +113,10 @@ impl Session {
         self.calls.len()
     }
 
-    /// The row with the calls in progress beside those that ended.
+    /// The row with the calls in progress beside those that ended. It has a reason to have
+    /// ended once the session is gone: handlers may still run and log until then.
     pub fn row(&self) -> SessionRecord {
-        let mut row = self.record.clone();
+        let mut row = SessionRecord { finish_reason: None, ..self.record.clone() };
         row.calls.extend(self.calls.values().map(|call| call.record.clone()));
         row
     }
@@ -176,6 +180,19 @@ impl Session {
         self.end(now, exchange, Cause::Script);
     }
 
+    /// A listener threw; the session's own log has it with the stack.
+    pub fn on_exception(&mut self, error: &str) {
+        self.exceptions = self.exceptions.saturating_add(1);
+        let (session, rule) = (self.record.id, &self.record.rule_name);
+        match self.exceptions.cmp(&TOLD_EXCEPTIONS) {
+            Ordering::Less => log::warn!("session={session} rule={rule} {error}"),
+            Ordering::Equal => log::warn!(
+                "session={session} rule={rule} {error}; any more stand in the session's log only"
+            ),
+            Ordering::Greater => {}
+        }
+    }
+
     fn unit_of(&self, object: Object) -> Option<UnitId> {
         if let Some(call) = self.calls.get(&object) {
             return Some(call.unit);
@@ -209,6 +226,9 @@ impl Session {
 /// Requests to one access URL that wait for the script at one time. Full: HTTP 503, counted as
 /// `access_refused_total`.
 const WAITING_ACCESSES: usize = 64;
+
+/// Exceptions of one session that the gateway's log has: a timer may throw ten times a second.
+const TOLD_EXCEPTIONS: u32 = 5;
 
 /// More than `calls_per_session` can be set to.
 const ROWS_PER_SESSION: u64 = 10_000;

@@ -13,6 +13,7 @@ use super::digest::{self, Algorithm, Challenge, Credentials, Nonce, NonceCounts,
 use super::header::Name;
 use super::message::Message;
 use super::user_agent::User;
+use crate::logger::Private;
 use crate::random::Random;
 use crate::stats;
 
@@ -87,6 +88,10 @@ impl Authenticator {
         // An unknown user takes as long as a wrong password does.
         let password = user.map_or("no such user", |user| &user.password);
         let is_right = digest::verify(&credentials, password, request.method());
+        // Scanners guess names; a name of ours is most likely a phone that is set up wrong.
+        if let Some(user) = user.filter(|_| !is_right) {
+            log::info!("user={} wrong password", Private(&user.name));
+        }
         let Some(user) = user.filter(|user| is_right && !user.password.is_empty()) else {
             stats::SIP_AUTHENTICATION_FAILED.add(1);
             return Err(Refusal::Wrong);

@@ -138,7 +138,7 @@ impl Trunks {
         let Some(registration) = &mut kept.registration else { return };
         match outcome {
             Outcome::Failed(status) => {
-                registration.failed(now, *status, reason_phrase(*status));
+                registration.failed(now, *status, silence(*status));
             }
             Outcome::Response(response) => {
                 if registration.handle_response(now, response) == Next::Send {
@@ -163,7 +163,7 @@ impl Trunks {
         let Some(health) = &mut kept.health else { return };
         match outcome {
             Outcome::Failed(status) => {
-                health.failed(now, check, *status, reason_phrase(*status));
+                health.failed(now, check, *status, silence(*status));
             }
             Outcome::Response(response) => {
                 let was_down = is_down(health.state());
@@ -272,6 +272,14 @@ fn contact(stack: &Stack, hop: &Hop) -> Uri {
         uri.set_parameter("transport", Some("tcp".to_owned()));
     }
     uri
+}
+
+/// For a status of our own making, so that nobody takes it for the trunk's (RFC 3261 §8.1.3.1).
+fn silence(status: u16) -> &'static str {
+    match status {
+        408 => "no answer",
+        _ => "unreachable",
+    }
 }
 
 fn reason_of(response: &Message) -> &str {

@@ -204,6 +204,14 @@ fn logs(outputs: &[Output]) -> Vec<String> {
     commands(outputs).into_iter().filter_map(text).collect()
 }
 
+fn exceptions(outputs: &[Output]) -> Vec<String> {
+    let error = |output: &Output| match output {
+        Output::Exception { error, .. } => Some(error.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(error).collect()
+}
+
 fn answers(outputs: &[Output]) -> Vec<Answer> {
     let answer = |output: &Output| match output {
         Output::HttpAnswer { answer, .. } => Some(answer.clone()),
