@@ -717,6 +717,19 @@ mod tests {
     }
 
     #[test]
+    fn packet_above_the_limit_is_dropped() {
+        let mut bench = Bench::with(|config| config.limits.message_bytes = 2000);
+        let options = |bytes: usize| {
+            let body = "x".repeat(bytes);
+            request("OPTIONS", "1", "", "Content-Type: text/plain\n", &body)
+        };
+        bench.receive(&options(2000));
+        bench.quiet();
+        bench.receive(&options(100));
+        bench.expect("SIP/2.0 ");
+    }
+
+    #[test]
     fn full_table_forgets_finished_transactions_before_it_refuses() {
         let mut bench = Bench::with(|config| config.limits.transactions = 2);
         let (_, ok) = bench.answered();
