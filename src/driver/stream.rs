@@ -109,7 +109,8 @@ impl Streams {
         });
     }
 
-    /// Sends bytes, or queues what the system does not take at once. False: the stream is unknown, or its peer does not read and it is closed.
+    /// Sends bytes, or queues what the system does not take at once. False: the stream is unknown,
+    /// or its peer does not read and it is closed.
     pub fn write(&mut self, stream: StreamId, mut data: Vec<u8>) -> bool {
         let Some(connection) = self.open.get(&stream) else { return false };
         let waiting = connection.waiting.get();
