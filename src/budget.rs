@@ -96,7 +96,9 @@ impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "memory at worst:")?;
         for row in &self.rows {
-            writeln!(f, "  {:24} {:>10}  {}", row.what, Size(row.bytes).to_string(), row.formula)?;
+            let line =
+                format!("  {:24} {:>10}  {}", row.what, Size(row.bytes).to_string(), row.formula);
+            writeln!(f, "{}", line.trim_end())?;
         }
         let (total, ceiling) = (Size(self.total_bytes).to_string(), Size(self.memory_bytes));
         writeln!(f, "  {:24} {total:>10}  of {ceiling} allowed", "total")

@@ -64,7 +64,8 @@ fn at_rest(config: &Config, count: usize) -> Result<History, Failure> {
     let filter =
         HistoryFilter { newest_first: true, with_calls: true, count, ..HistoryFilter::default() };
     let page = driver::history_at_rest(&config.gateway.data_dir, &filter)?;
-    let seconds = |milliseconds: i64| u64::try_from(milliseconds / 1000).ok();
+    // To the nearest second, as GetCallHistory has it.
+    let seconds = |milliseconds: i64| u64::try_from(milliseconds.saturating_add(500) / 1000).ok();
     let call = |call: CallRecord| CallRow {
         start_time: clock::utc(call.start),
         duration: seconds(call.duration_ms),
@@ -96,7 +97,7 @@ pub fn render(page: &History) -> String {
             session.start_date.clone(),
             table::duration(session.duration.unwrap_or(0)),
             session.rule_name.clone(),
-            session.finish_reason.clone().unwrap_or_else(|| "runs".into()),
+            outcome(session),
         ]);
         for call in session.calls.iter().flatten() {
             let arrow = if call.incoming { "<-" } else { "->" };
@@ -111,6 +112,21 @@ pub fn render(page: &History) -> String {
     }
     table::render(&headline, &rows)
 }
+
+/// How the session ended, and what its scenario left in its custom data.
+fn outcome(session: &SessionRow) -> String {
+    let reason = session.finish_reason.as_deref().unwrap_or("runs");
+    match session.custom_data.as_deref().unwrap_or_default() {
+        "" => reason.to_owned(),
+        data => {
+            let shown = data.chars().map(|c| if c.is_control() { ' ' } else { c });
+            format!("{reason}; {}", shown.take(DATA_CHARS).collect::<String>())
+        }
+    }
+}
+
+/// What of the custom data a terminal has room for beside the other columns.
+const DATA_CHARS: usize = 60;
 
 pub fn read<T: DeJson>(json: &str) -> Result<T, Failure> {
     T::deserialize_json(json)

@@ -308,7 +308,7 @@ impl Control {
         let Named::Served(command) = named else {
             return Err(ApiError::new(
                 104,
-                "this gateway does not serve that command: what it would change stands in config.toml",
+                "this gateway does not serve that command; its configuration is config.toml",
             ));
         };
         // StartScenarios has its own bound, sessions and requests in flight.
