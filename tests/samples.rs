@@ -251,7 +251,12 @@ fn run(plan: Plan, custom_data: &str) -> SessionRecord {
 fn dial(script: &str, number: &str, manner: Manner) -> SessionRecord {
     let phones = vec![("55".into(), manner)];
     let mut world = World::new(Plan { phones, ..plan(script, number) });
-    let call = Dial { number: number.to_owned(), after: Duration::ZERO, cancels_after: None };
+    let call = Dial {
+        number: number.to_owned(),
+        offers: true,
+        after: Duration::ZERO,
+        cancels_after: None,
+    };
     world.dial_as(0, call);
     only_row(&mut world)
 }

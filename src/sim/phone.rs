@@ -24,10 +24,22 @@ pub struct Manner {
     pub speaks: Option<f64>,
     /// RFC 4733 digits.
     pub presses: Vec<(Duration, char)>,
+    /// 302 to this URI in the place of 200.
+    pub redirects_to: Option<String>,
     /// Digits by SIP INFO.
     pub sends_info: Vec<(Duration, char)>,
+    /// MESSAGEs inside the call.
+    pub says: Vec<(Duration, &'static str)>,
+    /// Re-INVITEs that hold the other side or take it back.
+    pub holds: Vec<(Duration, Hold)>,
     pub hangs_up_after: Option<Duration>,
     pub law: Law,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    On,
+    Off,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +57,10 @@ impl Default for Manner {
             refuses: None,
             speaks: None,
             presses: Vec::new(),
+            redirects_to: None,
             sends_info: Vec::new(),
+            says: Vec::new(),
+            holds: Vec::new(),
             hangs_up_after: None,
             law: Law::Mu,
         }
@@ -56,6 +71,8 @@ impl Default for Manner {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dial {
     pub number: String,
+    /// Whether the INVITE has an offer; without, the ACK has the answer.
+    pub offers: bool,
     pub after: Duration,
     pub cancels_after: Option<Duration>,
 }
@@ -93,6 +110,8 @@ enum Plan {
     HangUp,
     Press(char),
     Info(char),
+    Say(&'static str),
+    Hold(Hold),
     /// Send again what is unanswered, and wait twice as long for the next time.
     Again {
         message: Vec<u8>,
@@ -111,6 +130,7 @@ enum Unanswered {
     Cancel,
     Bye,
     Info,
+    Message,
 }
 
 /// The phone's side of a call.
@@ -132,6 +152,8 @@ struct Leg {
     frames: u32,
     press: Option<(char, u32)>,
     ssrc: u32,
+    /// Its INVITEs have offers.
+    offers: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +231,7 @@ impl Phone {
             Plan::Dial(dial) => self.invite(now, &dial),
             Plan::Ring => {
                 let (status, body) = match self.manner.early_media {
-                    true => (183, self.sdp()),
+                    true => (183, self.sdp(Hold::Off)),
                     false => (180, String::new()),
                 };
                 let response = self.respond_to_invite(status, &body);
@@ -237,6 +259,15 @@ impl Phone {
                 let message =
                     self.request("INFO", "Content-Type: application/dtmf-relay\r\n", &body);
                 self.send_until(now, message, Unanswered::Info);
+            }
+            Plan::Say(text) => {
+                let message = self.request("MESSAGE", "Content-Type: text/plain\r\n", text);
+                self.send_until(now, message, Unanswered::Message);
+            }
+            Plan::Hold(hold) => {
+                let sdp = self.sdp(hold);
+                let message = self.request("INVITE", SDP, &sdp);
+                self.send_until(now, message, Unanswered::Invite);
             }
             Plan::Again { message, until, wait, sent } => {
                 let waits = self.call.as_ref().is_some_and(|leg| leg.waits.contains(&until));
@@ -276,10 +307,13 @@ impl Phone {
             frames: 0,
             press: None,
             ssrc: 0x5000 + number,
+            offers: dial.offers,
         });
-        let sdp = self.sdp();
-        let message =
-            self.request("INVITE", "Content-Type: application/sdp\r\nX-Test: yes\r\n", &sdp);
+        let (kind, sdp) = match dial.offers {
+            true => (SDP, self.sdp(Hold::Off)),
+            false => ("", String::new()),
+        };
+        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n"), &sdp);
         self.send_until(now, message, Unanswered::Invite);
         if let Some(after) = dial.cancels_after {
             self.plans.push((now + after, Plan::Cancel));
@@ -290,21 +324,25 @@ impl Phone {
         if self.call.as_ref().is_none_or(|leg| leg.state != State::Proceeding) {
             return;
         }
-        let response = match self.manner.refuses {
+        let refuses = match self.manner.redirects_to {
+            Some(_) => Some(302),
+            None => self.manner.refuses,
+        };
+        let response = match refuses {
             Some(status) => self.respond_to_invite(status, ""),
             None => {
-                let sdp = self.sdp();
+                let sdp = self.sdp(Hold::Off);
                 self.respond_to_invite(200, &sdp)
             }
         };
         if let Some(leg) = &mut self.call {
-            leg.state = match self.manner.refuses {
+            leg.state = match refuses {
                 Some(_) => State::Over,
                 None => State::Confirmed,
             };
         }
         self.send_until(now, response, Unanswered::FinalResponse);
-        if self.manner.refuses.is_none() {
+        if refuses.is_none() {
             self.begin_talk(now);
         }
     }
@@ -318,6 +356,12 @@ impl Phone {
         }
         for (after, digit) in self.manner.sends_info.clone() {
             self.plans.push((now + after, Plan::Info(digit)));
+        }
+        for (after, text) in self.manner.says.clone() {
+            self.plans.push((now + after, Plan::Say(text)));
+        }
+        for (after, hold) in self.manner.holds.clone() {
+            self.plans.push((now + after, Plan::Hold(hold)));
         }
         if let Some(after) = self.manner.hangs_up_after {
             self.plans.push((now + after, Plan::HangUp));
@@ -396,6 +440,7 @@ impl Phone {
             frames: 0,
             press: None,
             ssrc: 0x6000 + number,
+            offers: true,
         });
         if let Some(after) = self.manner.rings_after {
             self.plans.push((now + after, Plan::Ring));
@@ -419,6 +464,7 @@ impl Phone {
             "CANCEL" => self.stop_waiting(Unanswered::Cancel),
             "BYE" => self.stop_waiting(Unanswered::Bye),
             "INFO" => self.stop_waiting(Unanswered::Info),
+            "MESSAGE" => self.stop_waiting(Unanswered::Message),
             _ => {}
         }
     }
@@ -440,7 +486,11 @@ impl Phone {
                 leg.target = target;
             }
             let is_first = leg.state == State::Proceeding;
-            let message = self.request("ACK", "", "");
+            let (kind, answer) = match leg.offers {
+                true => ("", String::new()),
+                false => (SDP, self.sdp(Hold::Off)),
+            };
+            let message = self.request("ACK", kind, &answer);
             self.send_message(message);
             if is_first {
                 if let Some(leg) = &mut self.call {
@@ -449,9 +499,15 @@ impl Phone {
                 self.begin_talk(now);
             }
         } else {
+            let was_confirmed = leg.state == State::Confirmed;
             leg.state = State::Over;
             let message = self.request("ACK", "", "");
             self.send_message(message);
+            if let (true, Some(leg)) = (was_confirmed, &mut self.call) {
+                // Only the re-INVITE failed (RFC 3261 §14.1).
+                leg.state = State::Confirmed;
+                return;
+            }
             self.plans.retain(|(_, plan)| matches!(plan, Plan::Again { .. } | Plan::Dial(_)));
         }
     }
@@ -493,7 +549,10 @@ impl Phone {
     }
 
     fn respond_to_invite(&mut self, status: u16, body: &str) -> Vec<u8> {
-        let contact = format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip);
+        let contact = match &self.manner.redirects_to {
+            Some(uri) => format!("Contact: <{uri}>\r\n"),
+            None => format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip),
+        };
         let Some(leg) = &mut self.call else { return Vec::new() };
         let response = leg.invite.response_tagged(status, &leg.local, &contact, body);
         leg.last_response.clone_from(&response);
@@ -545,7 +604,11 @@ impl Phone {
         }
     }
 
-    fn sdp(&self) -> String {
+    fn sdp(&self, hold: Hold) -> String {
+        let direction = match hold {
+            Hold::On => "sendonly",
+            Hold::Off => "sendrecv",
+        };
         let (number, name) = match self.manner.law {
             Law::Mu => (0, "PCMU"),
             Law::A => (8, "PCMA"),
@@ -553,7 +616,7 @@ impl Phone {
         format!(
             "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
              m=audio {port} RTP/AVP {number} {DTMF}\r\na=rtpmap:{number} {name}/8000\r\n\
-             a=rtpmap:{DTMF} telephone-event/8000\r\na=fmtp:{DTMF} 0-15\r\na=sendrecv\r\n",
+             a=rtpmap:{DTMF} telephone-event/8000\r\na=fmtp:{DTMF} 0-15\r\na={direction}\r\n",
             ip = self.rtp.ip(),
             port = self.rtp.port(),
         )
@@ -689,6 +752,8 @@ const T2: Duration = Duration::from_secs(4);
 const FRAME: Duration = Duration::from_millis(20);
 /// RFC 3261 timers B, F and H: 64 T1, about this many with doubling up to T2.
 const MOST_TRANSMISSIONS: u32 = 11;
+/// The header of a body that describes a session.
+const SDP: &str = "Content-Type: application/sdp\r\n";
 /// Telephone-event's payload type in the phones' descriptions.
 const DTMF: u8 = 101;
 /// 100 ms of a key.

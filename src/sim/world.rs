@@ -189,7 +189,12 @@ impl World {
     }
 
     pub fn dial(&mut self, phone: usize, number: &str) {
-        let dial = Dial { number: number.to_owned(), after: Duration::ZERO, cancels_after: None };
+        let dial = Dial {
+            number: number.to_owned(),
+            offers: true,
+            after: Duration::ZERO,
+            cancels_after: None,
+        };
         self.dial_as(phone, dial);
     }
 

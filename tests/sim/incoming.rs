@@ -63,7 +63,7 @@ fn cancelled_call_ends_with_487() {
     };
     let mut world = crate::World::new(plan);
     let number = "200".to_owned();
-    world.dial_as(0, Dial { number, after: ms(0), cancels_after: Some(ms(300)) });
+    world.dial_as(0, Dial { number, offers: true, after: ms(0), cancels_after: Some(ms(300)) });
     crate::finish(&mut world);
     crate::expect_ladder(
         &world,

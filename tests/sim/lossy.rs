@@ -2,7 +2,8 @@
 
 use crate::{Plan, World, answers, finish, ms, phone, rule, said, story};
 use branchline::sim::link::Weather;
-use branchline::sim::phone::{Dial, Manner};
+use branchline::sim::phone::{Dial, Hold, Manner};
+use branchline::sim::sound;
 
 const STORM: Weather = Weather {
     loss: 10,
@@ -115,7 +116,7 @@ fn cancel_may_cross_the_answer() {
         let manner = Manner { hangs_up_after: Some(ms(500)), ..Manner::default() };
         let mut world = stormy(seed, ANSWER, vec![phone("bob", manner)]);
         let cancels_after = Some(ms(600 + seed * 8));
-        world.dial_as(0, Dial { number: "200".into(), after: ms(0), cancels_after });
+        world.dial_as(0, Dial { number: "200".into(), offers: true, after: ms(0), cancels_after });
         finish(&mut world);
         each_once(&world, seed);
         assert_eq!(said(&world).last(), Some(&"Disconnected"), "seed {seed}\n{}", story(&world));
@@ -144,6 +145,89 @@ fn hangup_may_cross_the_answer() {
         each_once(&world, seed);
         let last = said(&world).last().copied();
         assert!(matches!(last, Some("Disconnected" | "Failed")), "seed {seed}\n{}", story(&world));
+    }
+}
+
+#[test]
+fn hold_resume_and_messages_get_through_once() {
+    let script = r#"
+        const call = VoxEngine.callPSTN("7001", "100");
+        for (const name of ["Connected", "OnHold", "OffHold", "Disconnected"]) {
+            call.addEventListener(CallEvents[name], () => Logger.write("> " + name));
+        }
+        call.addEventListener(CallEvents.MessageReceived, e => Logger.write("> " + e.text));
+        call.addEventListener(CallEvents.Connected, () => call.sendMessage("hello"));
+        call.addEventListener(CallEvents.Disconnected, VoxEngine.terminate);
+    "#;
+    for seed in 1..=30 {
+        // Far enough apart for the retransmissions of one to end before the next.
+        let manner = Manner {
+            says: vec![(ms(2000), "well")],
+            holds: vec![(ms(20_000), Hold::On), (ms(40_000), Hold::Off)],
+            hangs_up_after: Some(ms(60_000)),
+            ..answers()
+        };
+        let mut world = stormy(seed, script, vec![phone("7001", manner)]);
+        world.start_scenario(1, "");
+        finish(&mut world);
+        assert_eq!(
+            said(&world),
+            ["Connected", "well", "OnHold", "OffHold", "Disconnected"],
+            "seed {seed}\n{}",
+            story(&world)
+        );
+    }
+}
+
+#[test]
+fn redirected_and_early_calls_connect_once() {
+    for seed in 1..=30 {
+        let elsewhere = "sip:7002@10.0.1.2:5060".to_owned();
+        let phones = vec![
+            phone("7001", Manner { redirects_to: Some(elsewhere), ..answers() }),
+            phone("7002", Manner { early_media: true, ..answers() }),
+        ];
+        let script = r#"
+            const call = VoxEngine.callPSTN("7001", "100");
+            for (const name of ["Forwarding", "AudioStarted", "Connected", "Failed"]) {
+                call.addEventListener(CallEvents[name], () => Logger.write("> " + name));
+            }
+            call.addEventListener(CallEvents.Failed, VoxEngine.terminate);
+            call.addEventListener(CallEvents.Connected, () => setTimeout(VoxEngine.terminate, 1000));
+        "#;
+        let mut world = stormy(seed, script, phones);
+        world.start_scenario(1, "");
+        finish(&mut world);
+        each_once(&world, seed);
+        for line in ["Forwarding", "AudioStarted", "Connected"] {
+            assert!(said(&world).contains(&line), "seed {seed}: no {line}\n{}", story(&world));
+        }
+    }
+}
+
+#[test]
+fn call_without_an_offer_gets_ours_and_hears_the_answer() {
+    for seed in 1..=30 {
+        let manner = Manner { speaks: Some(400.0), ..Manner::default() };
+        let script = r#"
+            VoxEngine.addEventListener(AppEvents.CallAlerting, e => {
+                e.call.addEventListener(CallEvents.Connected, () => {
+                    Logger.write("> Connected");
+                    e.call.sendMediaTo(e.call);
+                    setTimeout(VoxEngine.terminate, 3000);
+                });
+                e.call.addEventListener(CallEvents.Disconnected, VoxEngine.terminate);
+                e.call.answer();
+            });
+        "#;
+        let mut world = stormy(seed, script, vec![phone("bob", manner)]);
+        let number = "200".to_owned();
+        world.dial_as(0, Dial { number, offers: false, after: ms(0), cancels_after: None });
+        finish(&mut world);
+        assert_eq!(said(&world), ["Connected"], "seed {seed}\n{}", story(&world));
+        // Its own voice, but for what the network lost.
+        let heard = &world.phones[0].heard;
+        assert!(sound::purity(&heard[heard.len() / 2..], 400.0) > 0.3, "seed {seed}");
     }
 }
 
