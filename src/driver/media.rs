@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto, sockopt};
 use smol::channel::{Sender, TrySendError as Full};
 
-use super::poll::{Bell, MOST_READY, Poller, run_in_real_time, sleep_exactly, sleep_until};
+use super::poll::{Bell, MOST_READY, Poller, run_with_priority, sleep_exactly, sleep_until};
 use crate::media::engine::{Command, Config, Engine, Event, Input, Output, SocketId, UnitId};
 use crate::random::Random;
 use crate::stats;
@@ -76,8 +76,8 @@ pub fn spawn(
     let bell = poller.bell();
     let (sender, commands) = sync_channel(COMMANDS);
     let run = move || {
-        if let Err(error) = run_in_real_time() {
-            log::debug!("media-{thread} runs without real-time priority: {error}");
+        if let Err(error) = run_with_priority() {
+            log::debug!("media-{thread} runs without priority: {error}");
         }
         sleep_exactly();
         let engine = Engine::new(Instant::now(), config, random);

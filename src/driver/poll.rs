@@ -3,8 +3,6 @@
 //!
 //! Times are absolute, so that what is late does not make the next thing later.
 
-#![allow(unsafe_code)] // sched_setscheduler, which rustix has not.
-
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -142,23 +140,20 @@ pub fn sleep_exactly() {
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
 
-/// Lets this thread run before all that are not real-time (SCHED_FIFO at the lowest priority).
+/// Lets this thread have a processor before most others.
+///
+/// Not SCHED_FIFO: there each packet puts its sender off, and 100 relayed calls took 0.067 CPU-s
+/// per call-minute in the place of 0.042. The p99 of the delay was 0.1 ms (FIFO: 0.2 ms), and beside
+/// three busy loops on two processors 0.2 ms (FIFO: 0.07 ms; neither: 2 ms).
 ///
 /// # Errors
 /// Where the system does not permit it: then it competes like any other.
-pub fn run_in_real_time() -> io::Result<()> {
-    // SAFETY: `sched_param` is plain integers, for which zero is a value.
-    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-    parameters.sched_priority = 1;
-    // The call itself and not the C function, which musl does not carry out.
-    // SAFETY: the kernel reads one `sched_param`, whose first field is its whole `sched_param`,
-    // from a reference that lives through the call; 0 is the calling thread.
-    let result = unsafe {
-        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_FIFO, &raw const parameters)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+pub fn run_with_priority() -> io::Result<()> {
+    // Linux keeps this by the thread: nobody named is the calling one (setpriority(2)).
+    Ok(rustix::process::setpriority_process(None, NICE)?)
 }
 
+const NICE: i32 = -10;
 /// Of the timer and the bell.
 const WAKE: u64 = u64::MAX;
 /// Sockets told of in one wake; the others follow in the next.
