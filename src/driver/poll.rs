@@ -143,8 +143,8 @@ pub fn sleep_exactly() {
 /// Lets this thread have a processor before most others.
 ///
 /// Not SCHED_FIFO: there each packet puts its sender off, and 100 relayed calls took 0.067 CPU-s
-/// per call-minute in the place of 0.042. The p99 of the delay was 0.1 ms (FIFO: 0.2 ms), and beside
-/// three busy loops on two processors 0.2 ms (FIFO: 0.07 ms; neither: 2 ms).
+/// per call-minute in the place of 0.042. The p99 of the delay was 0.1 ms (FIFO: 0.2 ms), and
+/// beside three busy loops on two processors 0.2 ms (FIFO: 0.07 ms; neither: 2 ms).
 ///
 /// # Errors
 /// Where the system does not permit it: then it competes like any other.
