@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::bindings::{phones_by_user, restore_bindings, stored};
+pub use self::settings::worker_limits;
 use self::settings::{Secrets, scripts_by_rule, secrets_by_rule, sip_config};
 use crate::clock::WallClock;
 use crate::config::{self, Config};

@@ -35,16 +35,14 @@ use super::{
     DISK_ANSWERS, HTTP_REQUESTS, MEDIA_EVENTS, SCRIPT_OUTPUTS, SIGNALS, STREAM_EVENTS, TASK_RESULTS,
 };
 use crate::budget::Budget;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::control::{self, Control};
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Gateway, worker_limits};
 use crate::media::engine::{self, UnitId};
 use crate::media::wav;
 use crate::random::Random;
 use crate::scenario::command::HttpRequest;
 use crate::scenario::event::HttpResult;
-use crate::scenario::heap::Pool;
-use crate::scenario::worker as scenario;
 
 /// Serves a configuration until TERM or INT.
 ///
@@ -206,7 +204,8 @@ impl Parts<'_> {
     }
 
     fn spawn_workers(&mut self, outputs: &Sender<FromWorker>) -> Result<Vec<WorkerHandle>, String> {
-        let limits = worker_limits(&self.config, &self.budget);
+        let pool_bytes = usize::try_from(self.budget.js_pool_bytes).unwrap_or(usize::MAX);
+        let limits = worker_limits(&self.config, pool_bytes);
         let spawn = |thread| {
             let handle = worker::spawn(thread, limits.clone(), self.random.fork(), outputs.clone());
             handle.map_err(|error| format!("thread js-{thread}: {error}"))
@@ -248,28 +247,6 @@ fn sounds(config: &Config, client: Client) -> Sounds {
     };
     let decode = |bytes: &[u8]| wav::decode(bytes).map_err(|error| error.to_string());
     Sounds::new(config, Box::new(fetch), decode)
-}
-
-fn worker_limits(config: &Config, budget: &Budget) -> scenario::Limits {
-    let limits = &config.limits;
-    scenario::Limits {
-        heap_bytes: limits.js_heap_bytes,
-        reserve_bytes: limits.js_reserve_bytes,
-        pool: Arc::new(Pool::new(usize::try_from(budget.js_pool_bytes).unwrap_or(usize::MAX))),
-        stack_bytes: limits.js_stack_bytes,
-        run_time: limits.js_run_time,
-        timers: limits.timers,
-        players: limits.players,
-        http_active: limits.http_active,
-        http_queued: limits.http_queued,
-        log_line_chars: limits.log_line_chars,
-        log_bytes: usize::try_from(limits.session_log_bytes).unwrap_or(usize::MAX),
-        sessions: limits.sessions,
-        on_error: match config.scenario.on_error {
-            config::OnError::Log => scenario::OnError::Log,
-            config::OnError::End => scenario::OnError::End,
-        },
-    }
 }
 
 /// Descriptors at one time: two for each call and the two that a usual session has, clients, SIP

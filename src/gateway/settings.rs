@@ -4,12 +4,36 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{self, Config};
-use crate::scenario::worker::Script;
+use crate::scenario::heap::Pool;
+use crate::scenario::worker::{self, Script};
 use crate::sip::uri::Uri;
 use crate::sip::user_agent as sip;
 
 /// Name and value of each secret.
 pub type Secrets = Arc<[(String, String)]>;
+
+/// What each worker is told of the configuration; all share one pool of this size.
+pub fn worker_limits(config: &Config, pool_bytes: usize) -> worker::Limits {
+    let limits = &config.limits;
+    worker::Limits {
+        heap_bytes: limits.js_heap_bytes,
+        reserve_bytes: limits.js_reserve_bytes,
+        pool: Arc::new(Pool::new(pool_bytes)),
+        stack_bytes: limits.js_stack_bytes,
+        run_time: limits.js_run_time,
+        timers: limits.timers,
+        players: limits.players,
+        http_active: limits.http_active,
+        http_queued: limits.http_queued,
+        log_line_chars: limits.log_line_chars,
+        log_bytes: usize::try_from(limits.session_log_bytes).unwrap_or(usize::MAX),
+        sessions: limits.sessions,
+        on_error: match config.scenario.on_error {
+            config::OnError::Log => worker::OnError::Log,
+            config::OnError::End => worker::OnError::End,
+        },
+    }
+}
 
 /// What the user agent is told of the configuration.
 pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {

@@ -10,14 +10,15 @@ use super::ladder::Ladder;
 use super::link::{Link, Packet, Weather};
 use super::phone::{Dial, Manner, Phone};
 use crate::clock::WallClock;
-use crate::config::{Config, Environment, FileText, OnError};
-use crate::gateway::{Access, Gateway, Input, Output, Reply, SessionUrls, Setup, StartSession};
+use crate::config::{Config, Environment, FileText};
+use crate::gateway::{
+    Access, Gateway, Input, Output, Reply, SessionUrls, Setup, StartSession, worker_limits,
+};
 use crate::media::clip::Clip;
 use crate::media::engine::{self, Engine, SocketId};
 use crate::random::Random;
 use crate::scenario::command::{HttpRequest, Sound};
 use crate::scenario::event::HttpResult;
-use crate::scenario::heap::Pool;
 use crate::scenario::worker::{self, Answer, Worker};
 use crate::sip::user_agent as sip;
 use crate::storage::record::SessionRecord;
@@ -101,24 +102,8 @@ impl World {
             rtp_timeout: Duration::from_secs(7),
         };
         let limits = &config.limits;
-        let worker_limits = worker::Limits {
-            heap_bytes: limits.js_heap_bytes,
-            reserve_bytes: limits.js_reserve_bytes,
-            pool: Arc::new(Pool::new(limits.js_heap_bytes.saturating_mul(limits.sessions))),
-            stack_bytes: limits.js_stack_bytes,
-            run_time: limits.js_run_time,
-            timers: limits.timers,
-            players: limits.players,
-            http_active: limits.http_active,
-            http_queued: limits.http_queued,
-            log_line_chars: limits.log_line_chars,
-            log_bytes: usize::try_from(limits.session_log_bytes).unwrap_or(usize::MAX),
-            sessions: limits.sessions,
-            on_error: match config.scenario.on_error {
-                OnError::Log => worker::OnError::Log,
-                OnError::End => worker::OnError::End,
-            },
-        };
+        let pool_bytes = limits.js_heap_bytes.saturating_mul(limits.sessions);
+        let worker_limits = worker_limits(&config, pool_bytes);
         let setup = Setup {
             config,
             listeners: vec![listener],
