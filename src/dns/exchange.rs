@@ -143,6 +143,12 @@ impl Exchange {
         &self.silent
     }
 
+    /// Ends without an answer: a bug of ours was met.
+    pub fn give_up(&mut self) {
+        self.outputs.clear();
+        self.finish(Answer::Failed);
+    }
+
     fn take(&mut self, now: Instant, over: Over, reading: Reading) {
         match (reading, over) {
             // Somebody else's, or a late one: ours may yet come.

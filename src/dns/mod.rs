@@ -11,6 +11,7 @@ mod message;
 pub mod servers;
 #[cfg(test)]
 mod tests;
+pub mod zone;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -81,6 +82,12 @@ pub struct Settings {
     pub patience: Duration,
     /// How often each server is asked.
     pub attempts: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { servers: Vec::new(), patience: Duration::from_millis(1500), attempts: 2 }
+    }
 }
 
 impl Question {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::Settings;
+
 /// The servers in the order of the configuration, with their bad times.
 #[derive(Debug, Default)]
 pub struct Servers {
@@ -29,6 +31,15 @@ impl Servers {
         // Stable: otherwise as configured.
         list.sort_by_key(|(is_silent, _)| *is_silent);
         list.into_iter().map(|(_, server)| server).collect()
+    }
+
+    /// How often each is asked: once while all of them are silent anyway.
+    pub fn attempts(&self, now: Instant, settings: &Settings) -> u32 {
+        let is_silent = |until: &Option<Instant>| until.is_some_and(|until| until > now);
+        match self.list.iter().all(|(_, until)| is_silent(until)) {
+            true => 1,
+            false => settings.attempts,
+        }
     }
 
     pub fn note_silence(&mut self, now: Instant, server: SocketAddr) {
