@@ -133,6 +133,7 @@ impl Call {
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,
+            srtp: None,
         }
     }
 }
