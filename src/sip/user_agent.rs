@@ -45,15 +45,80 @@ pub struct StreamId(pub u64);
 pub enum Transport {
     Udp,
     Tcp,
+    /// Over TCP.
+    Tls,
+    /// RFC 7118; we accept such connections and never open one.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
 }
 
-/// As URIs and the configuration spell it.
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Transport {
+    /// By its name as [`fmt::Display`] writes it, in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+        all.into_iter().find(|one| name.eq_ignore_ascii_case(one.name()))
+    }
+
+    /// As Via spells it (RFC 3261 §20.42, RFC 7118 §5.1).
+    pub fn via(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+        }
+    }
+
+    /// The value of the URI parameter that leads to it; none is needed for UDP. That of a secure
+    /// WebSocket is `ws` too (RFC 7118 §5.2).
+    pub fn parameter(self) -> Option<&'static str> {
+        match self {
+            Self::Udp => None,
+            Self::Tcp => Some("tcp"),
+            Self::Tls => Some("tls"),
+            Self::Ws | Self::Wss => Some("ws"),
+        }
+    }
+
+    /// RFC 3261 §19.1.2, RFC 7118 §5.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+
+    pub fn is_stream(self) -> bool {
+        self != Self::Udp
+    }
+
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
-        })
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+/// As the configuration spells it.
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -159,10 +224,13 @@ pub enum Output {
         stream: StreamId,
         data: Vec<u8>,
     },
-    /// Open a TCP connection.
+    /// Open a TCP connection; over TLS for a secure transport, with a certificate of `name`,
+    /// the host of the URI (RFC 5922 §4).
     Connect {
         stream: StreamId,
+        transport: Transport,
         to: SocketAddr,
+        name: String,
     },
     /// Close a stream once what was sent is out.
     Close {
@@ -354,9 +422,9 @@ impl UserAgent {
                 let source = Destination::Datagram { listener, to: from };
                 self.on_datagram(now, source, data);
             }
-            Input::Accepted { stream, peer, local, .. } => {
+            Input::Accepted { stream, listener, peer, local } => {
                 self.make_room_for_stream();
-                self.stack.transports.accepted(now, stream, peer, local);
+                self.stack.transports.accepted(now, stream, listener, peer, local);
             }
             Input::Connected { stream, local } => {
                 self.stack.transports.connected(now, stream, local);
