@@ -104,6 +104,7 @@ impl Call {
             codecs,
             direction: Direction::SendRecv,
             ptime: PTIME,
+            srtp: None,
         }
     }
 
