@@ -93,6 +93,9 @@ metrics! {
     counter RTP_DUPLICATE "rtp_duplicate_total" "RTP packets that came twice or out of any order.";
     counter RTP_LATE "rtp_late_total" "RTP packets that came too late to be recorded or passed on.";
     counter RTP_NOT_SENT "rtp_not_sent_total" "RTP packets that the system did not take.";
+    counter SRTP_UNAUTHENTICATED "srtp_unauthenticated_total" "Packets on the ports of protected calls that were not made with the call's key.";
+    counter SRTP_REPLAYED "srtp_replayed_total" "Protected packets that came twice or too late to know.";
+    counter SRTP_NOT_SENT "srtp_not_sent_total" "Packets not sent because their place under the key was used already.";
     counter DTMF_DROPPED "dtmf_dropped_total" "Digits to send that found the queue full.";
     counter MARKS_DROPPED "marks_dropped_total" "Markers of players beyond what one can have.";
     counter HTTP_REQUESTS "http_requests_total" "HTTP requests.";

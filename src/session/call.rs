@@ -111,6 +111,7 @@ impl Call {
             codecs,
             direction: Direction::SendRecv,
             ptime: PTIME,
+            srtp: None,
         }
     }
 
@@ -140,6 +141,7 @@ impl Call {
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,
+            srtp: None,
         }
     }
 }
