@@ -166,6 +166,16 @@ impl Stream {
         }
     }
 
+    /// Another socket, about to be bound; the peer of the one before is forgotten.
+    pub fn move_to(&mut self, socket: SocketId, address: IpAddr, port: u16) {
+        (self.socket, self.address, self.port) = (socket, address, port);
+        self.failed_binds = 0;
+        self.is_open = false;
+        self.settings = None;
+        self.early = None;
+        self.latch = Latch::default();
+    }
+
     pub fn configure(&mut self, now: Instant, settings: StreamSettings) {
         let before = self.settings.as_ref();
         let has_moved = before.is_some_and(|before| before.remote != settings.remote);

@@ -2,3 +2,4 @@
 
 pub mod bench;
 mod storm;
+mod trunks;
