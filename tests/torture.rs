@@ -18,8 +18,8 @@ use branchline::sip::message::{Message, Method, Start};
 use branchline::sip::parse::ParseErrorKind::{self, *};
 use branchline::sip::uri::Scheme;
 use branchline::sip::user_agent::{
-    Account, Caps, Config, Input, Limits, Listener, Network, Output, Policy, Transport, Trunk,
-    UserAgent,
+    Account, Caps, Config, Input, Limits, Listener, Network, Output, Policy, Prack, Transport,
+    Trunk, UserAgent,
 };
 
 /// What becomes of a message.
@@ -234,6 +234,7 @@ fn responses(data: &[u8]) -> Vec<u16> {
             account: Account::default(),
             identity: Policy::default(),
             caps: Caps::default(),
+            prack: Prack::default(),
         }],
         users: Vec::new(),
         product: "branchline".to_owned(),

@@ -10,8 +10,8 @@ use toml::de::DeTable;
 use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
-    OnError, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage, Trunk,
-    Tts, TtsEngine, User, trunk,
+    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
+    Trunk, Tts, TtsEngine, User, trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -416,6 +416,15 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
             account,
             identity: trunk::identity(&table),
             caps: trunk::caps(&table),
+            prack: table.choice(
+                "prack",
+                &[
+                    ("off", Prack::Off),
+                    ("supported", Prack::Supported),
+                    ("required", Prack::Required),
+                ],
+                Prack::Supported,
+            ),
             name,
             server,
         };

@@ -68,6 +68,11 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                     calls: trunk.caps.calls,
                     calls_per_second: trunk.caps.calls_per_second,
                 },
+                prack: match trunk.prack {
+                    config::Prack::Off => sip::Prack::Off,
+                    config::Prack::Supported => sip::Prack::Supported,
+                    config::Prack::Required => sip::Prack::Required,
+                },
             })
             .collect(),
         users: config

@@ -10,7 +10,6 @@ use std::time::Instant;
 use super::invite::Party;
 use super::locate::{Hop, Names};
 use super::message::Message;
-use super::transport::DEFAULT_PORT;
 use super::user_agent::{Config, Network, Refused, Target, Trunk, User, UserAgent};
 use crate::stats;
 
@@ -31,14 +30,12 @@ pub fn trunk_of<'a>(
     let claim = |trunk: &Trunk| {
         let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
         let hop = Hop::of(next);
-        let is_server = hop.is_some_and(|hop| {
-            hop.port == source.port() && names.has_address(&hop.host, hop.port, source.ip())
-        });
+        let is_its =
+            hop.as_ref().is_some_and(|hop| names.has_address(&hop.host, hop.port, source.ip()));
+        let is_server = is_its && hop.is_some_and(|hop| hop.port == source.port());
         let prefix = match trunk.accept_from.is_empty() {
             // Behind a name: whatever addresses it was last found to have.
-            true => names
-                .has_address(&next.host, next.port.unwrap_or(DEFAULT_PORT), source.ip())
-                .then_some(WHOLE_ADDRESS),
+            true => is_its.then_some(WHOLE_ADDRESS),
             false => {
                 let networks = trunk.accept_from.iter();
                 networks.filter(|network| network.contains(source.ip())).map(Network::bits).max()

@@ -52,6 +52,7 @@ impl Bench {
             account: Account::default(),
             identity: Policy::default(),
             caps: Caps::default(),
+            prack: Prack::default(),
         };
         let user = User {
             name: "alice".into(),

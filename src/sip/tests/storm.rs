@@ -66,6 +66,7 @@ impl Storm {
                 account: Account::default(),
                 identity: Policy::default(),
                 caps: Caps::default(),
+                prack: Prack::default(),
             };
             let limits = Limits {
                 calls: 50,

@@ -193,7 +193,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::user_agent::{Account, Caps, Policy};
+    use crate::sip::user_agent::{Account, Caps, Policy, Prack};
 
     const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -320,6 +320,7 @@ mod tests {
             account: Account::default(),
             identity: Policy::default(),
             caps: Caps::default(),
+            prack: Prack::default(),
         };
         let contact = "sip:192.0.2.1:5060".parse().unwrap();
         let request = Bench::new().health.request(&trunk, contact);

@@ -385,7 +385,7 @@ const MAX_REPEATS: u32 = 4;
 mod tests {
     use super::*;
     use crate::sip::digest::{self, Algorithm, Challenge, Credentials};
-    use crate::sip::user_agent::{Account, Caps, Policy};
+    use crate::sip::user_agent::{Account, Caps, Policy, Prack};
 
     fn trunk() -> Trunk {
         Trunk {
@@ -399,6 +399,7 @@ mod tests {
             account: Account::default(),
             identity: Policy::default(),
             caps: Caps::default(),
+            prack: Prack::default(),
         }
     }
 
