@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::header::Name;
+use super::inspection;
 use super::invite::CallTimer;
 use super::locate::{Hop, Located, Names};
 use super::message::{Message, Method};
@@ -166,7 +167,9 @@ impl Stack {
 
     /// A final response, finished.
     pub fn response(&self, request: &Message, status: u16) -> Message {
-        self.finish(Message::response_to(request, status, ""))
+        let mut response = self.finish(Message::response_to(request, status, ""));
+        inspection::explain(self, &mut response);
+        response
     }
 
     /// Adds our product, and a To tag that stays the same for the same request.
