@@ -5,7 +5,7 @@
 //!
 //! | status | when | where |
 //! |---|---|---|
-//! | 400 | unreadable, but for whom is known; INVITE without Contact; PRACK without RAck | `parse`, here, `reliable` |
+//! | 400 | unreadable; INVITE without Contact; PRACK without RAck | `parse`, here, `reliable` |
 //! | 401 | a user who has to prove who it is | `challenge` |
 //! | 403 | nobody known calls; a wrong password | `incoming`, `challenge` |
 //! | 404 | no rule takes the number | `session` |

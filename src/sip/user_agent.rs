@@ -7,8 +7,9 @@
 //!
 //! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
 //! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE of the peer, registrar,
-//! registration and keep-alive at trunks **are** supported. TLS, UPDATE, session timers, REFER, Replaces, re-INVITEs of
-//! our own, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
+//! registration and keep-alive at trunks **are** supported. TLS, UPDATE, session timers, REFER,
+//! Replaces, re-INVITEs of our own, and the change to TCP for long requests (RFC 3261 §18.1.1)
+//! **are not**.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
