@@ -18,6 +18,7 @@ pub enum Name {
     ContentType,
     CSeq,
     Date,
+    Diversion,
     Event,
     Expires,
     From,
@@ -26,6 +27,8 @@ pub enum Name {
     MinSe,
     Path,
     PAssertedIdentity,
+    PPreferredIdentity,
+    Privacy,
     ProxyAuthenticate,
     ProxyAuthorization,
     RAck,
@@ -33,6 +36,7 @@ pub enum Name {
     RecordRoute,
     ReferTo,
     ReferredBy,
+    RemotePartyId,
     Replaces,
     Require,
     RetryAfter,
@@ -99,12 +103,15 @@ spellings! {
     ContentDisposition "Content-Disposition" "Content-Disposition";
     ContentEncoding "Content-Encoding" "e";
     Date "Date" "Date";
+    Diversion "Diversion" "Diversion";
     Event "Event" "o";
     Expires "Expires" "Expires";
     MinExpires "Min-Expires" "Min-Expires";
     MinSe "Min-SE" "Min-SE";
     Path "Path" "Path";
     PAssertedIdentity "P-Asserted-Identity" "P-Asserted-Identity";
+    PPreferredIdentity "P-Preferred-Identity" "P-Preferred-Identity";
+    Privacy "Privacy" "Privacy";
     ProxyAuthenticate "Proxy-Authenticate" "Proxy-Authenticate";
     ProxyAuthorization "Proxy-Authorization" "Proxy-Authorization";
     RAck "RAck" "RAck";
@@ -112,6 +119,7 @@ spellings! {
     RecordRoute "Record-Route" "Record-Route";
     ReferTo "Refer-To" "r";
     ReferredBy "Referred-By" "b";
+    RemotePartyId "Remote-Party-ID" "Remote-Party-ID";
     Replaces "Replaces" "Replaces";
     Require "Require" "Require";
     RetryAfter "Retry-After" "Retry-After";
