@@ -162,6 +162,9 @@ class Sipp:
         return [text for way, text in self.messages()
                 if way == "received" and text.startswith(start)]
 
+    def sent(self, start):
+        return [text for way, text in self.messages() if way == "sent" and text.startswith(start)]
+
     def done(self):
         """Wait for its end; its calls must all have gone as the scenario says."""
         try:

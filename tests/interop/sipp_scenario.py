@@ -68,6 +68,15 @@ def response(code, reason, body="", headers=(), kind="application/sdp", retransm
     return _message(lines, body, kind, bool(body) if retransmit is None else retransmit)
 
 
+def later(code, reason, body=""):
+    """An answer to an INVITE after other requests came: what belongs to it was kept, with KEPT."""
+    text = response(code, reason, body).replace("[last_Via:]", "Via: [$via]")
+    return text.replace("[last_CSeq:]", "CSeq: [$cseq]")
+
+
+KEPT = (("Via", "SIP/2.0.*", "via"), ("CSeq", "[0-9]+ INVITE", "cseq"))
+
+
 def within(code, reason, body="", headers=(), kind="application/sdp"):
     """An answer to a request in the dialog: To has its tag already."""
     lines = [f"SIP/2.0 {code} {reason}", "[last_Via:]", "[last_From:]", "[last_To:]",
@@ -77,15 +86,18 @@ def within(code, reason, body="", headers=(), kind="application/sdp"):
 
 
 def gets(what, optional=False, rrs=False, check=None, auth=False):
-    """Waits for a status or a method; `check`: ((header or body, regular expression), ...)."""
+    """Waits for a status or a method.
+
+    `check`: (header or "body", regular expression), and the name under which what it found is kept.
+    """
     kind = "response" if isinstance(what, int) else "request"
     actions = ""
-    for number, (where, pattern) in enumerate(check or ()):
+    for number, (where, pattern, *name) in enumerate(check or ()):
         place = ('search_in="body"' if where == "body" else
                  f'search_in="hdr" header="{where}:"' if where else 'search_in="msg"')
         pattern = pattern.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
         actions += (f'<ereg regexp="{pattern}" {place} check_it="true" '
-                    f'assign_to="c{number}"/>\n')
+                    f'assign_to="{name[0] if name else f"c{number}"}"/>\n')
     inner = f"<action>\n{actions}</action>\n" if actions else ""
     flags = "".join(f' {name}="true"' for name, value in
                     (("optional", optional), ("rrs", rrs), ("auth", auth)) if value)
@@ -102,7 +114,7 @@ def provisional():
 
 def scenario(*steps):
     text = "".join(steps)
-    variables = sorted(set(re.findall(r'assign_to="(c\d+)"', text)))
+    variables = sorted(set(re.findall(r'assign_to="(\w+)"', text)))
     used = f'<Reference variables="{",".join(variables)}"/>\n' if variables else ""
     return (f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="table">\n{text}{used}'
             "</scenario>\n")

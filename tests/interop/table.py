@@ -27,6 +27,7 @@ ROWS = (
     "DTMF by RFC 4733",
     "DTMF by INFO",
     "DTMF in-band",
+    "PRACK",
 )
 COLUMNS = (table_baresip, table_pjsip, table_kamailio, table_sipp)
 PAGE = os.path.join(TOP, "docs", "interop.md")

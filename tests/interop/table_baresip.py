@@ -58,4 +58,5 @@ CELLS = {
     "DTMF by RFC 4733": rows.dtmf_rfc4733,
     "DTMF by INFO": rows.info_to_phone,
     "DTMF in-band": rows.dtmf_inband,
+    "PRACK": "baresip 1.0 has no reliable provisional responses.",
 }

@@ -150,4 +150,5 @@ CELLS = {
     "DTMF by RFC 4733": rows.dtmf_rfc4733,
     "DTMF by INFO": dtmf_info,
     "DTMF in-band": rows.dtmf_inband,
+    "PRACK": rows.prack,
 }

@@ -26,4 +26,5 @@ CELLS = {
     "DTMF by RFC 4733": rows.dtmf_rfc4733,
     "DTMF by INFO": rows.dtmf_info,
     "DTMF in-band": rows.dtmf_inband,
+    "PRACK": rows.prack,
 }

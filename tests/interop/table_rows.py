@@ -5,8 +5,10 @@ phone dials to reach a number of the gateway (`side.uri`), and what the scenario
 phone (`side.order`).
 """
 
+import re
+
 from gateway import API_PAUSE_S
-from peers import wait_for
+from peers import Failure, wait_for
 from phone_cases import HELLO_HZ, PILOT_DBFS, hears, hears_not, recordings_of
 from shared import expect
 from table_gateway import keys_are, saw
@@ -279,3 +281,49 @@ def inband_to_phone(side):
         expect("keys in the sound", phone.heard().keys(), "90*")
         ends(session)
 
+
+
+def prack(side):
+    """Ours to their reliable ringing, theirs to our reliable early media (RFC 3262)."""
+    with side.registered(side.names[0], prack="required") as phone:
+        phone.dial(side.uri("802"))
+        session = side.gateway.came_in()
+        early = wait_for("183", lambda: phone.received("SIP/2.0 183"))[0]
+        has_header(early, "Require", "100rel")
+        has_header(early, "RSeq", r"\d+")
+        acknowledged(phone.sent("PRACK "), early)
+        sounds(phone, 0.5)
+        session.tell(command="answer")
+        phone.connected()
+        phone.hang_up()
+        phone.closed()
+        ends(session)
+    with side.registered(side.names[1], answers=(180,), prack="required") as phone:
+        session = side.gateway.dial(**side.order(side.names[1]))
+        saw(session, "Ringing")
+        ringing = wait_for("its 180", lambda: phone.sent("SIP/2.0 180"))[0]
+        has_header(ringing, "Require", "100rel")
+        wait_for("PRACK", lambda: phone.received("PRACK "))
+        acknowledged(phone.received("PRACK "), ringing)
+        phone.answer()
+        phone.connected()
+        saw(session, "Connected")
+        session.tell(command="hangup")
+        phone.closed()
+        ends(session)
+
+
+def header(text, name):
+    found = re.search(rf"(?im)^{name}:[ \t]*(.*)$", text.split("\n\n")[0])
+    return found.group(1).strip() if found else ""
+
+
+def has_header(text, name, pattern):
+    if not re.search(pattern, header(text, name)):
+        raise Failure(f"{name} is {header(text, name)!r} in {text[:400]}")
+
+
+def acknowledged(pracks, response):
+    """One PRACK, of this response: RAck holds RSeq and CSeq (RFC 3262 §7.2)."""
+    wanted = f"{header(response, 'RSeq')} {header(response, 'CSeq')}"
+    expect("RAck", [header(prack, "RAck") for prack in pracks], [wanted])

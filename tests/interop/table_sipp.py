@@ -6,9 +6,9 @@ from phone_cases import HELLO_HZ, PILOT_DBFS, hears, recordings_of
 from rtp_end import RtpEnd, media_of
 from shared import PASSWORD, PROVIDER, expect
 from sipp_scenario import (
-    gets, pause, provisional, refused_ack, request, response, scenario, sdp, within)
+    KEPT, gets, later, pause, provisional, refused_ack, request, response, scenario, sdp, within)
 from table_gateway import TableGateway, keys_are, saw
-from table_rows import FIRST_HZ, MICROPHONE_DBFS, ends
+from table_rows import FIRST_HZ, MICROPHONE_DBFS, acknowledged, ends
 
 NAME, NEEDS = "SIPp", ("sipp",)
 TITLE = "SIPp 3.6"
@@ -309,6 +309,38 @@ def dtmf_inband(side):
         ends(session)
 
 
+def prack(side):
+    """Ours is looked at header by header, and a response without PRACK comes again."""
+    with RtpEnd(PROVIDER) as media:
+        peer = side.calls(
+            "802", request("INVITE", body=sdp(media.port), headers=("Supported: 100rel",)),
+            gets(100, optional=True),
+            gets(183, rrs=True, check=(("Require", "100rel"), ("RSeq", "[0-9]+", "rseq"))),
+            pause(700),  # longer than T1 (RFC 3262 §3)
+            request("PRACK", 2, headers=("RAck: [$rseq] 1 INVITE",), dialog=True),
+            gets(200, check=(("CSeq", "2 PRACK"),)), gets(200, rrs=True), ACK, BYE, OK)
+        session = side.gateway.came_in()
+        wait_for("the PRACK's answer", lambda: any(
+            "2 PRACK" in text for text in peer.received("SIP/2.0 200")))
+        expect("183s", len(peer.received("SIP/2.0 183")), 2)
+        session.tell(command="answer")
+        saw(session, "Connected")
+        session.tell(command="hangup")
+        peer.done()
+        ends(session)
+        peer = side.answers(
+            gets("INVITE", rrs=True, check=(("Supported", "100rel"), *KEPT)),
+            response(180, "Ringing", headers=("Require: 100rel", "RSeq: 4711")),
+            gets("PRACK"), OK,
+            later(200, "OK", sdp(media.port)), gets("ACK"), BYE, OK)
+        session = side.gateway.dial(number="2001")
+        saw(session, "Connected")
+        session.tell(command="hangup")
+        peer.done()
+        acknowledged(peer.received("PRACK "), peer.sent("SIP/2.0 180")[0])
+        ends(session)
+
+
 CELLS = {
     "register": register,
     "wrong password": wrong_password,
@@ -322,4 +354,5 @@ CELLS = {
     "DTMF by RFC 4733": dtmf_rfc4733,
     "DTMF by INFO": dtmf_info,
     "DTMF in-band": dtmf_inband,
+    "PRACK": prack,
 }
