@@ -17,6 +17,7 @@ pub enum Name {
     ContentType,
     CSeq,
     Date,
+    Diversion,
     Event,
     Expires,
     From,
@@ -25,6 +26,8 @@ pub enum Name {
     MinSe,
     Path,
     PAssertedIdentity,
+    PPreferredIdentity,
+    Privacy,
     ProxyAuthenticate,
     ProxyAuthorization,
     RAck,
@@ -32,6 +35,7 @@ pub enum Name {
     RecordRoute,
     ReferTo,
     ReferredBy,
+    RemotePartyId,
     Replaces,
     Require,
     RetryAfter,
@@ -97,12 +101,15 @@ spellings! {
     Authorization "Authorization" "Authorization";
     ContentEncoding "Content-Encoding" "e";
     Date "Date" "Date";
+    Diversion "Diversion" "Diversion";
     Event "Event" "o";
     Expires "Expires" "Expires";
     MinExpires "Min-Expires" "Min-Expires";
     MinSe "Min-SE" "Min-SE";
     Path "Path" "Path";
     PAssertedIdentity "P-Asserted-Identity" "P-Asserted-Identity";
+    PPreferredIdentity "P-Preferred-Identity" "P-Preferred-Identity";
+    Privacy "Privacy" "Privacy";
     ProxyAuthenticate "Proxy-Authenticate" "Proxy-Authenticate";
     ProxyAuthorization "Proxy-Authorization" "Proxy-Authorization";
     RAck "RAck" "RAck";
@@ -110,6 +117,7 @@ spellings! {
     RecordRoute "Record-Route" "Record-Route";
     ReferTo "Refer-To" "r";
     ReferredBy "Referred-By" "b";
+    RemotePartyId "Remote-Party-ID" "Remote-Party-ID";
     Replaces "Replaces" "Replaces";
     Require "Require" "Require";
     RetryAfter "Retry-After" "Retry-After";

@@ -8,7 +8,7 @@ use super::admission;
 use super::challenge::Refusal;
 use super::header::Name;
 use super::inspection;
-use super::invite::Arrived;
+use super::invite::{Arrived, Party};
 use super::message::{Message, Method};
 use super::options;
 use super::outgoing::Owner;
@@ -110,6 +110,9 @@ impl UserAgent {
                 self.calls.on_provisional(now, stack, (call, attempt), id, &response, source);
             }
             Heard::Answer(id, Owner::Invite { call, attempt }) => {
+                if let Some(trunk) = self.calls.trunk_of(call) {
+                    self.trunks.heard(trunk);
+                }
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
             }
             // It was given up for another target of its hop.
@@ -191,6 +194,9 @@ impl UserAgent {
 
     fn on_invite(&mut self, now: Instant, source: Destination, invite: Message) {
         match self.peer_of(now, source, &invite) {
+            Ok(peer) if self.is_full_for(&Party::of(&peer)) => {
+                self.stack.refuse_full(now, &invite, source);
+            }
             Ok(peer) => {
                 let arrived = Arrived { peer, invite, source };
                 self.calls.take_in(now, &mut self.stack, arrived);
@@ -218,7 +224,7 @@ impl UserAgent {
     ) -> Result<Peer, Option<Refusal>> {
         let config = &self.stack.config;
         let address = source.peer();
-        let trunk = admission::trunk_of(config, &self.stack.names, address);
+        let trunk = admission::trunk_of(config, &self.stack.names, address, invite);
         let user = admission::user_of(config, invite);
         let has_proof = invite.header(&Name::Authorization).is_some();
         // A phone on the trunk's own machine is a phone.

@@ -19,8 +19,9 @@ use super::outgoing::{Outgoing, Owner};
 use super::transaction::table::{Full, Table};
 use super::transaction::{PATIENCE, TransactionId};
 use super::transport::{Destination, Transports};
+use super::trunks::ServiceRoutes;
 use super::uri::Uri;
-use super::user_agent::{CallId, Config, Event, Output, Trunk};
+use super::user_agent::{CallId, Config, Event, Output, Peer, Policy, Trunk};
 use crate::random::Random;
 use crate::stats;
 use crate::timers::Timers;
@@ -31,6 +32,7 @@ pub struct Stack {
     pub transports: Transports,
     pub names: Names,
     pub table: Table,
+    pub service_routes: ServiceRoutes,
     /// Timers of calls.
     pub timers: Timers<(CallId, CallTimer)>,
     /// Requests that could not be sent, until the user agent tells their owners. Each input or
@@ -51,6 +53,7 @@ impl Stack {
             ),
             names: Names::new(Abilities::of(&config.listeners)),
             table: Table::new(limits.transactions, &mut random),
+            service_routes: ServiceRoutes::default(),
             timers: Timers::new(),
             failures: VecDeque::new(),
             secret: random.next_u64(),
@@ -66,6 +69,14 @@ impl Stack {
 
     pub fn trunk(&self, name: &str) -> Option<&Trunk> {
         self.config.trunks.iter().find(|trunk| trunk.name == name)
+    }
+
+    /// What a peer that is a trunk is believed and told.
+    pub fn policy(&self, peer: &Peer) -> Option<&Policy> {
+        match peer {
+            Peer::Trunk(name) => self.trunk(name).map(|trunk| &trunk.identity),
+            Peer::User(_) => None,
+        }
     }
 
     pub fn tell(&mut self, event: Event) {

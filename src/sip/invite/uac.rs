@@ -7,11 +7,14 @@ use std::time::Instant;
 use super::confirmed::Confirmed;
 use super::early::{Early, Heard, PRACKS, Provisional};
 use super::target::{self, Route};
-use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, reliable, sdp_of};
+use super::{
+    Call, CallTimer, Calls, Party, Phase, add_extra_headers, extra_headers, reliable, sdp_of,
+};
 use crate::sip::authorization::Login;
 use crate::sip::dialog::Dialog;
 use crate::sip::fields::Contacts;
 use crate::sip::header::Name;
+use crate::sip::identity;
 use crate::sip::inspection;
 use crate::sip::locate::Hop;
 use crate::sip::message::{CSeq, Message, Method, Start, reason_phrase};
@@ -22,7 +25,7 @@ use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Destination;
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::user_agent::{
-    Binding, CallId, Event, ExtraHeaders, Invite, Prack, Refused, Target,
+    Binding, CallId, Event, ExtraHeaders, Invite, Prack, Refused, Target, Trunk,
 };
 use crate::stats;
 
@@ -33,6 +36,8 @@ pub(super) struct Calling {
     best: Option<Failure>,
     /// Times that a 3xx was followed.
     redirections: usize,
+    /// `NoResponse` is armed.
+    is_impatient: bool,
 }
 
 /// One INVITE, with those that follow it up: the same with credentials, to another contact.
@@ -51,8 +56,6 @@ pub(super) struct Attempt {
     pub has_offer: bool,
     /// Callees that ask for PRACK, in the order in which they were first heard.
     pub early: Vec<Early>,
-    /// The trunk that it goes to, by name.
-    pub trunk: Option<String>,
 }
 
 enum Wish {
@@ -83,7 +86,12 @@ impl Calls {
             target::refused(503)
         })?;
         self.with(stack, id, |call, stack| {
-            call.phase = Phase::Calling(Calling::default());
+            let is_impatient = invite.patience.is_some();
+            if let Some(patience) = invite.patience {
+                stack.timers.arm((id, CallTimer::NoResponse), now + patience);
+            }
+            call.phase = Phase::Calling(Calling { is_impatient, ..Calling::default() });
+            call.party = Party::called(&invite.target);
             stack.timers.arm((id, CallTimer::NoAnswer), now + invite.timeout);
             for (number, route) in (0..).zip(routes) {
                 call.start_attempt(now, stack, number, route, &invite);
@@ -98,44 +106,36 @@ impl Call {
         &mut self,
         now: Instant,
         stack: &mut Stack,
-        number: u32,
+        attempt: u32,
         route: Route,
         invite: &Invite,
     ) {
         let tag = Self::new_tag(self.id, stack);
-        let from = target::from(stack, &route, invite, tag);
+        let call_id = stack.random.hex(CALL_ID_BYTES);
+        let number = 1 + stack.random.next_u32() % FIRST_CSEQ;
+        let caller = target::caller(stack, &route, invite);
+        let mut from = caller.from;
+        from.set_tag(tag);
         let trunk = target::trunk_of(stack, &invite.target);
-        let trunk_login = trunk.filter(|trunk| !trunk.username.is_empty());
-        let login = match (&invite.credentials, trunk_login) {
-            (Some((username, password)), _) => Some(Login::new(username, password)),
-            (None, Some(trunk)) => Some(Login::new(&trunk.username, &trunk.password)),
-            (None, None) => None,
-        };
         // A registrar knows us by the contact that we registered.
         let contact = match trunk.filter(|trunk| trunk.register) {
-            Some(trunk) => trunk.username.clone(),
+            Some(trunk) => trunk.contact_user().to_owned(),
             None => from.uri.user.clone().unwrap_or_default(),
         };
+        let login = match &invite.credentials {
+            Some((username, password)) => Some(Login::new(username, password)),
+            None => trunk.and_then(Trunk::login),
+        };
         let prack = trunk.map_or(Prack::default(), |trunk| trunk.prack);
-        let trunk = trunk.map(|trunk| trunk.name.clone());
         let to = target::to(stack, &route, &invite.target);
-        let call_id = stack.random.hex(CALL_ID_BYTES);
-        let request = Message::request(
-            Method::Invite,
-            route.uri,
-            from,
-            NameAddr::new(to),
-            call_id,
-            1 + stack.random.next_u32() % FIRST_CSEQ,
-        );
-        let owner = Owner::Invite { call: self.id, attempt: number };
+        let request =
+            Message::request(Method::Invite, route.uri, from, NameAddr::new(to), call_id, number);
+        let owner = Owner::Invite { call: self.id, attempt };
         let mut outgoing = Outgoing::new(request, route.hop, owner).with_contact(&contact);
         let headers = &mut outgoing.request.headers;
         headers.push(Name::MaxForwards, invite.max_forwards.to_string());
-        if let Some(proxy) = route.proxy {
-            let mut proxy = proxy;
-            proxy.set_parameter("lr", None);
-            headers.push(Name::Route, NameAddr::new(proxy).to_string());
+        for next in route.routes {
+            headers.push(Name::Route, NameAddr::new(next).to_string());
         }
         headers.push(Name::Allow, inspection::ALLOW);
         reliable::ask(headers, prack);
@@ -143,12 +143,22 @@ impl Call {
             headers.push(Name::UserAgent, stack.config.product.as_str());
         }
         add_extra_headers(&mut outgoing.request, &invite.headers);
+        if let Some(diverted) = &invite.diverted {
+            diverted.add_to(&mut outgoing.request, &caller.identity.uri.host);
+        }
+        if let Some(policy) = trunk.map(|trunk| &trunk.identity) {
+            let passed = invite.headers.iter().filter(|(name, _)| policy.passes(name));
+            for (name, value) in passed {
+                outgoing.request.headers.push(Name::from(name.as_str()), value.as_str());
+            }
+            policy.assert(&mut outgoing.request, &caller.identity, caller.is_hidden);
+        }
         match &invite.offer {
             Some(offer) => outgoing.request.set_body(super::SDP, offer.clone()),
             None => outgoing.request.headers.push(Name::Accept, super::SDP),
         }
         self.attempts.push(Attempt {
-            number,
+            number: attempt,
             transaction: None,
             wish: Wish::Answer,
             login,
@@ -157,7 +167,6 @@ impl Call {
             is_phone: matches!(invite.target, Target::User { .. }),
             has_offer: invite.offer.is_some(),
             early: Vec::new(),
-            trunk,
         });
         stack.send(now, outgoing);
     }
@@ -171,6 +180,7 @@ impl Call {
         response: &Message,
         source: Destination,
     ) {
+        self.be_patient(stack);
         let Some(attempt) = self.attempts.iter_mut().find(|one| one.number == number) else {
             return;
         };
@@ -220,6 +230,7 @@ impl Call {
             }
         };
         let ack = ack(&dialog, request, transaction, response);
+        self.be_patient(stack);
         let mut sdp = sdp_of(response);
         let tag = response.to.tag().unwrap_or_default();
         let early = attempt.early.iter_mut().find(|early| early.is_with(tag));
@@ -267,6 +278,7 @@ impl Call {
         let Some(place) = self.attempts.iter().position(|one| one.number == number) else {
             return;
         };
+        self.be_patient(stack);
         let attempt = &mut self.attempts[place];
         attempt.transaction = None;
         attempt.early.clear();
@@ -312,6 +324,15 @@ impl Call {
         if self.attempts.is_empty() || is_final {
             let failure = calling.best.take().unwrap_or_else(|| Failure::of(503));
             self.fail(now, stack, failure);
+        }
+    }
+
+    /// Somebody answers.
+    fn be_patient(&mut self, stack: &mut Stack) {
+        if let Phase::Calling(calling) = &mut self.phase
+            && std::mem::take(&mut calling.is_impatient)
+        {
+            stack.timers.disarm((self.id, CallTimer::NoResponse));
         }
     }
 
@@ -450,6 +471,9 @@ fn send_again(now: Instant, stack: &mut Stack, mut outgoing: Box<Outgoing>) {
 fn follow(outgoing: &mut Outgoing, uri: Uri) -> bool {
     if outgoing.request.header(&Name::Route).is_none() {
         let Some(hop) = Hop::of(&uri) else { return false };
+        if hop.host != outgoing.hop.host {
+            identity::forget(&mut outgoing.request);
+        }
         outgoing.hop = hop;
     }
     outgoing.request.start = Start::Request { method: Method::Invite, uri };
