@@ -6,7 +6,7 @@ request of a call passes through it.
 
 import table_rows as rows
 from kamailio import ADDRESS, PASSWORDS, Kamailio
-from peers import free_ports, wait_for
+from peers import Failure, free_ports, wait_for
 from pjsip import PjsipPhone
 from shared import PASSWORD, expect
 from table_gateway import keys_are, saw
@@ -100,6 +100,23 @@ def register(side):
         phone.connected()
         session = side.gateway.came_in()
         phone.hang_up()
+        phone.closed()
+        rows.ends(session)
+    path(side)
+
+
+def path(side):
+    """A phone of the gateway's behind Kamailio: the gateway reaches it along its Path (RFC 3327)."""
+    with side.behind("alice") as phone:
+        phone.registered()
+        session = side.gateway.dial(user="alice", play=True)
+        saw(session, "Connected")
+        phone.connected()
+        rows.sounds(phone, 0.5)
+        via = rows.header(phone.received("INVITE ")[0], "Via")
+        if f"{ADDRESS}:{side.kamailio.port}" not in via:
+            raise Failure(f"the INVITE came past Kamailio: Via {via}")
+        session.tell(command="hangup")
         phone.closed()
         rows.ends(session)
 
