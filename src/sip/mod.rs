@@ -8,11 +8,13 @@
 
 pub mod admission;
 pub mod authorization;
+mod bucket;
 pub mod challenge;
 pub mod dialog;
 pub mod digest;
 pub mod fields;
 pub mod framing;
+pub mod guard;
 pub mod header;
 pub mod identity;
 pub mod incoming;

@@ -9,7 +9,7 @@
 //! INVITEs that lost or were given up live on as attempts until they have their final response,
 //! whatever the phase. A call is removed when it is over and has none left.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use self::confirmed::{Confirmed, Leaving};
@@ -158,6 +158,12 @@ impl Calls {
     pub fn uses(&self, peer: SocketAddr) -> bool {
         let is_there =
             |way: Destination| matches!(way, Destination::Stream { peer: one, .. } if one == peer);
+        self.slots.iter().any(|(key, _)| self.way(CallId(key)).is_some_and(is_there))
+    }
+
+    /// Whether a call's messages come from a host.
+    pub fn has_peer(&self, ip: IpAddr) -> bool {
+        let is_there = |way: Destination| way.peer().ip() == ip;
         self.slots.iter().any(|(key, _)| self.way(CallId(key)).is_some_and(is_there))
     }
 

@@ -80,6 +80,7 @@ impl Storm {
                 public_address: String::new(),
                 domain: String::new(),
                 digest: vec![Algorithm::Sha256],
+                strangers: Strangers::default(),
                 trunks: vec![trunk],
                 users: Vec::new(),
                 product: "storm/1".into(),
