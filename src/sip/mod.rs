@@ -24,6 +24,7 @@ pub mod invite;
 pub mod lexical;
 pub mod locate;
 pub mod message;
+pub mod multipart;
 pub mod name_addr;
 pub mod options;
 pub mod outgoing;
