@@ -1,5 +1,6 @@
 """All cases against the gateway's binary, the plainest first."""
 
+import dns_cases
 import hostile_cases
 import http_cases
 import operator_cases
@@ -9,4 +10,4 @@ import sample_cases
 import trunk_cases
 
 CASES = (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
-         + http_cases.CASES + hostile_cases.CASES + operator_cases.CASES)
+         + http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES)

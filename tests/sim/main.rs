@@ -9,6 +9,7 @@ mod incoming;
 mod limits;
 mod lossy;
 mod media;
+mod names;
 mod outgoing;
 
 use std::time::Duration;
