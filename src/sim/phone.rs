@@ -33,6 +33,8 @@ pub struct Manner {
     /// Re-INVITEs that hold the other side or take it back.
     pub holds: Vec<(Duration, Hold)>,
     pub hangs_up_after: Option<Duration>,
+    /// Further header lines of its INVITEs, each with its line end.
+    pub headers: &'static str,
     pub law: Law,
 }
 
@@ -62,6 +64,7 @@ impl Default for Manner {
             says: Vec::new(),
             holds: Vec::new(),
             hangs_up_after: None,
+            headers: "",
             law: Law::Mu,
         }
     }
@@ -92,6 +95,8 @@ pub struct Phone {
     /// RFC 4733 digits heard, once per event.
     pub digits: String,
     pub steps: Vec<Step>,
+    /// INVITEs that called it, as text.
+    pub invites: Vec<String>,
     pub out: Vec<Packet>,
     manner: Manner,
     gateway: SocketAddr,
@@ -181,6 +186,7 @@ impl Phone {
             heard: Vec::new(),
             digits: String::new(),
             steps: Vec::new(),
+            invites: Vec::new(),
             out: Vec::new(),
             manner,
             gateway,
@@ -313,7 +319,8 @@ impl Phone {
             true => (SDP, self.sdp(Hold::Off)),
             false => ("", String::new()),
         };
-        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n"), &sdp);
+        let message =
+            self.request("INVITE", &format!("{kind}X-Test: yes\r\n{}", self.manner.headers), &sdp);
         self.send_until(now, message, Unanswered::Invite);
         if let Some(after) = dial.cancels_after {
             self.plans.push((now + after, Plan::Cancel));
@@ -423,6 +430,9 @@ impl Phone {
         self.calls_so_far += 1;
         let number = self.calls_so_far;
         let media = media_address(&text.body);
+        let lines = text.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+        let head: String = lines.collect();
+        self.invites.push(format!("{}\n{head}\n{}", text.first, text.body));
         self.call = Some(Leg {
             call_id: text.header("Call-ID"),
             local: format!("{};tag=q{number}", text.header("To")),

@@ -1,7 +1,7 @@
 //! The world: a gateway with its engine and worker inline, phones, and the time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use super::link::{Link, Packet, Weather};
 use super::phone::{Dial, Manner, Phone};
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, FileText};
+use crate::dns::zone::Zone;
 use crate::gateway::{
     Access, Gateway, Input, Output, Reply, SessionUrls, Setup, StartSession, worker_limits,
 };
@@ -34,6 +35,12 @@ pub struct Plan {
     pub phones: Vec<(String, Manner)>,
     /// More tables for the config, TOML.
     pub config: String,
+    /// More keys for the trunk of each phone.
+    pub trunk: String,
+    /// The gateway has an IPv6 address too; nobody lives there.
+    pub is_dual_stack: bool,
+    /// What DNS says.
+    pub zone: Zone,
 }
 
 impl Default for Plan {
@@ -44,6 +51,9 @@ impl Default for Plan {
             rules: Vec::new(),
             phones: Vec::new(),
             config: String::new(),
+            trunk: String::new(),
+            is_dual_stack: false,
+            zone: Zone::default(),
         }
     }
 }
@@ -72,6 +82,8 @@ pub struct World {
     /// Requests that scripts made, and what each is answered with.
     pub fetched: Vec<HttpRequest>,
     pub fetch_result: HttpResult,
+    /// What DNS says.
+    pub zone: Zone,
     pub started: Vec<SessionUrls>,
     pub answers: Vec<(u64, Option<Answer>)>,
     /// How often a script threw and its session went on.
@@ -90,11 +102,12 @@ impl World {
         let start = Instant::now();
         let config = Arc::new(config_of(&plan));
         let gateway_address = SocketAddr::new(GATEWAY, 5060);
-        let listener = sip::Listener {
+        let listener = |address| sip::Listener {
             transport: sip::Transport::Udp,
-            address: gateway_address,
-            advertised: gateway_address,
+            address,
+            advertised: address,
         };
+        let second = plan.is_dual_stack.then(|| SocketAddr::new(GATEWAY6, 5060));
         let mut random = Random::seeded(plan.seed);
         let engine_config = engine::Config {
             ports: config.media.rtp_ports,
@@ -106,7 +119,7 @@ impl World {
         let worker_limits = worker_limits(&config, pool_bytes);
         let setup = Setup {
             config,
-            listeners: vec![listener],
+            listeners: std::iter::once(gateway_address).chain(second).map(listener).collect(),
             control_url: "http://gateway:8080".into(),
             opening: store::Opening::default(),
             random: random.fork(),
@@ -128,6 +141,7 @@ impl World {
             sounds: HashMap::new(),
             fetched: Vec::new(),
             fetch_result: HttpResult { code: 200, ..HttpResult::default() },
+            zone: plan.zone.clone(),
             started: Vec::new(),
             answers: Vec::new(),
             exceptions: 0,
@@ -359,9 +373,8 @@ impl World {
                 let from = SocketAddr::new(GATEWAY, 5060);
                 self.link.send(now, Packet { from, to, data });
             }
-            Output::Sip(sip::Output::Resolve { query, host, port }) => {
-                let addresses = host.parse().map(|ip| SocketAddr::new(ip, port)).into_iter();
-                let input = sip::Input::Resolved { query, addresses: addresses.collect() };
+            Output::Sip(sip::Output::Resolve { query, question }) => {
+                let input = sip::Input::Resolved { query, answer: self.zone.answer(&question) };
                 self.gateway.handle_input(now, Input::Sip(input));
             }
             // The world has no streams: whoever asks for one learns that it is closed.
@@ -456,9 +469,10 @@ fn config_of(plan: &Plan) -> Config {
     for (place, (name, _)) in plan.phones.iter().enumerate() {
         text.push_str(&format!(
             "\n[[trunk]]\nname = \"{name}\"\nserver = \"sip:10.0.1.{0}:5060\"\n\
-             accept_from = [\"10.0.1.{0}\"]\noptions_s = 0\n\
+             accept_from = [\"10.0.1.{0}\"]\noptions_s = 0\n{1}\n\
              [[route]]\npattern = '{name}'\ntrunks = [\"{name}\"]\n",
-            place + 1
+            place + 1,
+            plan.trunk
         ));
     }
     text.push_str("\n[[application]]\nid = 1\nname = \"branch\"\n");
@@ -489,3 +503,4 @@ fn stopwatch() -> Duration {
 }
 
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const GATEWAY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));

@@ -29,13 +29,11 @@ pub fn trunk_of<'a>(
     };
     let claim = |trunk: &Trunk| {
         let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
-        let hop = Hop::of(next);
-        let is_its =
-            hop.as_ref().is_some_and(|hop| names.has_address(&hop.host, hop.port, source.ip()));
-        let is_server = is_its && hop.is_some_and(|hop| hop.port == source.port());
+        // Behind a name: whatever addresses its services were found to have of late.
+        let found = Hop::of(next).and_then(|hop| names.claim(&hop, source));
+        let is_server = found.is_some_and(|claim| claim.is_server);
         let prefix = match trunk.accept_from.is_empty() {
-            // Behind a name: whatever addresses it was last found to have.
-            true => is_its.then_some(WHOLE_ADDRESS),
+            true => found.map(|_| WHOLE_ADDRESS),
             false => {
                 let networks = trunk.accept_from.iter();
                 networks.filter(|network| network.contains(source.ip())).map(Network::bits).max()

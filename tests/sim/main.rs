@@ -9,6 +9,7 @@ mod limits;
 mod lossy;
 mod media;
 mod outgoing;
+mod trunks;
 
 use std::time::Duration;
 

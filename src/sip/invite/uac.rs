@@ -36,7 +36,7 @@ pub(super) struct Calling {
     best: Option<Failure>,
     /// Times that a 3xx was followed.
     redirections: usize,
-    /// `NoResponse` is armed.
+    /// No response came yet, and `NoResponse` is armed.
     is_impatient: bool,
 }
 
@@ -258,6 +258,18 @@ impl Call {
         true
     }
 
+    /// An INVITE goes to another target: there is nothing to cancel until that one answers.
+    pub(super) fn begin_again(&mut self, number: u32) {
+        if let Some(attempt) = self.attempts.iter_mut().find(|one| one.number == number) {
+            attempt.transaction = None;
+            attempt.early.clear();
+        }
+        // A trunk of several servers has the time of all of them.
+        if let Phase::Calling(calling) = &mut self.phase {
+            calling.is_impatient = false;
+        }
+    }
+
     /// An INVITE got its final refusal, or nobody answered it.
     pub(super) fn on_invite_outcome(
         &mut self,
@@ -317,6 +329,10 @@ impl Call {
             let failure = calling.best.take().unwrap_or_else(|| Failure::of(503));
             self.fail(now, stack, failure);
         }
+    }
+
+    pub(super) fn is_impatient(&self) -> bool {
+        matches!(&self.phase, Phase::Calling(calling) if calling.is_impatient)
     }
 
     /// Somebody answers.
@@ -455,7 +471,7 @@ fn send_again(now: Instant, stack: &mut Stack, mut outgoing: Box<Outgoing>) {
     let number = outgoing.request.cseq.number.wrapping_add(1);
     outgoing.request.cseq = CSeq { number, method: Method::Invite };
     outgoing.request.via.clear();
-    outgoing.addresses.clear();
+    outgoing.targets.clear();
     stack.send(now, outgoing);
 }
 
