@@ -28,8 +28,8 @@ pub fn trunk_of<'a>(
         !trunk.username.is_empty() && request.to.uri.user.as_deref() == Some(&*trunk.username)
     };
     let claim = |trunk: &Trunk| {
-        let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
         // Behind a name: whatever addresses its services were found to have of late.
+        let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
         let found = Hop::of(next).and_then(|hop| names.claim(&hop, source));
         let is_server = found.is_some_and(|claim| claim.is_server);
         let prefix = match trunk.accept_from.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::admission;
 use super::challenge::Refusal;
 use super::header::Name;
-use super::inspection;
+use super::inspection::{self, Refusal as Inspected};
 use super::invite::{Arrived, Party};
 use super::message::{Message, Method};
 use super::options;
@@ -180,7 +180,10 @@ impl UserAgent {
             }
             // No subscription of ours.
             Method::Notify => self.refuse(now, source, &request, 489),
-            Method::Message => self.refuse(now, source, &request, 403),
+            Method::Message => {
+                let response = Inspected::Outside.response(&self.stack, &request);
+                self.stack.answer(now, source, response);
+            }
             // BYE and INFO exist inside dialogs only.
             _ => self.refuse(now, source, &request, 481),
         }
@@ -491,9 +494,10 @@ mod tests {
             ("SUBSCRIBE", "", 405),
             ("PUBLISH", "", 405),
             ("REFER", "", 405),
-            ("FOO", "", 405),
+            ("FOO", "", 501),
             ("NOTIFY", "", 489),
-            ("MESSAGE", "", 403),
+            ("MESSAGE", "", 405),
+            ("PRACK", "", 481),
             ("INFO", "", 481),
             ("BYE", "", 481),
             ("BYE", "none", 481),
@@ -504,7 +508,11 @@ mod tests {
             let mut bench = Bench::new();
             bench.receive(&request(method, "1", tag, "", ""));
             let refusal = bench.expect(&format!("SIP/2.0 {status}"));
-            assert_eq!(refusal.header("Allow").is_empty(), status != 405, "{method}");
+            assert_eq!(
+                refusal.header("Allow").is_empty(),
+                !matches!(status, 405 | 501),
+                "{method}"
+            );
             bench.quiet();
             assert_eq!(bench.agent.usage(), Usage::default());
         }

@@ -483,6 +483,15 @@ fn is_extra(name: &str) -> bool {
         || name.eq_ignore_ascii_case("User-to-User")
 }
 
+/// A body that may be left unread (RFC 3261 §20.11).
+pub fn is_optional(message: &Message) -> bool {
+    let Some(disposition) = message.header(&Name::ContentDisposition) else { return false };
+    let (_, parameters) = disposition.split_once(';').unwrap_or((disposition, ""));
+    let parameters = super::lexical::parameters(parameters).unwrap_or_default();
+    super::lexical::parameter(&parameters, "handling")
+        .is_some_and(|handling| handling.eq_ignore_ascii_case("optional"))
+}
+
 /// The SDP of a message; `None` when it has none, or a body of another kind.
 fn sdp_of(message: &Message) -> Option<Vec<u8>> {
     (!message.body.is_empty() && is_sdp(message)).then(|| message.body.clone())

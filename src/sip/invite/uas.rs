@@ -338,6 +338,7 @@ impl Alerting {
         if !stack.config.product.is_empty() {
             response.headers.push(Name::Server, stack.config.product.as_str());
         }
+        inspection::explain(stack, &mut response);
         add_extra_headers(&mut response, headers);
         response
     }

@@ -92,8 +92,8 @@ impl Trunks {
             self.next_number = self.next_number.wrapping_add(1);
         }
         // Their requests are known by their addresses, and calls to them do not wait for DNS.
-        let ways = stack.config.trunks.iter().filter_map(way_to_registrar);
-        let hops = ways.map(|(hop, _)| hop).collect();
+        let next = stack.config.trunks.iter().filter_map(way_to_registrar);
+        let hops = next.map(|(hop, _)| hop).collect();
         stack.names.watch(now, hops);
         stack.ask_names();
         self.forget_finished();
