@@ -6,6 +6,7 @@ import operator_cases
 import phone_cases
 import sample_cases
 import trunk_cases
+import trunk_presets_cases
 
 CASES = (trunk_cases.CASES + phone_cases.CASES + sample_cases.CASES + http_cases.CASES
-         + hostile_cases.CASES + operator_cases.CASES)
+         + hostile_cases.CASES + operator_cases.CASES + trunk_presets_cases.CASES)
