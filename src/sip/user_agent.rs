@@ -755,7 +755,7 @@ impl UserAgent {
             }
         }
         while let Some((call, timer)) = self.stack.timers.pop_due(now) {
-            if let (CallTimer::NoResponse, Some(trunk)) = (timer, self.calls.trunk_of(call)) {
+            if let (CallTimer::NoResponse, Some(trunk)) = (timer, self.calls.silent_trunk(call)) {
                 self.trunks.doubt(now, trunk);
             }
             self.calls.on_timer(now, &mut self.stack, call, timer);

@@ -126,6 +126,12 @@ impl Calls {
         self.trunk_of(*call)
     }
 
+    /// The trunk of a call that has no response yet, where another one waits for it.
+    pub fn silent_trunk(&self, call: CallId) -> Option<&str> {
+        let call = self.slots.get(call.0)?;
+        call.is_impatient().then(|| call.party.trunk()).flatten()
+    }
+
     /// The trunk of a call.
     pub fn trunk_of(&self, call: CallId) -> Option<&str> {
         self.slots.get(call.0)?.party.trunk()
@@ -255,7 +261,9 @@ impl Calls {
 
     pub fn on_timer(&mut self, now: Instant, stack: &mut Stack, id: CallId, timer: CallTimer) {
         self.with(stack, id, |call, stack| match timer {
-            CallTimer::NoAnswer | CallTimer::NoResponse => call.on_no_answer(now, stack),
+            CallTimer::NoAnswer => call.on_no_answer(now, stack),
+            CallTimer::NoResponse if call.is_impatient() => call.on_no_answer(now, stack),
+            CallTimer::NoResponse => {}
             CallTimer::Progress => call.on_progress_timer(now, stack),
             CallTimer::Reliable => call.on_reliable_timer(now, stack),
             CallTimer::Answer => call.on_answer_timer(now, stack),
