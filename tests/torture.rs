@@ -18,7 +18,7 @@ use branchline::sip::message::{Message, Method, Start};
 use branchline::sip::parse::ParseErrorKind::{self, *};
 use branchline::sip::uri::Scheme;
 use branchline::sip::user_agent::{
-    Config, Input, Limits, Listener, Network, Output, Transport, Trunk, UserAgent,
+    Config, Input, Limits, Listener, Network, Output, SessionTimer, Transport, Trunk, UserAgent,
 };
 
 /// What becomes of a message.
@@ -232,6 +232,7 @@ fn responses(data: &[u8]) -> Vec<u16> {
             options: None,
         }],
         users: Vec::new(),
+        session_timer: SessionTimer::default(),
         product: "branchline".to_owned(),
         limits: Limits {
             calls: 10,

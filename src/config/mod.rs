@@ -108,6 +108,10 @@ pub struct Sip {
     pub domain: String,
     /// What users are challenged with, the best first.
     pub digest: Vec<Digest>,
+    /// Session timers (RFC 4028): what we ask for; zero: nothing.
+    pub session_expires: Duration,
+    /// The least that a peer may ask for.
+    pub min_se: Duration,
 }
 
 impl Default for Sip {
@@ -121,6 +125,8 @@ impl Default for Sip {
             public_address: String::new(),
             domain: String::new(),
             digest: vec![Digest::Md5],
+            session_expires: Duration::from_secs(1800),
+            min_se: Duration::from_secs(90),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::config::{Config, Dtmf, Trunk};
 use crate::media::engine::Command as MediaCommand;
 use crate::rules;
 use crate::scenario::command::{CallSip, ExtraHeaders, Object};
+use crate::sdp::description::Direction;
 use crate::sdp::offer_answer;
 use crate::sip::uri::Uri;
 use crate::sip::user_agent::{Invite, Refused, Target, TrunkState};
@@ -224,6 +225,9 @@ impl Session {
             origin_id: exchange.random.next_u64() >> 1,
             origin_version: 0,
             agreed: None,
+            described: None,
+            proposed: None,
+            direction: Direction::SendRecv,
             is_held: false,
             has_rung: false,
             audio_started: false,
@@ -274,7 +278,7 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(port) = call.port else { return };
         let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
-        let offer = offer_answer::offer(&call.local(port, codecs));
+        let offer = call.numbered(offer_answer::offer(&call.local(port, codecs)));
         let Phase::Opening { outgoing } = &mut call.phase else { return };
         let mut refused = Refused { status: 404, reason: "Not Found".into() };
         while let Some(target) = outgoing.targets.front() {

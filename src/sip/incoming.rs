@@ -111,6 +111,12 @@ impl UserAgent {
             Heard::Answer(id, Owner::Invite { call, attempt }) => {
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
             }
+            Heard::Provisional(id, Owner::Change { call }) => {
+                self.calls.on_change_provisional(now, stack, call, id);
+            }
+            Heard::Answer(id, Owner::Change { call }) => {
+                self.calls.on_change_answer(now, stack, call, id, &response, source);
+            }
             Heard::Provisional(..) | Heard::Answer(..) => {}
             Heard::Final(outgoing) => {
                 self.on_outcome(now, outgoing, Outcome::Response(Box::new(response)));

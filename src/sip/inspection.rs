@@ -7,7 +7,9 @@ use super::uri::Scheme;
 use crate::stats;
 
 /// The methods that we answer with more than a refusal.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, REGISTER";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, REGISTER, UPDATE";
+/// The option tags that we understand.
+pub const SUPPORTED: &str = "timer";
 
 /// Why a request is refused whoever sent it.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,15 +39,15 @@ pub fn inspect(request: &Message) -> Option<Refusal> {
     if request.request_uri().is_none_or(|uri| !matches!(uri.scheme, Scheme::Sip | Scheme::Tel)) {
         return Some(Refusal::Scheme);
     }
-    // Neither 100rel nor timer nor replaces: no option tag is supported.
-    let required: Vec<&str> = request.headers.list(&Name::Require).collect();
-    if !required.is_empty() {
-        return Some(Refusal::Extension(required.join(", ")));
+    let is_unknown = |tag: &&str| !SUPPORTED.split(", ").any(|ours| tag.eq_ignore_ascii_case(ours));
+    let unknown: Vec<&str> = request.headers.list(&Name::Require).filter(is_unknown).collect();
+    if !unknown.is_empty() {
+        return Some(Refusal::Extension(unknown.join(", ")));
     }
-    if *method != Method::Invite {
+    if !matches!(method, Method::Invite | Method::Update) {
         return None;
     }
-    let is_new = request.to.tag().is_none();
+    let is_new = *method == Method::Invite && request.to.tag().is_none();
     if is_new && request.headers.max_forwards() == Some(0) {
         return Some(Refusal::Hops);
     }
@@ -98,5 +100,6 @@ fn is_known(method: &Method) -> bool {
             | Method::Notify
             | Method::Options
             | Method::Register
+            | Method::Update
     )
 }

@@ -26,6 +26,8 @@ use crate::slots::{Key, Slots};
 
 mod confirmed;
 mod modify;
+mod refresh;
+mod reinvite;
 mod target;
 mod uac;
 mod uas;
@@ -68,10 +70,15 @@ pub enum CallTimer {
     Answer,
     /// Our 2xx has no ACK.
     NoAck,
+    /// A re-INVITE of ours waits for its turn, or has no final response.
+    Change,
+    /// The session is to be refreshed, or was not (RFC 4028 §10).
+    Session,
 }
 
 impl CallTimer {
-    const ALL: [Self; 4] = [Self::NoAnswer, Self::Progress, Self::Answer, Self::NoAck];
+    const ALL: [Self; 6] =
+        [Self::NoAnswer, Self::Progress, Self::Answer, Self::NoAck, Self::Change, Self::Session];
 }
 
 impl Calls {
@@ -186,6 +193,11 @@ impl Calls {
                     call.on_dialog_outcome(now, stack, outgoing, outcome);
                 });
             }
+            Owner::Change { call } => {
+                self.with(stack, call, |call, stack| {
+                    call.on_change_outcome(now, stack, outgoing, outcome);
+                });
+            }
             // The ACK of an answer could not be sent: the peer hangs up after 32 s.
             Owner::Ack { .. }
             | Owner::Nobody
@@ -200,6 +212,8 @@ impl Calls {
             CallTimer::Progress => call.on_progress_timer(now, stack),
             CallTimer::Answer => call.on_answer_timer(now, stack),
             CallTimer::NoAck => call.on_no_ack(now, stack),
+            CallTimer::Change => call.on_change_timer(now, stack),
+            CallTimer::Session => call.on_session_timer(now, stack),
         });
     }
 

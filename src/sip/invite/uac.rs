@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::confirmed::Confirmed;
+use super::refresh::{self, Interval};
 use super::target::{self, Route};
 use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
 use crate::sip::authorization::Login;
@@ -45,6 +46,8 @@ pub(super) struct Attempt {
     is_phone: bool,
     /// The trunk that it goes to, by name.
     pub trunk: Option<String>,
+    /// Times that a 422 was followed.
+    lengthened: u32,
 }
 
 enum Wish {
@@ -129,6 +132,7 @@ impl Call {
             headers.push(Name::Route, NameAddr::new(proxy).to_string());
         }
         headers.push(Name::Allow, super::super::inspection::ALLOW);
+        refresh::ask(&stack.config.session_timer, None, headers);
         if !stack.config.product.is_empty() {
             headers.push(Name::UserAgent, stack.config.product.as_str());
         }
@@ -146,6 +150,7 @@ impl Call {
             contact,
             is_phone: matches!(invite.target, Target::User { .. }),
             trunk,
+            lengthened: 0,
         });
         stack.send(now, outgoing);
     }
@@ -201,13 +206,17 @@ impl Call {
                 return true;
             }
         };
-        let ack = ack(&dialog, request, transaction, response);
+        let interval = Interval::of_answer(request, response);
+        let ack = ack(&dialog, request, transaction, response.to.tag());
         stack.send(now, ack);
         stack.timers.disarm((self.id, CallTimer::NoAnswer));
         for loser in &mut self.attempts {
             loser.unwant(now, stack, &ExtraHeaders::new());
         }
-        self.phase = Phase::Confirmed(Box::new(Confirmed::of_answer(dialog, attempt.login)));
+        let mut confirmed = Confirmed::of_answer(dialog, attempt.login);
+        confirmed.allows_update = refresh::allows_update(response);
+        self.phase = Phase::Confirmed(Box::new(confirmed));
+        self.run_timer(now, stack, interval);
         let (headers, sdp) = (extra_headers(response), sdp_of(response));
         self.tell(stack, Event::Answered { call: self.id, headers, sdp });
         true
@@ -241,6 +250,13 @@ impl Call {
                 && login.learn(&outgoing.request, response)
             {
                 login.sign(&mut outgoing.request, &mut stack.random);
+                return send_again(now, stack, outgoing);
+            }
+            if status == 422
+                && attempt.lengthened < MOST_LENGTHENED
+                && refresh::lengthen(&mut outgoing.request, response)
+            {
+                attempt.lengthened += 1;
                 return send_again(now, stack, outgoing);
             }
             if let 300..=399 = status {
@@ -364,7 +380,7 @@ pub(super) fn decline(
         return;
     };
     stats::SIP_ANSWERS_DECLINED.add(1);
-    let ack = ack(&dialog, request, transaction, response);
+    let ack = ack(&dialog, request, transaction, response.to.tag());
     stack.send(now, ack);
     let mut bye = dialog.request(Method::Bye, Owner::Nobody);
     // Nobody waits for a challenge: what the INVITE was asked for has to do.
@@ -374,14 +390,14 @@ pub(super) fn decline(
     stack.send(now, bye);
 }
 
-/// With the credentials of the INVITE (RFC 3261 §13.2.2.4).
-fn ack(
+/// Of the 2xx with this To tag, with the credentials of the INVITE (RFC 3261 §13.2.2.4).
+pub(super) fn ack(
     dialog: &Dialog,
     invite: &Message,
     transaction: TransactionId,
-    response: &Message,
+    tag: Option<&str>,
 ) -> Box<Outgoing> {
-    let tag = response.to.tag().unwrap_or_default().to_owned();
+    let tag = tag.unwrap_or_default().to_owned();
     let owner = Owner::Ack { invite: transaction, tag };
     let mut ack = dialog.ack(invite.cseq.number, owner);
     for name in [Name::Authorization, Name::ProxyAuthorization] {
@@ -425,6 +441,8 @@ fn contacts(response: &Message) -> Vec<Uri> {
 
 /// Followed for one call (design: "3xx followed up to 5").
 const MAX_REDIRECTIONS: usize = 5;
+/// Each proxy on the way may want a longer interval than the one before it.
+const MOST_LENGTHENED: u32 = 3;
 const CALL_ID_BYTES: usize = 16;
 /// A random start, far from the end of 31 bits (RFC 3261 §8.1.1.5).
 const FIRST_CSEQ: u32 = 1 << 16;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::confirmed::Confirmed;
+use super::refresh;
 use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::Name;
@@ -40,6 +41,9 @@ impl Calls {
     /// Takes an INVITE in: 100 at once, then `Event::Incoming`.
     pub fn take_in(&mut self, now: Instant, stack: &mut Stack, arrived: Arrived) {
         let Arrived { peer, invite, source } = arrived;
+        if let Some(response) = refresh::refuse_brief(stack, &invite) {
+            return stack.answer(now, source, response);
+        }
         let Some(id) = self.insert() else {
             stats::SIP_REFUSED_FULL_CALLS.add(1);
             return stack.refuse_full(now, &invite, source);
@@ -144,12 +148,17 @@ impl Call {
             response.headers.push(Name::PAssertedIdentity, identity.to_string());
         }
         response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
-        response.headers.push(Name::Supported, "");
+        response.headers.push(Name::Supported, crate::sip::inspection::SUPPORTED);
+        let interval = refresh::answer(&stack.config.session_timer, invite, None, &mut response);
         response.set_body(super::SDP, sdp);
         let number = alerting.invite.cseq.number;
+        let allows_update = refresh::allows_update(invite);
         let transaction = alerting.transaction;
         stack.timers.disarm((self.id, CallTimer::Progress));
-        self.phase = Phase::Confirmed(Box::new(Confirmed::of_invite(dialog)));
+        let mut confirmed = Confirmed::of_invite(dialog);
+        confirmed.allows_update = allows_update;
+        self.phase = Phase::Confirmed(Box::new(confirmed));
+        self.run_timer(now, stack, interval);
         self.send_answer(now, stack, transaction, number, &response);
     }
 

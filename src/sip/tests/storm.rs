@@ -78,6 +78,7 @@ impl Storm {
                 digest: vec![Algorithm::Sha256],
                 trunks: vec![trunk],
                 users: Vec::new(),
+                session_timer: SessionTimer::default(),
                 product: "storm/1".into(),
                 limits,
             };
