@@ -64,6 +64,15 @@ impl Session {
         };
         exchange.user_agent.accept_change(now, leg, answer.to_bytes());
         call.described = Some(Box::new(answer));
+        // Before the answer it is between the gateways: the script hears nothing of it.
+        match &mut call.phase {
+            Phase::Alerting { offer, .. } => {
+                *offer = Description::parse(&sdp).ok().map(Box::new);
+                return self.configure(exchange, object, agreed, false);
+            }
+            Phase::Calling { .. } => return self.configure(exchange, object, agreed, true),
+            Phase::Opening { .. } | Phase::Answering { .. } | Phase::Connected { .. } => {}
+        }
         self.take_change(exchange, object, agreed, headers, &sdp);
     }
 
@@ -181,7 +190,7 @@ impl Session {
                 Some((answer, agreed)) => (answer, Some(agreed)),
                 None => (call.numbered(offer_answer::refusal(&local)), None),
             };
-            exchange.user_agent.acknowledge(now, leg, answer.to_bytes());
+            exchange.user_agent.answer_offer(now, leg, answer.to_bytes());
             call.described = Some(Box::new(answer));
             agreed
         } else {

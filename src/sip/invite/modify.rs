@@ -16,9 +16,9 @@ use crate::stats;
 
 /// A re-INVITE or UPDATE that waits for `accept_change` or `reject_change`.
 pub(super) struct Change {
-    transaction: TransactionId,
-    request: Message,
-    source: Destination,
+    pub transaction: TransactionId,
+    pub request: Message,
+    pub source: Destination,
 }
 
 impl Call {

@@ -96,10 +96,9 @@ impl Interval {
     }
 }
 
-/// What an INVITE of ours, or a refresh of a call with this interval, says about timers (§7.1,
-/// §7.4): who refreshes stays as it is.
+/// What an INVITE of ours, or a refresh of a call with this interval, asks for (§7.1, §7.4): who
+/// refreshes stays as it is.
 pub(super) fn ask(config: &SessionTimer, running: Option<&Running>, headers: &mut Headers) {
-    headers.push(Name::Supported, crate::sip::inspection::SUPPORTED);
     let interval = running.map(|running| running.interval);
     let length = interval.map(|interval| interval.length).or(config.interval);
     let Some(length) = length else { return };
@@ -215,9 +214,7 @@ impl Call {
 }
 
 fn knows_timers(request: &Message) -> bool {
-    [Name::Supported, Name::Require]
-        .iter()
-        .any(|name| request.headers.list(name).any(|tag| tag.eq_ignore_ascii_case(TIMER)))
+    request.headers.supports(TIMER) || request.headers.requires(TIMER)
 }
 
 fn min_se(message: &Message) -> Option<Duration> {
@@ -227,7 +224,7 @@ fn min_se(message: &Message) -> Option<Duration> {
 }
 
 /// The option tag.
-const TIMER: &str = "timer";
+pub(super) const TIMER: &str = "timer";
 /// The least Min-SE, and its value where it is not said (§5).
 const MIN_SE: Duration = Duration::from_secs(90);
 /// A peer's answer that breaks the rule of 90 s makes us refresh every quarter of a minute at most.
@@ -295,7 +292,7 @@ mod tests {
             let mut bench = bench();
             let ok = answered(&mut bench, headers);
             assert_eq!(ok.header("Session-Expires"), expires, "{headers}");
-            assert_eq!((ok.header("Require"), ok.header("Supported")), (require, "timer"));
+            assert_eq!((ok.header("Require"), ok.header("Supported")), (require, "100rel, timer"));
         }
     }
 
@@ -308,7 +305,7 @@ mod tests {
         assert_eq!(ok.header("Session-Expires"), "600;refresher=uac");
         let mut bench = Bench::new();
         let (_, invite) = bench.calls();
-        assert_eq!((invite.header("Supported"), invite.header("Session-Expires")), ("timer", ""));
+        assert_eq!((invite.header("Supported"), invite.header("Session-Expires")), ("100rel, timer", ""));
     }
 
     #[test]
@@ -371,7 +368,7 @@ mod tests {
             assert_eq!(bench.wait_for("UPDATE "), 300_000);
             let update = bench.expect("UPDATE sip:100@192.0.2.10:5060 ");
             assert_eq!(update.header("Session-Expires"), "600;refresher=uac");
-            assert_eq!((update.header("Supported"), update.body()), ("timer", ""));
+            assert_eq!((update.header("Supported"), update.body()), ("100rel, timer", ""));
             let headers = "Session-Expires: 600;refresher=uac\nContact: <sip:n@192.0.2.10:5060>\n";
             bench.receive(&update.answer(200, "", headers, "").replace("sip:n@", "sip:100@"));
             bench.quiet();
@@ -444,7 +441,7 @@ mod tests {
             bench.receive(&request("UPDATE", &number.to_string(), ok.tag("To"), headers, ""));
             let answer = bench.expect("SIP/2.0 200");
             assert_eq!(answer.header("Session-Expires"), "600;refresher=uac");
-            assert_eq!((answer.header("Require"), answer.body()), ("timer", ""));
+            assert_eq!((answer.header("Require"), answer.body()), ("100rel, timer", ""));
             assert_eq!(answer.header("Contact"), "<sip:200@192.0.2.1:5060>");
             bench.quiet();
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! Blocked --other INVITE done--> Sent --2xx with answer--> done
 //! Sent --491, 500 with Retry-After--> Waiting --time--> Sent
-//! Sent --2xx with offer--> Answering --acknowledge--> done
+//! Sent --2xx with offer--> done; its ACK waits for the session's answer
 //! Sent --no answer--> Cancelled --any final--> refused
 //! ```
 //! The same 2xx again is acknowledged by its transaction. A refusal leaves the session as it was;
@@ -15,6 +15,7 @@ use super::confirmed::Confirmed;
 use super::refresh::{self, Interval};
 use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
 use crate::sip::header::Name;
+use crate::sip::inspection;
 use crate::sip::message::{Message, Method, Start, reason_phrase};
 use crate::sip::outgoing::{Outcome, Outgoing, Owner};
 use crate::sip::stack::Stack;
@@ -42,8 +43,6 @@ enum Stage {
     Waiting,
     /// `transaction`: known from its first provisional response on.
     Sent { transaction: Option<TransactionId> },
-    /// Its 2xx has an offer; the session makes the answer, which the ACK takes along.
-    Answering { transaction: TransactionId },
     /// It had no final response in time.
     Cancelled,
 }
@@ -78,11 +77,6 @@ impl Calls {
             // Another is under way: that is a refresh.
             let _ = call.ask(now, stack, Method::Invite, modification, true);
         });
-    }
-
-    /// The answer to the offer of a 2xx.
-    pub fn acknowledge(&mut self, now: Instant, stack: &mut Stack, id: CallId, sdp: Vec<u8>) {
-        self.with(stack, id, |call, stack| call.acknowledge(now, stack, Some(sdp)));
     }
 }
 
@@ -158,8 +152,9 @@ impl Call {
         let owner = Owner::Change { call: self.id };
         let mut outgoing = confirmed.dialog.request(asked.method.clone(), owner);
         let request = &mut outgoing.request;
+        request.headers.push(Name::Allow, inspection::ALLOW);
+        request.headers.push(Name::Supported, inspection::SUPPORTED);
         refresh::ask(&stack.config.session_timer, confirmed.timer.as_ref(), &mut request.headers);
-        request.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
         add_extra_headers(request, &asked.modification.headers);
         let Modification { content_type, body, .. } = &asked.modification;
         match body.is_empty() {
@@ -199,10 +194,7 @@ impl Call {
                 stack.table.cancel(now, &mut stack.transports, transaction, |_| {});
             }
             // Without a provisional response its transaction ends before.
-            Stage::Blocked
-            | Stage::Sent { transaction: None }
-            | Stage::Answering { .. }
-            | Stage::Cancelled => {}
+            Stage::Blocked | Stage::Sent { transaction: None } | Stage::Cancelled => {}
         }
     }
 
@@ -223,13 +215,12 @@ impl Call {
         let interval = Interval::of_answer(request, response);
         let is_refresh = asked.is_refresh;
         let has_offer = sdp_of(request).is_none() && sdp_of(response).is_some();
-        if has_offer {
-            asked.stage = Stage::Answering { transaction };
-        } else {
-            let ack = super::uac::ack(dialog, request, transaction, response.to.tag());
-            stack.send(now, ack);
-            confirmed.asked = None;
+        let ack = super::uac::ack(dialog, request, transaction, response.to.tag());
+        match has_offer {
+            true => confirmed.owed_ack = Some(ack),
+            false => stack.send(now, ack),
         }
+        confirmed.asked = None;
         stack.timers.disarm((self.id, CallTimer::Change));
         self.run_timer(now, stack, interval);
         let content_type = response.headers.content_type().map(|content| content.kind);
@@ -243,20 +234,6 @@ impl Call {
         };
         self.tell(stack, event);
         true
-    }
-
-    /// The ACK that the offer of a 2xx waits for.
-    fn acknowledge(&mut self, now: Instant, stack: &mut Stack, sdp: Option<Vec<u8>>) {
-        let Phase::Confirmed(confirmed) = &mut self.phase else { return };
-        let Some(Stage::Answering { transaction }) = confirmed.stage() else { return };
-        confirmed.asked = None;
-        let Some(outgoing) = stack.table.request(transaction) else { return };
-        let dialog = &confirmed.dialog;
-        let mut ack = super::uac::ack(dialog, &outgoing.request, transaction, dialog.remote.tag());
-        if let Some(sdp) = sdp {
-            ack.request.set_body(super::SDP, sdp);
-        }
-        stack.send(now, ack);
     }
 
     /// What became of a re-INVITE that was refused, and of an UPDATE.
@@ -348,17 +325,10 @@ impl Call {
     /// ends too.
     pub(super) fn stop_asking(&mut self, now: Instant, stack: &mut Stack) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
-        match confirmed.stage() {
-            Some(Stage::Sent { transaction: Some(transaction) }) => {
-                stack.table.cancel(now, &mut stack.transports, transaction, |_| {});
-            }
-            Some(Stage::Answering { .. }) => self.acknowledge(now, stack, None),
-            _ => {}
-        }
-        if let Phase::Confirmed(confirmed) = &mut self.phase
-            && confirmed.asked.take().is_some()
-        {
-            stack.timers.disarm((self.id, CallTimer::Change));
+        let Some(asked) = confirmed.asked.take() else { return };
+        stack.timers.disarm((self.id, CallTimer::Change));
+        if let Stage::Sent { transaction: Some(transaction) } = asked.stage {
+            stack.table.cancel(now, &mut stack.transports, transaction, |_| {});
         }
     }
 
@@ -375,12 +345,6 @@ impl Call {
         let tag = response.to.tag();
         let ack = super::uac::ack(&leaving.dialog, &outgoing.request, transaction, tag);
         stack.send(now, ack);
-    }
-}
-
-impl Confirmed {
-    fn stage(&self) -> Option<Stage> {
-        self.asked.as_ref().map(|asked| asked.stage)
     }
 }
 
@@ -486,7 +450,7 @@ mod tests {
         assert_eq!(body, b"v=7\n");
         bench.receive(&answer);
         bench.quiet();
-        bench.act(|agent, now| agent.acknowledge(now, call, b"v=8".to_vec()));
+        bench.act(|agent, now| agent.answer_offer(now, call, b"v=8".to_vec()));
         let ack = bench.expect("ACK ");
         assert_eq!((ack.body(), ack.header("Content-Type")), ("v=8", "application/sdp"));
         bench.receive(&answer);
