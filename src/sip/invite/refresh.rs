@@ -441,7 +441,7 @@ mod tests {
             bench.receive(&request("UPDATE", &number.to_string(), ok.tag("To"), headers, ""));
             let answer = bench.expect("SIP/2.0 200");
             assert_eq!(answer.header("Session-Expires"), "600;refresher=uac");
-            assert_eq!((answer.header("Require"), answer.body()), ("100rel, timer", ""));
+            assert_eq!((answer.header("Require"), answer.body()), ("timer", ""));
             assert_eq!(answer.header("Contact"), "<sip:200@192.0.2.1:5060>");
             bench.quiet();
         }
