@@ -68,6 +68,7 @@ metrics! {
     counter SIP_CHANGES_REFUSED "sip_changes_refused_total" "Re-INVITEs and refreshes of ours that the peer refused.";
     counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
+    counter SIP_HEADERS_DROPPED "sip_headers_dropped_total" "Header fields that scripts do not see because a message had too many bytes of them.";
     counter SIP_PRACKS_MISSED "sip_pracks_missed_total" "Incoming calls refused with 504 because a reliable provisional response had no PRACK.";
     counter SIP_PROVISIONALS_SKIPPED "sip_provisionals_skipped_total" "Provisional responses not sent because the same had just been, or a call had too many.";
     counter SIP_REFUSED_CALLERS "sip_refused_callers_total" "INVITEs refused because they came from nobody known.";
@@ -76,6 +77,8 @@ metrics! {
     counter SIP_REFUSED_FULL_STREAMS "sip_refused_full_streams_total" "TCP connections refused because there were too many.";
     counter SIP_REFUSED_FULL_TRANSACTIONS "sip_refused_full_transactions_total" "Requests refused with 503 because the table of transactions was full.";
     counter SIP_REFUSED_REQUESTS "sip_refused_requests_total" "Requests refused for what they are: method, extension, body, order.";
+    counter SIP_REFUSED_TRUNK_CALLS "sip_refused_trunk_calls_total" "Calls that went elsewhere or were refused because max_calls or max_cps of a trunk was reached.";
+    counter SIP_REFUSED_USER_CALLS "sip_refused_user_calls_total" "Calls refused because max_calls of a user was reached.";
     counter SIP_REGISTRATIONS_FAILED "sip_registrations_failed_total" "Registrations of ours at a trunk that were refused or unanswered.";
     counter SIP_RETRANSMISSIONS "sip_retransmissions_total" "SIP messages sent again because no answer came.";
     counter SIP_RETRANSMISSIONS_ABSORBED "sip_retransmissions_absorbed_total" "Requests that came again and were not handled twice.";
@@ -84,6 +87,15 @@ metrics! {
     counter SIP_STREAMS_CUT "sip_streams_cut_total" "Silent TCP connections closed early to make room.";
     counter SIP_TRANSACTIONS_CUT "sip_transactions_cut_total" "Finished transactions forgotten early to make room.";
     counter SIP_TRUNK_CHECKS_FAILED "sip_trunk_checks_failed_total" "OPTIONS to a trunk without an answer that shows it alive.";
+    counter SIP_TARGETS_CHANGED "sip_targets_changed_total" "Requests that went on to the next address of their peer.";
+    counter DNS_CACHE_HITS "dns_cache_hits_total" "Requests to a named peer that needed no DNS question.";
+    counter DNS_FAILED "dns_failed_total" "DNS questions that no server answered.";
+    counter DNS_FOREIGN "dns_foreign_total" "DNS messages dropped because they fit no question: late, broken or forged.";
+    counter DNS_QUERIES "dns_queries_total" "DNS queries sent.";
+    counter DNS_REFUSED "dns_refused_total" "DNS queries that a server refused or could not answer.";
+    counter DNS_REFUSED_FULL "dns_refused_full_total" "Requests that failed because too many DNS questions were open.";
+    counter DNS_STALE "dns_stale_total" "Expired DNS records used further because no server answered.";
+    counter DNS_TIMEOUTS "dns_timeouts_total" "DNS queries that a server did not answer in time.";
     counter MEDIA_UNITS_REFUSED "media_units_refused_total" "Calls, players and recorders for which media had no place or port.";
     counter MEDIA_ROUTES_REFUSED "media_routes_refused_total" "Routes between media units that cannot be.";
     counter MEDIA_TICKS_SKIPPED "media_ticks_skipped_total" "Steps of 20 ms that the media thread was too late for.";

@@ -131,7 +131,7 @@ impl Reactor {
             }
             sip::Output::Connect { stream, to, .. } => self.streams.connect(stream, to),
             sip::Output::Close { stream } => self.streams.close(stream),
-            sip::Output::Resolve { query, host, port } => self.tasks.resolve(query, host, port),
+            sip::Output::Resolve { query, question } => self.tasks.resolve(query, question),
             // The gateway keeps these to itself.
             sip::Output::Event(_) => {}
         }
@@ -175,6 +175,7 @@ impl Reactor {
         }
         match command {
             engine::Command::Open { unit, .. }
+            | engine::Command::Move { unit, .. }
             | engine::Command::Play { unit, .. }
             | engine::Command::Record { unit, .. }
             | engine::Command::RecordCall { unit, .. } => {

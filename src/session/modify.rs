@@ -49,7 +49,7 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(leg) = call.leg() else { return };
-        let Some(local) = local(call, exchange) else { return };
+        let Some(local) = local(call) else { return };
         let Some(sdp) = sdp else {
             let offer = our_offer(call, &local);
             exchange.user_agent.accept_change(now, leg, offer.to_bytes());
@@ -95,6 +95,15 @@ impl Session {
             };
             self.call_event(exchange, object, event);
             self.call_event(exchange, object, held);
+        }
+    }
+
+    /// A call may be on hold from its answer on.
+    pub(super) fn begin_held(&mut self, exchange: &mut Exchange, object: Object) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        call.is_held = call.agreed.as_ref().is_some_and(|agreed| agreed.is_held);
+        if call.is_held {
+            self.call_event(exchange, object, CallEvent::OnHold);
         }
     }
 
@@ -145,7 +154,7 @@ impl Session {
         };
         let is_sdp = mime_type.is_empty() || mime_type.eq_ignore_ascii_case(SDP);
         let direction = if is_sdp { wished_direction(&body) } else { call.direction };
-        let Some(local) = local(call, exchange) else { return };
+        let Some(local) = local(call) else { return };
         let local = Local { direction, ..local };
         let (modification, offer) = match is_sdp {
             true => {
@@ -183,7 +192,7 @@ impl Session {
         if let Some(proposed) = &proposed {
             call.direction = proposed.direction;
         }
-        let Some(local) = local(call, exchange) else { return };
+        let Some(local) = local(call) else { return };
         let agreed = if has_offer {
             let answered = answer(call, &local, &body);
             let (answer, agreed) = match answered {
@@ -200,7 +209,7 @@ impl Session {
             match (&call.described, body.is_empty()) {
                 // A 2xx without an answer: it stays as it was.
                 (_, true) | (None, _) => call.agreed.clone(),
-                (Some(offer), false) => agree(call, exchange, offer, Some(&body)),
+                (Some(offer), false) => agree(call, offer, Some(&body)),
             }
         };
         let Some(agreed) = agreed else {
@@ -244,9 +253,9 @@ impl Session {
 }
 
 /// Our side, with the codec first that the call has.
-fn local(call: &Call, exchange: &Exchange) -> Option<Local> {
+fn local(call: &Call) -> Option<Local> {
     let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-    Some(call.local(call.port?, codecs_preferring(&exchange.config.media.codecs, preferred)))
+    Some(call.local(call.port?, codecs_preferring(&call.codecs, preferred)))
 }
 
 fn our_offer(call: &mut Call, local: &Local) -> Description {

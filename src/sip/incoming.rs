@@ -7,11 +7,11 @@ use std::time::Instant;
 use super::admission;
 use super::challenge::Refusal;
 use super::header::Name;
-use super::inspection;
-use super::invite::Arrived;
+use super::inspection::{self, Refusal as Inspected};
+use super::invite::{Arrived, Party};
 use super::message::{Message, Method};
 use super::options;
-use super::outgoing::{Outcome, Owner};
+use super::outgoing::Owner;
 use super::registrar::Source;
 use super::transaction::table::{Heard, Seen};
 use super::transport::Destination;
@@ -95,6 +95,7 @@ impl UserAgent {
             return;
         }
         let stack = &mut self.stack;
+        stack.names.forgive(source.peer());
         match stack.table.receive_response(now, &mut stack.transports, &response) {
             Heard::Stray => {
                 stats::SIP_DROPPED.add(1);
@@ -109,6 +110,9 @@ impl UserAgent {
                 self.calls.on_provisional(now, stack, (call, attempt), id, &response, source);
             }
             Heard::Answer(id, Owner::Invite { call, attempt }) => {
+                if let Some(trunk) = self.calls.trunk_of(call) {
+                    self.trunks.heard(trunk);
+                }
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
             }
             Heard::Provisional(id, Owner::Change { call }) => {
@@ -117,10 +121,15 @@ impl UserAgent {
             Heard::Answer(id, Owner::Change { call }) => {
                 self.calls.on_change_answer(now, stack, call, id, &response, source);
             }
-            Heard::Provisional(..) | Heard::Answer(..) => {}
-            Heard::Final(outgoing) => {
-                self.on_outcome(now, outgoing, Outcome::Response(Box::new(response)));
+            // It was given up for another target of its hop.
+            Heard::Provisional(id, Owner::Nobody) => {
+                stack.table.cancel(now, &mut stack.transports, id, |_| {});
             }
+            Heard::Answer(id, Owner::Nobody) => {
+                self.calls.decline(now, stack, id, &response, source);
+            }
+            Heard::Provisional(..) | Heard::Answer(..) => {}
+            Heard::Final(outgoing) => self.on_final(now, outgoing, response),
         }
     }
 
@@ -177,7 +186,10 @@ impl UserAgent {
             }
             // No subscription of ours.
             Method::Notify => self.refuse(now, source, &request, 489),
-            Method::Message => self.refuse(now, source, &request, 403),
+            Method::Message => {
+                let response = Inspected::Outside.response(&self.stack, &request);
+                self.stack.answer(now, source, response);
+            }
             // BYE and INFO exist inside dialogs only.
             _ => self.refuse(now, source, &request, 481),
         }
@@ -191,6 +203,9 @@ impl UserAgent {
 
     fn on_invite(&mut self, now: Instant, source: Destination, invite: Message) {
         match self.peer_of(now, source, &invite) {
+            Ok(peer) if self.is_full_for(&Party::of(&peer)) => {
+                self.stack.refuse_full(now, &invite, source);
+            }
             Ok(peer) => {
                 let arrived = Arrived { peer, invite, source };
                 self.calls.take_in(now, &mut self.stack, arrived);
@@ -218,7 +233,7 @@ impl UserAgent {
     ) -> Result<Peer, Option<Refusal>> {
         let config = &self.stack.config;
         let address = source.peer();
-        let trunk = admission::trunk_of(config, &self.stack.names, address);
+        let trunk = admission::trunk_of(config, &self.stack.names, address, invite);
         let user = admission::user_of(config, invite);
         let has_proof = invite.header(&Name::Authorization).is_some();
         // A phone on the trunk's own machine is a phone.
@@ -469,24 +484,6 @@ mod tests {
     }
 
     #[test]
-    fn trunk_behind_a_name_is_known_by_its_addresses_from_the_start() {
-        let mut bench = Bench::with(|config| {
-            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
-            config.trunks[0].accept_from.clear();
-        });
-        bench.drain();
-        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
-            panic!("Resolve")
-        };
-        let addresses = vec!["192.0.2.9:5060".parse().unwrap(), PBX.parse().unwrap()];
-        bench.input(Input::Resolved { query, addresses });
-        bench.receive(&invite());
-        bench.expect("SIP/2.0 100");
-        bench.receive_from(STRANGER, &invite().replace("z9hG4bK1", "z9hG4bK2"));
-        assert_eq!(bench.sent().to, STRANGER.parse().unwrap());
-    }
-
-    #[test]
     fn options_is_answered_to_anybody_without_state() {
         let mut bench = Bench::new();
         bench.receive_from(STRANGER, &request("OPTIONS", "1", "", "", ""));
@@ -503,9 +500,10 @@ mod tests {
             ("SUBSCRIBE", "", 405),
             ("PUBLISH", "", 405),
             ("REFER", "", 405),
-            ("FOO", "", 405),
+            ("FOO", "", 501),
             ("NOTIFY", "", 489),
-            ("MESSAGE", "", 403),
+            ("MESSAGE", "", 405),
+            ("PRACK", "", 481),
             ("INFO", "", 481),
             ("BYE", "", 481),
             ("BYE", "none", 481),
@@ -516,7 +514,11 @@ mod tests {
             let mut bench = Bench::new();
             bench.receive(&request(method, "1", tag, "", ""));
             let refusal = bench.expect(&format!("SIP/2.0 {status}"));
-            assert_eq!(refusal.header("Allow").is_empty(), status != 405, "{method}");
+            assert_eq!(
+                refusal.header("Allow").is_empty(),
+                !matches!(status, 405 | 501),
+                "{method}"
+            );
             bench.quiet();
             assert_eq!(bench.agent.usage(), Usage::default());
         }
@@ -668,57 +670,6 @@ mod tests {
         assert_eq!(to, PBX.parse().unwrap());
         bench.input(Input::Closed { stream });
         assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
-        bench.empty();
-    }
-
-    #[test]
-    fn trunk_by_name_is_looked_up_and_its_addresses_tried_in_order() {
-        let mut bench = Bench::with(|config| {
-            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
-        });
-        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
-        let Some(Output::Resolve { query, host, port: 5060 }) = bench.others.pop_front() else {
-            panic!("Resolve")
-        };
-        assert_eq!(host, "pbx.example");
-        let [first, second] = ["192.0.2.61:5060", "192.0.2.62:5060"].map(|a| a.parse().unwrap());
-        bench.input(Input::Resolved { query, addresses: vec![first, second] });
-        let invite = bench.expect("INVITE ");
-        assert_eq!(invite.to, first);
-        bench.input(Input::Unreachable { to: first });
-        let again = bench.expect("INVITE ");
-        assert_eq!(again.to, second);
-        assert_ne!(again.branch(), invite.branch());
-        bench.input(Input::Unreachable { to: second });
-        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
-    }
-
-    #[test]
-    fn unknown_name_fails_the_call_with_503() {
-        let mut bench = Bench::with(|config| {
-            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
-        });
-        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
-        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
-            panic!("Resolve")
-        };
-        bench.input(Input::Resolved { query, addresses: Vec::new() });
-        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
-        bench.empty();
-    }
-
-    #[test]
-    fn call_hung_up_during_the_look_up_is_never_sent() {
-        let mut bench = Bench::with(|config| {
-            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
-        });
-        let call = bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
-        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
-            panic!("Resolve")
-        };
-        bench.act(|agent, now| agent.hangup(now, call, &Vec::new()));
-        bench.input(Input::Resolved { query, addresses: vec![PBX.parse().unwrap()] });
-        bench.quiet();
         bench.empty();
     }
 

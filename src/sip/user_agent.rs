@@ -16,17 +16,20 @@ use std::time::{Duration, Instant};
 
 use super::challenge::Authenticator;
 pub use super::digest::Algorithm;
+pub use super::identity::{Called, Caller, Diverted, Form, FromUser, Policy, Privacy};
 use super::info::Content;
-use super::invite::Calls;
+use super::invite::{CallTimer, Calls, Party};
 use super::locate::Hop;
-use super::message::Method;
+use super::message::{Message, Method};
 use super::name_addr::NameAddr;
 use super::outgoing::{Outcome, Outgoing, Owner};
 use super::registrar::Registrar;
 use super::stack::Stack;
 use super::transport::Destination;
 use super::trunks::Trunks;
+pub use super::trunks::{Account, Caps};
 use super::uri::Uri;
+use crate::dns;
 use crate::logger::Burst;
 use crate::random::Random;
 use crate::slots::Key;
@@ -179,6 +182,9 @@ pub struct Trunk {
     pub accept_from: Vec<Network>,
     /// Time between OPTIONS; `None`: off.
     pub options: Option<Duration>,
+    pub account: Account,
+    pub identity: Policy,
+    pub caps: Caps,
     pub prack: Prack,
 }
 
@@ -206,6 +212,8 @@ pub struct User {
     pub name: String,
     pub password: String,
     pub display_name: String,
+    /// Calls at one time, both ways; 0: no limit.
+    pub max_calls: usize,
 }
 
 /// Capacities; each refusal at one of them is answered 503 with Retry-After and counted.
@@ -232,8 +240,8 @@ pub enum Input<'a> {
     Stream { stream: StreamId, data: &'a [u8] },
     /// The stream ended, or could not be opened.
     Closed { stream: StreamId },
-    /// The answer to `Output::Resolve`; empty: no such host.
-    Resolved { query: u64, addresses: Vec<SocketAddr> },
+    /// The answer to `Output::Resolve`.
+    Resolved { query: u64, answer: dns::Answer },
     /// A UDP send failed (`EHOSTUNREACH`, ICMP): what waits for this address fails with 503.
     Unreachable { to: SocketAddr },
     /// `poll_timeout` has come.
@@ -266,11 +274,10 @@ pub enum Output {
     Close {
         stream: StreamId,
     },
-    /// Look a host name up (A, AAAA).
+    /// Ask for records; `Input::Resolved` must follow, whatever comes of it.
     Resolve {
         query: u64,
-        host: String,
-        port: u16,
+        question: dns::Question,
     },
     Event(Event),
 }
@@ -351,6 +358,12 @@ pub struct Incoming {
     pub request_uri: Uri,
     pub from: NameAddr,
     pub to: NameAddr,
+    /// The number that is called.
+    pub number: String,
+    /// Who calls, as a trusted trunk asserts it; `None`: whoever From names.
+    pub caller: Option<Caller>,
+    /// Diversion fields of a trunk's INVITE, the latest first.
+    pub diversions: Vec<String>,
     pub headers: ExtraHeaders,
     /// `None`: delayed offer; our 2xx then carries the offer, or a 183 where `early_offer` allows.
     pub offer: Option<Vec<u8>>,
@@ -395,11 +408,16 @@ pub struct Invite {
     pub display_name: String,
     /// Digest credentials other than the trunk's.
     pub credentials: Option<(String, String)>,
+    /// The call came to another number of ours and goes on from there.
+    pub diverted: Option<Diverted>,
     pub headers: ExtraHeaders,
     /// SDP offer; `None` asks the peer for one.
     pub offer: Option<Vec<u8>>,
     /// Time to a final response before CANCEL and `Failed` 408.
     pub timeout: Duration,
+    /// Time to any response at all before `Failed` 408, where there is somewhere else to go;
+    /// `None`: the transaction's own.
+    pub patience: Option<Duration>,
     /// Gateways and proxies that it may still pass; [`MAX_FORWARDS`] where it begins here.
     pub max_forwards: u8,
 }
@@ -510,10 +528,11 @@ impl UserAgent {
                 self.stack.transports.closed(stream);
                 self.on_stream_lost(now, stream);
             }
-            Input::Resolved { query, addresses } => {
-                for outgoing in self.stack.names.resolved(now, query, addresses) {
+            Input::Resolved { query, answer } => {
+                for outgoing in self.stack.names.resolved(now, query, answer) {
                     self.resume(now, outgoing);
                 }
+                self.stack.ask_names();
             }
             Input::Unreachable { to } => self.on_lost(
                 now,
@@ -533,6 +552,7 @@ impl UserAgent {
             self.stack.table.next_timeout(),
             self.stack.timers.next(),
             self.stack.transports.next_timeout(),
+            self.stack.names.poll_timeout(),
             self.registrar.poll_timeout(),
             self.trunks.poll_timeout(),
         ];
@@ -568,6 +588,7 @@ impl UserAgent {
     }
 
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<CallId, Refused> {
+        self.admit_outgoing(now, &invite.target)?;
         let bindings = match &invite.target {
             Target::User { name } => self.registrar.bindings(now, name),
             Target::Trunk { .. } | Target::Uri { .. } => Vec::new(),
@@ -685,6 +706,16 @@ impl UserAgent {
         self.trunks.state(name)
     }
 
+    /// Whether calls to this trunk went unanswered of late: others come first.
+    pub fn is_doubtful(&self, trunk: &str) -> bool {
+        self.trunks.is_doubtful(trunk)
+    }
+
+    /// Calls over this trunk, both ways.
+    pub fn trunk_calls(&self, name: &str) -> usize {
+        self.calls.count_of(&Party::Trunk(name.to_owned()))
+    }
+
     /// Registered contacts of a user.
     pub fn contacts(&self, user: &str) -> usize {
         self.registrar.contacts(user)
@@ -703,7 +734,8 @@ impl UserAgent {
     pub fn local_ip_for(&self, target: &Target) -> IpAddr {
         let hop = match target {
             Target::Trunk { name, .. } => {
-                self.stack.trunk(name).and_then(|trunk| Hop::of(&trunk.server))
+                let trunk = self.stack.trunk(name);
+                trunk.and_then(|trunk| self.stack.way_of_trunk(trunk)).map(|(hop, _)| hop)
             }
             Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
             Target::User { name } => self
@@ -744,17 +776,14 @@ impl UserAgent {
     pub(super) fn on_outcome(&mut self, now: Instant, outgoing: Box<Outgoing>, outcome: Outcome) {
         match outgoing.owner {
             Owner::Registration { trunk } => {
-                self.trunks.on_registration(now, &mut self.stack, trunk, &outcome);
+                self.trunks.on_registration(now, &mut self.stack, trunk, &outgoing, &outcome);
             }
             Owner::Health { trunk, check } => {
                 self.trunks.on_check(now, &mut self.stack, trunk, check, &outcome);
             }
             _ => {
-                // Nobody answered: is the trunk there at all?
-                if let (Outcome::Failed(_), Some(trunk)) =
-                    (&outcome, self.calls.trunk(&outgoing.owner))
-                {
-                    self.trunks.doubt(now, trunk);
+                if let Some(trunk) = self.calls.trunk(&outgoing.owner) {
+                    self.trunks.on_invite(now, &mut self.stack, trunk, &outcome);
                 }
                 self.calls.on_outcome(now, &mut self.stack, outgoing, outcome);
             }
@@ -768,8 +797,13 @@ impl UserAgent {
             }
         }
         while let Some((call, timer)) = self.stack.timers.pop_due(now) {
+            if let (CallTimer::NoResponse, Some(trunk)) = (timer, self.calls.trunk_of(call)) {
+                self.trunks.doubt(now, trunk);
+            }
             self.calls.on_timer(now, &mut self.stack, call, timer);
         }
+        self.stack.names.handle_timeout(now);
+        self.stack.ask_names();
         self.registrar.handle_timeout(now);
         self.trunks.handle_timeout(now, &mut self.stack);
         while let Some((stream, peer)) = self.stack.transports.pop_idle(now) {
@@ -794,15 +828,43 @@ impl UserAgent {
         }
     }
 
-    /// The next address of a request's hop, while it is wanted (RFC 3263 §4.3).
+    /// A request that its target did not answer.
     fn try_elsewhere(&mut self, now: Instant, outgoing: Box<Outgoing>, status: u16) {
-        if outgoing.addresses.is_empty() || !self.calls.wants(&outgoing.owner) {
-            return self.on_outcome(now, outgoing, Outcome::Failed(status));
+        self.shun_target(now, &outgoing, None);
+        match self.has_alternative(&outgoing) {
+            true => self.send_elsewhere(now, outgoing),
+            false => self.on_outcome(now, outgoing, Outcome::Failed(status)),
         }
-        if let Some(tried) = outgoing.tried {
-            self.stack.names.demote(&outgoing.hop.host, tried);
+    }
+
+    /// A final response: 503 is that of one server of several (RFC 3263 §4.3).
+    pub(super) fn on_final(&mut self, now: Instant, outgoing: Box<Outgoing>, response: Message) {
+        if response.status() == Some(503) {
+            self.shun_target(now, &outgoing, response.headers.retry_after());
+            if self.has_alternative(&outgoing) {
+                return self.send_elsewhere(now, outgoing);
+            }
         }
+        self.on_outcome(now, outgoing, Outcome::Response(Box::new(response)));
+    }
+
+    /// Whether another target of a request's hop is left, and the request still wanted.
+    fn has_alternative(&self, outgoing: &Outgoing) -> bool {
+        !outgoing.targets.is_empty() && self.calls.wants(&outgoing.owner)
+    }
+
+    fn send_elsewhere(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
+        stats::SIP_TARGETS_CHANGED.add(1);
+        self.calls.begin_again(&outgoing.owner);
+        outgoing.request.via.clear();
         self.stack.send_to_next(now, outgoing);
+    }
+
+    /// Others of the same name are asked first for a while.
+    fn shun_target(&mut self, now: Instant, outgoing: &Outgoing, time: Option<Duration>) {
+        if let (Some(tried), None) = (outgoing.tried, outgoing.hop.literal()) {
+            self.stack.names.shun(now, tried, time);
+        }
     }
 
     /// The name of a request's hop is known, or known not to be.

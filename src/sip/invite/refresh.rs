@@ -305,7 +305,10 @@ mod tests {
         assert_eq!(ok.header("Session-Expires"), "600;refresher=uac");
         let mut bench = Bench::new();
         let (_, invite) = bench.calls();
-        assert_eq!((invite.header("Supported"), invite.header("Session-Expires")), ("100rel, timer", ""));
+        assert_eq!(
+            (invite.header("Supported"), invite.header("Session-Expires")),
+            ("100rel, timer", "")
+        );
     }
 
     #[test]

@@ -351,7 +351,7 @@ impl Call {
 /// The same with another number, as a new transaction.
 fn send_again(now: Instant, stack: &mut Stack, mut outgoing: Box<Outgoing>) {
     outgoing.request.via.clear();
-    outgoing.addresses.clear();
+    outgoing.targets.clear();
     stack.send(now, outgoing);
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::dns::zone::Zone;
 use crate::random::Random;
 use crate::sip::user_agent::*;
 
@@ -14,6 +15,10 @@ pub struct Bench {
     sent: VecDeque<Sent>,
     /// Everything but datagrams and events.
     pub others: VecDeque<Output>,
+    /// Answers questions at once; `None`: they are among the others.
+    pub zone: Option<Zone>,
+    /// Those that it answered.
+    pub questions: Vec<String>,
 }
 
 /// One message that we sent.
@@ -49,10 +54,17 @@ impl Bench {
             password: String::new(),
             accept_from: vec![Network { address: [192, 0, 2, 10].into(), prefix: 32 }],
             options: None,
+            account: Account::default(),
+            identity: Policy::default(),
+            caps: Caps::default(),
             prack: Prack::default(),
         };
-        let user =
-            User { name: "alice".into(), password: "secret".into(), display_name: String::new() };
+        let user = User {
+            name: "alice".into(),
+            password: "secret".into(),
+            display_name: String::new(),
+            max_calls: 0,
+        };
         let mut config = Config {
             listeners: vec![listener(Transport::Udp, 5060), listener(Transport::Tcp, 5060)],
             public_address: String::new(),
@@ -73,7 +85,15 @@ impl Bench {
         change(&mut config);
         let now = Instant::now();
         let agent = UserAgent::new(now, config, Random::seeded(1));
-        Self { now, agent, events: VecDeque::new(), sent: VecDeque::new(), others: VecDeque::new() }
+        Self {
+            now,
+            agent,
+            events: VecDeque::new(),
+            sent: VecDeque::new(),
+            others: VecDeque::new(),
+            zone: None,
+            questions: Vec::new(),
+        }
     }
 
     /// A message of the trunk.
@@ -129,6 +149,12 @@ impl Bench {
                     self.sent.push_back(Sent { to, text });
                 }
                 Output::Event(event) => self.events.push_back(event),
+                Output::Resolve { query, question } if self.zone.is_some() => {
+                    self.questions.push(question.to_string());
+                    let answer = self.zone.as_ref().map(|zone| zone.answer(&question));
+                    let answer = answer.expect("there is a zone");
+                    self.agent.handle_input(self.now, Input::Resolved { query, answer });
+                }
                 other => self.others.push_back(other),
             }
         }
@@ -228,9 +254,11 @@ pub fn to_trunk() -> Invite {
         caller: "200".into(),
         display_name: String::new(),
         credentials: None,
+        diverted: None,
         headers: vec![("X-One".into(), "1".into())],
         offer: Some(b"v=0".to_vec()),
         timeout: Duration::from_secs(60),
+        patience: None,
         max_forwards: 70,
     }
 }
