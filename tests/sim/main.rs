@@ -4,6 +4,7 @@
 //! every run the world must be empty.
 
 mod changes;
+mod early;
 mod ends;
 mod incoming;
 mod limits;
@@ -66,7 +67,7 @@ pub fn phone(name: &str, manner: Manner) -> (String, Manner) {
     (name.into(), manner)
 }
 
-pub fn ms(milliseconds: u64) -> Duration {
+pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
