@@ -646,6 +646,9 @@ impl Gateway {
             | sip::Event::Cancelled { call, .. }
             | sip::Event::Ended { call, .. }
             | sip::Event::Change { call, .. }
+            | sip::Event::Changed { call, .. }
+            | sip::Event::ChangeRefused { call, .. }
+            | sip::Event::Refresh { call }
             | sip::Event::Info { call, .. }
             | sip::Event::Message { call, .. } => call,
         };

@@ -3,6 +3,7 @@
 import dns_cases
 import hostile_cases
 import http_cases
+import modify_cases
 import operator_cases
 import phone_cases
 import reliable_cases
@@ -12,4 +13,4 @@ import trunk_presets_cases
 
 CASES = (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
          + http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
-         + trunk_presets_cases.CASES)
+         + trunk_presets_cases.CASES + modify_cases.CASES)

@@ -3,6 +3,7 @@
 //! Each case is data: a scenario, the phones' manners, and the ladder that is expected. After
 //! every run the world must be empty.
 
+mod changes;
 mod early;
 mod ends;
 mod incoming;
