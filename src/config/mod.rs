@@ -129,6 +129,11 @@ pub struct Sip {
     pub session_expires: Duration,
     /// The least that a peer may ask for.
     pub min_se: Duration,
+    /// Messages per second from one address that is nobody's.
+    pub source_rate: u32,
+    pub strangers: Strangers,
+    /// Beginnings of User-Agent; whoever says so gets no answer.
+    pub scanners: Vec<String>,
 }
 
 impl Default for Sip {
@@ -144,9 +149,23 @@ impl Default for Sip {
             digest: vec![Digest::Md5],
             session_expires: Duration::from_secs(1800),
             min_se: Duration::from_secs(90),
+            source_rate: 50,
+            strangers: Strangers::Refuse,
+            scanners: SCANNERS.map(str::to_owned).to_vec(),
         }
     }
 }
+
+/// What calls and questions of nobody known get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strangers {
+    Refuse,
+    /// No answer: nothing tells that there is a gateway.
+    Drop,
+}
+
+/// What common scanners call themselves.
+const SCANNERS: [&str; 5] = ["friendly-scanner", "sipvicious", "sipcli", "sip-scan", "sundayddr"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
