@@ -37,6 +37,8 @@ pub struct Manner {
     /// Re-INVITEs that hold the other side or take it back.
     pub holds: Vec<(Duration, Hold)>,
     pub hangs_up_after: Option<Duration>,
+    /// Further header lines of its INVITEs, each with its line end.
+    pub headers: &'static str,
     pub law: Law,
     pub prack: Prack,
     /// `X-` headers of its 18x, its 200 or refusal, and its BYE.
@@ -69,6 +71,7 @@ impl Default for Manner {
             says: Vec::new(),
             holds: Vec::new(),
             hangs_up_after: None,
+            headers: "",
             law: Law::Mu,
             prack: Prack::Off,
             tells_headers: false,
@@ -101,6 +104,8 @@ pub struct Phone {
     /// RFC 4733 digits heard, once per event.
     pub digits: String,
     pub steps: Vec<Step>,
+    /// INVITEs that called it, as text.
+    pub invites: Vec<String>,
     pub out: Vec<Packet>,
     manner: Manner,
     gateway: SocketAddr,
@@ -192,6 +197,7 @@ impl Phone {
             heard: Vec::new(),
             digits: String::new(),
             steps: Vec::new(),
+            invites: Vec::new(),
             out: Vec::new(),
             manner,
             gateway,
@@ -325,7 +331,8 @@ impl Phone {
             false => ("", String::new()),
         };
         let prack = self.prack_headers();
-        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n{prack}"), &sdp);
+        let more = self.manner.headers;
+        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n{prack}{more}"), &sdp);
         self.send_until(now, message, Unanswered::Invite);
         if let Some(after) = dial.cancels_after {
             self.plans.push((now + after, Plan::Cancel));
@@ -442,6 +449,9 @@ impl Phone {
         self.calls_so_far += 1;
         let number = self.calls_so_far;
         let media = media_address(&text.body);
+        let lines = text.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+        let head: String = lines.collect();
+        self.invites.push(format!("{}\n{head}\n{}", text.first, text.body));
         self.call = Some(Leg {
             call_id: text.header("Call-ID"),
             local: format!("{};tag=q{number}-{}", text.header("To"), self.name),

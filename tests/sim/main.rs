@@ -11,6 +11,7 @@ mod lossy;
 mod media;
 mod names;
 mod outgoing;
+mod trunks;
 
 use std::time::Duration;
 

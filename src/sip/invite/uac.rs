@@ -36,7 +36,7 @@ pub(super) struct Calling {
     best: Option<Failure>,
     /// Times that a 3xx was followed.
     redirections: usize,
-    /// `NoResponse` is armed.
+    /// No response came yet, and `NoResponse` is armed.
     is_impatient: bool,
 }
 
@@ -267,6 +267,10 @@ impl Call {
             attempt.transaction = None;
             attempt.early.clear();
         }
+        // A trunk of several servers has the time of all of them.
+        if let Phase::Calling(calling) = &mut self.phase {
+            calling.is_impatient = false;
+        }
     }
 
     /// An INVITE got its final refusal, or nobody answered it.
@@ -339,6 +343,10 @@ impl Call {
             let failure = calling.best.take().unwrap_or_else(|| Failure::of(503));
             self.fail(now, stack, failure);
         }
+    }
+
+    pub(super) fn is_impatient(&self) -> bool {
+        matches!(&self.phase, Phase::Calling(calling) if calling.is_impatient)
     }
 
     /// Somebody answers.
