@@ -12,6 +12,5 @@ import trunk_cases
 import trunk_presets_cases
 
 CASES = (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
-CASES = (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
          + http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
          + trunk_presets_cases.CASES + modify_cases.CASES)
