@@ -10,8 +10,8 @@ use toml::de::DeTable;
 use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
-    OnError, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage, Trunk,
-    Tts, TtsEngine, User,
+    OnError, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Srtp, Storage,
+    Trunk, Tts, TtsEngine, User,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -166,11 +166,23 @@ fn media(table: Table<'_>) -> Media {
         // Both fit: the range ends at 65535.
         rtp_ports: (first as u16, last as u16),
         codecs: preferences(&table, "codecs", &codecs, default.codecs),
+        srtp: table.choice("srtp", &SRTP, default.srtp),
         threads: table.size("threads", 1..=16, default.threads),
     };
     table.finish();
     media
 }
+
+/// Of a trunk or user; `None`: as `[media]`.
+fn srtp_of_peer(table: &Table<'_>) -> Option<Srtp> {
+    match table.string("srtp", "").as_str() {
+        "" => None,
+        _ => Some(table.choice("srtp", &SRTP, Srtp::Optional)),
+    }
+}
+
+const SRTP: [(&str, Srtp); 3] =
+    [("off", Srtp::Off), ("optional", Srtp::Optional), ("required", Srtp::Required)];
 
 /// A list of names in order of preference, each once; `default` where the key is not there.
 fn preferences<T: Copy + PartialEq>(
@@ -399,6 +411,7 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
                 ],
                 Dtmf::Auto,
             ),
+            srtp: srtp_of_peer(&table),
             options: seconds(&table, "options_s", 0..=3600, Duration::from_secs(30)),
             name,
             server,
@@ -464,6 +477,7 @@ fn users(root: &Table<'_>) -> Vec<User> {
         let user = User {
             password: table.string("password", ""),
             display_name: table.string("display_name", ""),
+            srtp: srtp_of_peer(&table),
             name,
         };
         if user.password.is_empty() && !table.has("password") {

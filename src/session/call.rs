@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::security::{Security, media_keys};
 use super::sound::Playback;
 use crate::config::{Codec, Dtmf};
 use crate::media::engine::{self, StreamSettings, UnitId};
@@ -26,6 +27,7 @@ pub struct Call {
     pub origin_id: u64,
     pub origin_version: u64,
     pub agreed: Option<Agreed>,
+    pub security: Security,
     pub is_held: bool,
     pub has_rung: bool,
     pub audio_started: bool,
@@ -104,7 +106,7 @@ impl Call {
             codecs,
             direction: Direction::SendRecv,
             ptime: PTIME,
-            srtp: None,
+            srtp: self.security.describe(self.agreed.as_ref()),
         }
     }
 
@@ -134,7 +136,7 @@ impl Call {
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,
-            srtp: None,
+            srtp: agreed.srtp.as_deref().and_then(media_keys),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::call::{Call, Outgoing, Phase, codecs_preferring};
 use super::ending::truncate_bytes;
 use super::exchange::{Exchange, Role, Timer};
 use super::refusal::{Refusal, tries_next_trunk};
+use super::security::Security;
 use crate::config::{Config, Dtmf, Trunk};
 use crate::media::engine::Command as MediaCommand;
 use crate::rules;
@@ -224,6 +225,7 @@ impl Session {
             origin_id: exchange.random.next_u64() >> 1,
             origin_version: 0,
             agreed: None,
+            security: Security::none(),
             is_held: false,
             has_rung: false,
             audio_started: false,
@@ -274,8 +276,8 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(port) = call.port else { return };
         let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
-        let offer = offer_answer::offer(&call.local(port, codecs));
         let Phase::Opening { outgoing } = &mut call.phase else { return };
+        let mut outgoing = std::mem::take(outgoing);
         let mut refused = Refused { status: 404, reason: "Not Found".into() };
         while let Some(target) = outgoing.targets.front() {
             let trunk = trunk_of(&exchange.config, target);
@@ -286,6 +288,9 @@ impl Session {
                 Some(trunk) if outgoing.caller.is_empty() => trunk.caller_id.clone(),
                 _ => outgoing.caller.clone(),
             };
+            call.security = Security::outgoing(exchange, target);
+            call.security.prepare(exchange, None);
+            let offer = offer_answer::offer(&call.local(port, codecs.clone()));
             let invite = Invite {
                 target: target.clone(),
                 caller,
@@ -298,7 +303,6 @@ impl Session {
             };
             match exchange.user_agent.invite(now, invite) {
                 Ok(leg) => {
-                    let outgoing = std::mem::take(outgoing);
                     call.phase = Phase::Calling { leg, outgoing, offer: Box::new(offer) };
                     exchange.add_leg(leg, self.place.session, object);
                     return;

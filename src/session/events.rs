@@ -8,10 +8,12 @@ use super::call::{Call, Phase, Wish, codecs_preferring};
 use super::exchange::{Exchange, Role, Timer, host_text};
 use super::journal::CallName;
 use super::refusal::Refusal;
+use super::security::Security;
 use crate::config::Dtmf;
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::{CallAlerting, CallEvent};
+use crate::sdp::crypto::without_keys;
 use crate::sdp::description::Description;
 use crate::sdp::offer_answer::{self, Agreed};
 use crate::sip::user_agent::{Event as SipEvent, Incoming, Peer};
@@ -71,6 +73,7 @@ impl Session {
             origin_id: exchange.random.next_u64() >> 1,
             origin_version: 0,
             agreed: None,
+            security: Security::incoming(exchange, &incoming.peer, leg),
             is_held: false,
             has_rung: false,
             audio_started: false,
@@ -126,13 +129,16 @@ impl Session {
                 let offer = offer.clone();
                 let agreed = agree(call, exchange, &offer, sdp.as_deref());
                 // A 200 without SDP repeats what a 18x said.
-                if agreed.is_none() && (sdp.is_some() || call.agreed.is_none()) {
+                if let Err(error) = &agreed
+                    && (sdp.is_some() || call.agreed.is_none())
+                {
+                    self.on_disagreement(exchange, object, error);
                     let (code, reason) = Refusal::NoCommonCodec.status();
                     exchange.user_agent.hangup(now, leg, &Vec::new());
                     return self.fail(now, exchange, object, code, reason.into(), headers);
                 }
                 call.phase = Phase::Connected { leg, since: now, offer: None };
-                if let Some(agreed) = agreed {
+                if let Ok(agreed) = agreed {
                     self.configure(exchange, object, agreed, true);
                 }
                 self.on_connected(exchange, object, headers);
@@ -152,9 +158,10 @@ impl Session {
                     call.phase = Phase::Connected { leg, since: now, offer: None };
                 }
                 match agreed {
-                    Some(Some(agreed)) => self.configure(exchange, object, agreed, true),
+                    Some(Ok(agreed)) => self.configure(exchange, object, agreed, true),
                     // Our offer got no answer that we can use (RFC 3261 §13.2.2.4: hang up).
-                    Some(None) if is_first => {
+                    Some(Err(error)) if is_first => {
+                        self.on_disagreement(exchange, object, &error);
                         let (code, reason) = Refusal::NoCommonCodec.status();
                         exchange.user_agent.hangup(now, leg, &Vec::new());
                         return self.disconnect(
@@ -166,7 +173,7 @@ impl Session {
                             Vec::new(),
                         );
                     }
-                    Some(None) | None => {}
+                    Some(Err(_)) | None => {}
                 }
                 if is_first {
                     self.on_connected(exchange, object, Vec::new());
@@ -210,7 +217,7 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Phase::Calling { offer, .. } = &call.phase else { return };
         let offer = offer.clone();
-        let agreed = sdp.and_then(|sdp| agree(call, exchange, &offer, Some(&sdp)));
+        let agreed = sdp.and_then(|sdp| agree(call, exchange, &offer, Some(&sdp)).ok());
         let is_first_ring = (180..=183).contains(&status) && !call.has_rung;
         call.has_rung |= is_first_ring;
         if is_first_ring {
@@ -252,6 +259,7 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let settings = call.stream_settings(&agreed, hears_peer);
+        call.security.settle(&agreed);
         call.agreed = Some(agreed);
         let unit = call.unit;
         exchange.media(self.place, MediaCommand::Configure { unit, settings });
@@ -268,11 +276,13 @@ impl Session {
             return;
         }
         let codecs = codecs_preferring(&exchange.config.media.codecs, None);
+        call.security.prepare(exchange, offer.as_deref());
         let local = call.local(port, codecs);
         let (sdp, agreed, own_offer) = match &offer {
             Some(offer) => match offer_answer::answer(&local, offer) {
                 Ok((answer, agreed)) => (answer.to_bytes(), Some(agreed), None),
-                Err(_) => {
+                Err(error) => {
+                    self.on_disagreement(exchange, object, &error);
                     let (status, reason) = Refusal::NoCommonCodec.status();
                     exchange.user_agent.reject(now, leg, status, &Vec::new());
                     return self.end_incoming(now, exchange, object, status, reason.into());
@@ -323,8 +333,9 @@ impl Session {
         let (Some(leg), Some(port)) = (call.leg(), call.port) else { return };
         let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
         let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
-        let local = call.local(port, codecs);
         let Some(sdp) = sdp else {
+            call.security.prepare(exchange, None);
+            let local = call.local(port, codecs);
             let offer = offer_answer::offer(&local);
             exchange.user_agent.accept_change(now, leg, offer.to_bytes());
             if let Phase::Connected { offer: own_offer, .. } = &mut call.phase {
@@ -332,12 +343,16 @@ impl Session {
             }
             return;
         };
-        let answer = Description::parse(&sdp)
-            .ok()
-            .and_then(|offer| offer_answer::answer(&local, &offer).ok());
-        let Some((answer, agreed)) = answer else {
-            let (status, _) = Refusal::NoCommonCodec.status();
-            return exchange.user_agent.reject_change(now, leg, status);
+        let offer = Description::parse(&sdp).unwrap_or_else(|_| Description::without_media());
+        call.security.prepare(exchange, Some(&offer));
+        let local = call.local(port, codecs);
+        let (answer, agreed) = match offer_answer::answer(&local, &offer) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.on_disagreement(exchange, object, &error);
+                let (status, _) = Refusal::NoCommonCodec.status();
+                return exchange.user_agent.reject_change(now, leg, status);
+            }
         };
         exchange.user_agent.accept_change(now, leg, answer.to_bytes());
         let was_held = std::mem::replace(&mut call.is_held, agreed.is_held);
@@ -346,7 +361,7 @@ impl Session {
         let event = CallEvent::ReInviteReceived {
             headers,
             mime_type: "application/sdp".into(),
-            body: String::from_utf8_lossy(&sdp).into_owned(),
+            body: without_keys(&String::from_utf8_lossy(&sdp)),
         };
         self.call_event(exchange, object, event);
         match (was_held, is_held) {
@@ -483,17 +498,19 @@ impl Session {
     }
 }
 
-/// What our offer and the peer's answer agree on; `None` is an answer that we can't use.
+/// What our offer and the peer's answer agree on.
 fn agree(
     call: &mut Call,
     exchange: &Exchange,
     offer: &Description,
     answer: Option<&[u8]>,
-) -> Option<Agreed> {
-    let answer = Description::parse(answer?).ok()?;
+) -> Result<Agreed, offer_answer::Error> {
+    let answer = answer.and_then(|answer| Description::parse(answer).ok());
+    let (Some(answer), Some(port)) = (answer, call.port) else {
+        return Err(offer_answer::Error::NoAudio);
+    };
     let codecs = codecs_preferring(&exchange.config.media.codecs, None);
-    let local = call.local(call.port?, codecs);
-    offer_answer::agree(&local, offer, &answer).ok()
+    offer_answer::agree(&call.local(port, codecs), offer, &answer)
 }
 
 /// `Signal=5` of an `application/dtmf-relay` body.

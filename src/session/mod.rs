@@ -21,6 +21,7 @@ mod exchange;
 mod journal;
 mod recording;
 mod refusal;
+mod security;
 mod sound;
 
 use std::cmp::Ordering;
