@@ -67,6 +67,8 @@ metrics! {
     counter SIP_AUTHENTICATION_FAILED "sip_authentication_failed_total" "Requests with a wrong password or of an unknown user.";
     counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
+    counter SIP_PRACKS_MISSED "sip_pracks_missed_total" "Incoming calls refused with 504 because a reliable provisional response had no PRACK.";
+    counter SIP_PROVISIONALS_SKIPPED "sip_provisionals_skipped_total" "Provisional responses not sent because the same had just been, or a call had too many.";
     counter SIP_REFUSED_CALLERS "sip_refused_callers_total" "INVITEs refused because they came from nobody known.";
     counter SIP_REFUSED_CONTACTS "sip_refused_contacts_total" "REGISTER requests refused because they named more contacts than a user may have.";
     counter SIP_REFUSED_FULL_CALLS "sip_refused_full_calls_total" "Calls refused because the table of calls was full.";
