@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::link::Packet;
+use super::secure::{Secure, Wish};
 use super::sound;
 
 /// What a phone does; times count from the INVITE until it is answered, then from the answer.
@@ -32,8 +33,12 @@ pub struct Manner {
     pub says: Vec<(Duration, &'static str)>,
     /// Re-INVITEs that hold the other side or take it back.
     pub holds: Vec<(Duration, Hold)>,
+    /// A re-INVITE with another SRTP key.
+    pub changes_key_after: Option<Duration>,
     pub hangs_up_after: Option<Duration>,
     pub law: Law,
+    /// SRTP, where it comes to that; the phone answers plain offers all the same.
+    pub secures: Option<Wish>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +66,10 @@ impl Default for Manner {
             sends_info: Vec::new(),
             says: Vec::new(),
             holds: Vec::new(),
+            changes_key_after: None,
             hangs_up_after: None,
             law: Law::Mu,
+            secures: None,
         }
     }
 }
@@ -91,6 +98,12 @@ pub struct Phone {
     pub heard: Vec<i16>,
     /// RFC 4733 digits heard, once per event.
     pub digits: String,
+    /// Packets that were not made with the key of the call.
+    pub rejected: usize,
+    /// Packets that were encrypted.
+    pub decrypted: usize,
+    /// The last SDP of the other side.
+    pub last_sdp: String,
     pub steps: Vec<Step>,
     pub out: Vec<Packet>,
     manner: Manner,
@@ -112,6 +125,7 @@ enum Plan {
     Info(char),
     Say(&'static str),
     Hold(Hold),
+    ChangeKey,
     /// Send again what is unanswered, and wait twice as long for the next time.
     Again {
         message: Vec<u8>,
@@ -152,6 +166,7 @@ struct Leg {
     frames: u32,
     press: Option<(char, u32)>,
     ssrc: u32,
+    secure: Option<Secure>,
     /// Its INVITEs have offers.
     offers: bool,
 }
@@ -180,6 +195,9 @@ impl Phone {
             rtp,
             heard: Vec::new(),
             digits: String::new(),
+            rejected: 0,
+            decrypted: 0,
+            last_sdp: String::new(),
             steps: Vec::new(),
             out: Vec::new(),
             manner,
@@ -269,6 +287,14 @@ impl Phone {
                 let message = self.request("INVITE", SDP, &sdp);
                 self.send_until(now, message, Unanswered::Invite);
             }
+            Plan::ChangeKey => {
+                if let Some(secure) = self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+                    secure.change_key();
+                }
+                let sdp = self.sdp(Hold::Off);
+                let message = self.request("INVITE", SDP, &sdp);
+                self.send_until(now, message, Unanswered::Invite);
+            }
             Plan::Again { message, until, wait, sent } => {
                 let waits = self.call.as_ref().is_some_and(|leg| leg.waits.contains(&until));
                 if waits && sent < MOST_TRANSMISSIONS {
@@ -307,6 +333,7 @@ impl Phone {
             frames: 0,
             press: None,
             ssrc: 0x5000 + number,
+            secure: self.manner.secures.map(|wish| Secure::new(wish, number)),
             offers: dial.offers,
         });
         let (kind, sdp) = match dial.offers {
@@ -362,6 +389,9 @@ impl Phone {
         }
         for (after, hold) in self.manner.holds.clone() {
             self.plans.push((now + after, Plan::Hold(hold)));
+        }
+        if let Some(after) = self.manner.changes_key_after {
+            self.plans.push((now + after, Plan::ChangeKey));
         }
         if let Some(after) = self.manner.hangs_up_after {
             self.plans.push((now + after, Plan::HangUp));
@@ -423,6 +453,7 @@ impl Phone {
         self.calls_so_far += 1;
         let number = self.calls_so_far;
         let media = media_address(&text.body);
+        let body = text.body.clone();
         self.call = Some(Leg {
             call_id: text.header("Call-ID"),
             local: format!("{};tag=q{number}", text.header("To")),
@@ -440,8 +471,10 @@ impl Phone {
             frames: 0,
             press: None,
             ssrc: 0x6000 + number,
+            secure: self.manner.secures.map(|wish| Secure::new(wish, 100 + number)),
             offers: true,
         });
+        self.hear_sdp(&body);
         if let Some(after) = self.manner.rings_after {
             self.plans.push((now + after, Plan::Ring));
         }
@@ -476,7 +509,9 @@ impl Phone {
         if let Some(media) = media_address(&text.body) {
             leg.media = Some(media);
             leg.payload_type = payload_type;
+            self.hear_sdp(&text.body);
         }
+        let Some(leg) = &mut self.call else { return };
         if status < 200 {
             return;
         }
@@ -613,9 +648,11 @@ impl Phone {
             Law::Mu => (0, "PCMU"),
             Law::A => (8, "PCMA"),
         };
+        let secure = self.call.as_ref().and_then(|leg| leg.secure.as_ref());
+        let (protocol, keys) = secure.map_or(("RTP/AVP", String::new()), Secure::describe);
         format!(
             "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {number} {DTMF}\r\na=rtpmap:{number} {name}/8000\r\n\
+             m=audio {port} {protocol} {number} {DTMF}\r\n{keys}a=rtpmap:{number} {name}/8000\r\n\
              a=rtpmap:{DTMF} telephone-event/8000\r\na=fmtp:{DTMF} 0-15\r\na={direction}\r\n",
             ip = self.rtp.ip(),
             port = self.rtp.port(),
@@ -636,7 +673,9 @@ impl Phone {
         let number = leg.frames;
         leg.frames += 1;
         let mut packet = vec![0x80, leg.payload_type];
-        packet.extend((number as u16).to_be_bytes());
+        let first = leg.secure.as_ref().map_or(0, |secure| secure.wish.first_sequence);
+        let sequence = first.wrapping_add(number as u16);
+        packet.extend(sequence.to_be_bytes());
         let mut timestamp = number * 160;
         let payload: Vec<u8> = match &mut leg.press {
             Some((digit, sent)) => {
@@ -667,10 +706,32 @@ impl Phone {
         packet.extend(timestamp.to_be_bytes());
         packet.extend(leg.ssrc.to_be_bytes());
         packet.extend(payload);
+        if let Some(secure) = &mut leg.secure {
+            secure.protect(sequence, leg.ssrc, &mut packet);
+        }
         self.out.push(Packet { from, to, data: packet });
     }
 
+    fn hear_sdp(&mut self, sdp: &str) {
+        sdp.clone_into(&mut self.last_sdp);
+        if let Some(secure) = self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+            secure.hear(sdp);
+        }
+    }
+
     fn receive_rtp(&mut self, data: &[u8]) {
+        let clear;
+        let data = match self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+            Some(secure) => match secure.unprotect(data) {
+                Some(packet) => {
+                    self.decrypted += usize::from(packet.len() < data.len());
+                    clear = packet;
+                    &clear
+                }
+                None => return self.rejected += 1,
+            },
+            None => data,
+        };
         if data.len() < 12 || data[0] >> 6 != 2 {
             return;
         }

@@ -32,6 +32,8 @@ pub struct Plan {
     pub rules: Vec<(String, String)>,
     /// Name (its number) and manner; the trunk `phones` reaches them all.
     pub phones: Vec<(String, Manner)>,
+    /// More keys for the trunk of each phone, TOML.
+    pub trunk: String,
     /// More tables for the config, TOML.
     pub config: String,
 }
@@ -43,6 +45,7 @@ impl Default for Plan {
             seed: 1,
             rules: Vec::new(),
             phones: Vec::new(),
+            trunk: String::new(),
             config: String::new(),
         }
     }
@@ -456,9 +459,10 @@ fn config_of(plan: &Plan) -> Config {
     for (place, (name, _)) in plan.phones.iter().enumerate() {
         text.push_str(&format!(
             "\n[[trunk]]\nname = \"{name}\"\nserver = \"sip:10.0.1.{0}:5060\"\n\
-             accept_from = [\"10.0.1.{0}\"]\noptions_s = 0\n\
+             accept_from = [\"10.0.1.{0}\"]\noptions_s = 0\n{trunk}\n\
              [[route]]\npattern = '{name}'\ntrunks = [\"{name}\"]\n",
-            place + 1
+            place + 1,
+            trunk = plan.trunk,
         ));
     }
     text.push_str("\n[[application]]\nid = 1\nname = \"branch\"\n");

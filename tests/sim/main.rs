@@ -9,6 +9,7 @@ mod limits;
 mod lossy;
 mod media;
 mod outgoing;
+mod srtp;
 
 use std::time::Duration;
 
