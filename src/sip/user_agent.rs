@@ -641,7 +641,10 @@ impl UserAgent {
 
     /// Whether an INVITE to this target is encrypted as far as the next hop.
     pub fn is_secure_for(&self, target: &Target) -> bool {
-        self.hop_to(target).is_some_and(|hop| hop.transport.is_secure())
+        self.hop_to(target).is_some_and(|hop| {
+            // A transport that only the host's records tell may be any.
+            hop.is_secure || hop.transport.is_some_and(Transport::is_secure)
+        })
     }
 
     /// Our address towards a target that is not called yet.
