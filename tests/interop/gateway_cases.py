@@ -5,7 +5,8 @@ import http_cases
 import operator_cases
 import phone_cases
 import sample_cases
+import srtp_cases
 import trunk_cases
 
-CASES = (trunk_cases.CASES + phone_cases.CASES + sample_cases.CASES + http_cases.CASES
-         + hostile_cases.CASES + operator_cases.CASES)
+CASES = (trunk_cases.CASES + phone_cases.CASES + sample_cases.CASES + srtp_cases.CASES
+         + http_cases.CASES + hostile_cases.CASES + operator_cases.CASES)
