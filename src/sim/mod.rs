@@ -8,6 +8,7 @@
 pub mod ladder;
 pub mod link;
 pub mod phone;
+pub mod proxy;
 pub mod secure;
 pub mod sound;
 pub mod world;
