@@ -13,6 +13,7 @@ use crate::config::{Codec, Config, Dtmf, Trunk};
 use crate::media::engine::Command as MediaCommand;
 use crate::rules;
 use crate::scenario::command::{CallPstn, CallSip, ExtraHeaders, Object};
+use crate::sdp::description::Direction;
 use crate::sdp::offer_answer;
 use crate::sip::uri::Uri;
 use crate::sip::user_agent::{Diverted, Invite, Refused, Target, TrunkState};
@@ -240,6 +241,9 @@ impl Session {
             origin_version: 0,
             agreed: None,
             security: Security::none(),
+            described: None,
+            proposed: None,
+            direction: Direction::SendRecv,
             is_held: false,
             has_rung: false,
             audio_started: false,
@@ -333,8 +337,8 @@ impl Session {
             };
             call.security = Security::outgoing(exchange, &invite.target);
             call.security.prepare(exchange, None);
-            let offer =
-                offer_answer::offer(&call.local(port, codecs_preferring(&call.codecs, preferred)));
+            let codecs = codecs_preferring(&call.codecs, preferred);
+            let offer = call.numbered(offer_answer::offer(&call.local(port, codecs)));
             invite.offer = Some(offer.to_bytes());
             for (header, _) in dropped {
                 let peer = name.as_deref().unwrap_or("this peer");

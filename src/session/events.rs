@@ -7,14 +7,14 @@ use super::Session;
 use super::call::{Call, Phase, Wish, codecs_preferring};
 use super::exchange::{Exchange, Role, Timer, host_text};
 use super::journal::CallName;
+use super::modify::Accepted;
 use super::refusal::Refusal;
 use super::security::Security;
 use crate::config::Dtmf;
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::{CallAlerting, CallEvent};
-use crate::sdp::crypto::without_keys;
-use crate::sdp::description::Description;
+use crate::sdp::description::{Description, Direction};
 use crate::sdp::offer_answer::{self, Agreed};
 use crate::sip::user_agent::{CallId, EarlyOffer, Event as SipEvent, Incoming, Peer};
 use crate::storage::record::CallRecord;
@@ -83,6 +83,9 @@ impl Session {
             origin_version: 0,
             agreed: None,
             security: Security::incoming(exchange, &incoming.peer, leg),
+            described: None,
+            proposed: None,
+            direction: Direction::SendRecv,
             is_held: false,
             has_rung: false,
             audio_started: false,
@@ -149,6 +152,7 @@ impl Session {
                     return self.fail(now, exchange, object, code, reason.into(), headers);
                 }
                 call.phase = Phase::Connected { leg, since: now, offer: None };
+                call.described = Some(offer);
                 if let Ok(agreed) = agreed {
                     self.configure(exchange, object, agreed, true);
                 }
@@ -170,8 +174,17 @@ impl Session {
                 if is_first {
                     call.phase = Phase::Connected { leg, since: now, offer: None };
                 }
+                if offer.is_some() {
+                    call.described = offer;
+                }
                 match agreed {
-                    Some(Ok(agreed)) => self.configure(exchange, object, agreed, true),
+                    Some(Ok(agreed)) if is_first => {
+                        self.configure(exchange, object, agreed, true);
+                    }
+                    Some(Ok(agreed)) => {
+                        let body = sdp.as_deref().unwrap_or_default();
+                        self.take_change(exchange, object, agreed, Vec::new(), body);
+                    }
                     // Our offer got no answer that we can use (RFC 3261 §13.2.2.4: hang up).
                     Some(Err(error)) if is_first => {
                         self.on_disagreement(exchange, object, &error);
@@ -208,6 +221,14 @@ impl Session {
             SipEvent::Change { headers, sdp, .. } => {
                 self.on_change(now, exchange, object, headers, sdp);
             }
+            SipEvent::Changed { headers, content_type, body, has_offer, is_refresh, .. } => {
+                let answer = Accepted { headers, content_type, body, has_offer, is_refresh };
+                self.on_changed(now, exchange, object, answer);
+            }
+            SipEvent::ChangeRefused { status, reason, headers, .. } => {
+                self.on_change_refused(exchange, object, status, reason, headers);
+            }
+            SipEvent::Refresh { .. } => self.on_refresh_due(now, exchange, object),
             SipEvent::Info { headers, content_type, body, .. } => {
                 self.on_info(exchange, object, headers, content_type, body);
             }
@@ -259,7 +280,9 @@ impl Session {
             Phase::Opening { .. } | Phase::Calling { .. } | Phase::Connected { .. } => return,
         };
         let Some(offer) = offer else { return };
-        match agree(call, &offer, Some(sdp)) {
+        let agreed = agree(call, &offer, Some(sdp));
+        call.described = Some(offer);
+        match agreed {
             Ok(agreed) => return self.configure(exchange, object, agreed, is_answered),
             Err(error) => self.on_disagreement(exchange, object, &error),
         }
@@ -281,6 +304,7 @@ impl Session {
         if is_outgoing {
             self.start_audio(exchange, object, headers);
         }
+        self.begin_held(exchange, object);
     }
 
     /// `AudioStarted`, once.
@@ -321,7 +345,12 @@ impl Session {
         let local = call.local(port, codecs);
         let (sdp, agreed, own_offer) = match &offer {
             Some(offer) => match offer_answer::answer(&local, offer) {
-                Ok((answer, agreed)) => (answer.to_bytes(), Some(agreed), None),
+                Ok((answer, agreed)) => {
+                    let answer = call.numbered(answer);
+                    let sdp = answer.to_bytes();
+                    call.described = Some(Box::new(answer));
+                    (sdp, Some(agreed), None)
+                }
                 Err(error) => {
                     self.on_disagreement(exchange, object, &error);
                     let (status, reason) = Refusal::NoCommonCodec.status();
@@ -332,7 +361,8 @@ impl Session {
             // A 183 and its PRACK have settled it.
             None if call.agreed.is_some() => (Vec::new(), call.agreed.clone(), None),
             None => {
-                let offer = own_offer.unwrap_or_else(|| Box::new(offer_answer::offer(&local)));
+                let new = || Box::new(call.numbered(offer_answer::offer(&local)));
+                let offer = own_offer.unwrap_or_else(new);
                 (offer.to_bytes(), None, Some(offer))
             }
         };
@@ -363,62 +393,6 @@ impl Session {
                 }
             }
             Wish::Nothing => {}
-        }
-    }
-
-    /// A re-INVITE: hold, resume, a new address or codec. Answered without the script.
-    fn on_change(
-        &mut self,
-        now: Instant,
-        exchange: &mut Exchange,
-        object: Object,
-        headers: ExtraHeaders,
-        sdp: Option<Vec<u8>>,
-    ) {
-        let Some(call) = self.calls.get_mut(&object) else { return };
-        let (Some(leg), Some(port)) = (call.leg(), call.port) else { return };
-        let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-        let codecs = codecs_preferring(&call.codecs, preferred);
-        let Some(sdp) = sdp else {
-            call.security.prepare(exchange, None);
-            let local = call.local(port, codecs);
-            let offer = offer_answer::offer(&local);
-            exchange.user_agent.accept_change(now, leg, offer.to_bytes());
-            if let Phase::Connected { offer: own_offer, .. } = &mut call.phase {
-                *own_offer = Some(Box::new(offer));
-            }
-            return;
-        };
-        let offer = Description::parse(&sdp).unwrap_or_else(|_| Description::without_media());
-        call.security.prepare(exchange, Some(&offer));
-        let local = call.local(port, codecs);
-        let (answer, agreed) = match offer_answer::answer(&local, &offer) {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.on_disagreement(exchange, object, &error);
-                let (status, _) = Refusal::NoCommonCodec.status();
-                return exchange.user_agent.reject_change(now, leg, status);
-            }
-        };
-        exchange.user_agent.accept_change(now, leg, answer.to_bytes());
-        if let Phase::Alerting { offer: known, .. } = &mut call.phase {
-            // Before the answer it is between the gateways: the script hears nothing of it.
-            *known = Some(Box::new(offer));
-            return self.configure(exchange, object, agreed, false);
-        }
-        let was_held = std::mem::replace(&mut call.is_held, agreed.is_held);
-        let is_held = agreed.is_held;
-        self.configure(exchange, object, agreed, true);
-        let event = CallEvent::ReInviteReceived {
-            headers,
-            mime_type: "application/sdp".into(),
-            body: without_keys(&String::from_utf8_lossy(&sdp)),
-        };
-        self.call_event(exchange, object, event);
-        match (was_held, is_held) {
-            (false, true) => self.call_event(exchange, object, CallEvent::OnHold),
-            (true, false) => self.call_event(exchange, object, CallEvent::OffHold),
-            (true, true) | (false, false) => {}
         }
     }
 
@@ -550,8 +524,8 @@ impl Session {
 }
 
 /// What our offer and the peer's answer agree on.
-fn agree(
-    call: &mut Call,
+pub(super) fn agree(
+    call: &Call,
     offer: &Description,
     answer: Option<&[u8]>,
 ) -> Result<Agreed, offer_answer::Error> {

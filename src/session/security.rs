@@ -86,10 +86,11 @@ impl Security {
     }
 
     /// A stream that is not protected gives its keys up: taken again, they would protect other
-    /// packets from the same beginning.
+    /// packets from the same beginning. It is not asked for them again.
     pub fn settle(&mut self, agreed: &Agreed) {
         if agreed.srtp.is_none() {
             self.keys = None;
+            self.profile = Profile::Plain;
         }
     }
 }

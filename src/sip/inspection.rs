@@ -44,12 +44,12 @@ use super::uri::{Scheme, Uri};
 use crate::stats;
 
 /// The methods that we answer with more than a refusal.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, MESSAGE, REGISTER";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, OPTIONS, INFO, MESSAGE, REGISTER";
 /// Those of them that need no dialog.
 const ALLOW_OUTSIDE: &str = "INVITE, ACK, CANCEL, OPTIONS, REGISTER";
 
 /// The option tags that we understand; 100rel stands first, for those who are not told of it.
-pub const SUPPORTED: &str = "100rel";
+pub const SUPPORTED: &str = "100rel, timer";
 
 /// Why a request is refused whoever sent it.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub fn inspect(request: &Message) -> Option<Refusal> {
     if *method != Method::Invite {
         return None;
     }
-    let is_new = request.to.tag().is_none();
+    let is_new = *method == Method::Invite && request.to.tag().is_none();
     if is_new && request.headers.max_forwards() == Some(0) {
         return Some(Refusal::Hops);
     }
@@ -136,8 +136,8 @@ fn inspect_body(request: &Message) -> Option<Refusal> {
     if content.is_some_and(|content| content.kind == "application/pkcs7-mime") {
         return Some(Refusal::Encrypted);
     }
-    let is_invite = *request.method() == Method::Invite;
-    let must_be_sdp = is_invite && !super::invite::is_optional(request);
+    let is_offer = matches!(request.method(), Method::Invite | Method::Update);
+    let must_be_sdp = is_offer && !super::invite::is_optional(request);
     (must_be_sdp && !super::invite::is_sdp(request)).then_some(Refusal::MediaType)
 }
 
@@ -174,7 +174,7 @@ impl Refusal {
             Self::Needed(tag) => (421, Name::Require, *tag),
             Self::TooLarge => return stack.response(request, 413),
             Self::Accept => return stack.response(request, 406),
-            Self::MediaType => (415, Name::Accept, "application/sdp"),
+            Self::MediaType => (415, Name::Accept, "application/sdp, multipart/mixed"),
             Self::Encoding => (415, Name::Other("Accept-Encoding".to_owned()), "identity"),
             Self::Encrypted => return stack.response(request, 493),
             Self::Hops => return stack.response(request, 483),
@@ -221,6 +221,7 @@ fn is_taken(method: &Method) -> bool {
             | Method::Options
             | Method::Prack
             | Method::Register
+            | Method::Update
     )
 }
 
@@ -292,7 +293,7 @@ mod tests {
     fn bodies_that_are_too_large_unknown_or_encrypted_get_413_415_493() {
         let large = "a".repeat(super::BODY_BYTES + 1);
         refused("v=0\n", &large, 413, ("Accept", ""));
-        let sdp = ("Accept", "application/sdp");
+        let sdp = ("Accept", "application/sdp, multipart/mixed");
         refused("application/sdp", "text/plain", 415, sdp);
         let encoding = ("Accept-Encoding", "identity");
         refused(HOPS, &format!("{HOPS}\nContent-Encoding: gzip"), 415, encoding);
@@ -302,6 +303,20 @@ mod tests {
             493,
             ("", ""),
         );
+    }
+
+    #[test]
+    fn description_among_other_parts_is_found() {
+        let mut bench = Bench::new();
+        let kind = "multipart/mixed;boundary=b";
+        let parts = "--b\r\nContent-Type: application/isup\r\n\r\nx\r\n\
+                     --b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\r\n--b--\r\n";
+        let text = invite().replace("application/sdp", kind).replace("v=0\n", parts);
+        bench.receive(&text);
+        bench.expect("SIP/2.0 100");
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        assert_eq!(incoming.offer.as_deref(), Some(b"v=0\r\n".as_slice()));
+        refused("application/sdp", kind, 415, ("Accept", "application/sdp, multipart/mixed"));
     }
 
     #[test]
