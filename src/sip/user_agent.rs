@@ -820,7 +820,7 @@ impl UserAgent {
                 self.trunks.on_registration(now, &mut self.stack, trunk, &outgoing, &outcome);
             }
             Owner::Health { trunk, check } => {
-                self.trunks.on_check(now, &mut self.stack, trunk, check, &outcome);
+                self.trunks.on_check(now, &mut self.stack, trunk, check, &outgoing, &outcome);
             }
             _ => {
                 if let Some(trunk) = self.calls.trunk(&outgoing.owner) {
