@@ -1,9 +1,12 @@
 //! What must hold of any bytes that a peer may send. The fuzz targets call it with what the
 //! fuzzer finds, `tests/fuzz.rs` with the corpora and with damaged copies of them.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
+use branchline::dns::exchange::{Exchange, Input, Output};
+use branchline::dns::{Answer, Kind, Question, Record, Settings};
+use branchline::random::Random;
 use branchline::sdp::crypto::OwnKeys;
 use branchline::sdp::description::{Description, Direction};
 use branchline::sdp::offer_answer::{self, Codec, Local, Profile, Srtp};
@@ -83,15 +86,59 @@ fn frames(chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
     list
 }
 
+/// A server's message to a question of ours: whatever it says, the question has one end, and what
+/// is kept of it is bounded. Header and question are ours; the first bytes say flags and counts.
+pub fn dns(data: &[u8]) {
+    let mut now = Instant::now();
+    let server = SocketAddr::from(([192, 0, 2, 1], 53));
+    let question = Question::new("_sip._udp.example.com", Kind::Srv);
+    let settings = Settings::default();
+    let random = Random::seeded(1);
+    let mut exchange = Exchange::new(now, question, vec![server], &settings, random);
+    let mut ends = 0;
+    for _ in 0..100 {
+        match exchange.poll_output() {
+            Some(Output::Ask { server: from, over, data: query }) => {
+                let (flags, rest) = data.split_at(data.len().min(8));
+                let mut message = query.clone();
+                for (place, byte) in flags.iter().enumerate() {
+                    let sets_response = if place == 0 { 0x80 } else { 0 };
+                    if !matches!(place, 2 | 3) {
+                        message[2 + place] = byte | sets_response;
+                    }
+                }
+                // Up to the end of the question: what we say of EDNS is no part of an answer.
+                message.truncate(12 + "_sip._udp.example.com".len() + 2 + 4);
+                message.extend_from_slice(rest);
+                exchange.handle_input(now, Input::Message { from, over, data: &message });
+                now += settings.patience;
+                exchange.handle_input(now, Input::Timeout);
+            }
+            Some(Output::Done(answer)) => {
+                ends += 1;
+                if let Answer::Records { records, .. } = answer {
+                    assert!(!records.is_empty() && records.len() <= 16);
+                    assert!(records.iter().all(|record| matches!(record, Record::Srv(_))));
+                }
+            }
+            None => break,
+        }
+    }
+    assert_eq!((ends, exchange.poll_timeout()), (1, None));
+}
+
 /// What is read and written again is read as the same; an answer to it agrees with it.
 pub fn sdp(data: &[u8]) {
     let Ok(description) = Description::parse(data) else { return };
     let again = Description::parse(&description.to_bytes());
     assert_eq!(again.as_ref(), Ok(&description));
-    for address in
-        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into())]
-    {
-        let local = local(address);
+    for (address, profile) in [
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), None),
+        (IpAddr::V6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()), None),
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), Some(Profile::Opportunistic)),
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), Some(Profile::Secure)),
+    ] {
+        let local = local(address, profile);
         let ours = offer_answer::offer(&local);
         let _ = offer_answer::agree(&local, &ours, &description);
         if let Ok((answer, agreed)) = offer_answer::answer(&local, &description) {
@@ -103,7 +150,9 @@ pub fn sdp(data: &[u8]) {
     }
 }
 
-fn local(address: IpAddr) -> Local {
+fn local(address: IpAddr, profile: Option<Profile>) -> Local {
+    let keys = OwnKeys::new([7; OwnKeys::BYTES]);
+    let is_required = profile == Some(Profile::Secure);
     Local {
         address,
         port: 16384,
@@ -112,11 +161,7 @@ fn local(address: IpAddr) -> Local {
         codecs: vec![Codec::Pcma, Codec::Pcmu],
         direction: Direction::SendRecv,
         ptime: Duration::from_millis(20),
-        srtp: Some(Srtp {
-            keys: OwnKeys::new([0x11; OwnKeys::BYTES]),
-            is_required: false,
-            profile: Profile::Opportunistic,
-        }),
+        srtp: profile.map(|profile| Srtp { keys, is_required, profile }),
     }
 }
 

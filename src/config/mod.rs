@@ -125,6 +125,15 @@ pub struct Sip {
     pub domain: String,
     /// What users are challenged with, the best first.
     pub digest: Vec<Digest>,
+    /// Messages per second from one address that is nobody's.
+    pub source_rate: u32,
+    pub strangers: Strangers,
+    /// Beginnings of User-Agent; whoever says so gets no answer.
+    pub scanners: Vec<String>,
+    /// Session timers (RFC 4028): what we ask for; zero: nothing.
+    pub session_expires: Duration,
+    /// The least that a peer may ask for.
+    pub min_se: Duration,
 }
 
 impl Default for Sip {
@@ -138,9 +147,25 @@ impl Default for Sip {
             public_address: String::new(),
             domain: String::new(),
             digest: vec![Digest::Md5],
+            source_rate: 50,
+            strangers: Strangers::Refuse,
+            scanners: SCANNERS.map(str::to_owned).to_vec(),
+            session_expires: Duration::from_secs(1800),
+            min_se: Duration::from_secs(90),
         }
     }
 }
+
+/// What calls and questions of nobody known get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strangers {
+    Refuse,
+    /// No answer: nothing tells that there is a gateway.
+    Drop,
+}
+
+/// What common scanners call themselves.
+const SCANNERS: [&str; 5] = ["friendly-scanner", "sipvicious", "sipcli", "sip-scan", "sundayddr"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
@@ -167,13 +192,31 @@ pub struct Media {
     pub rtp_ports: (u16, u16),
     /// In the order of preference.
     pub codecs: Vec<Codec>,
+    /// Of calls whose trunk or user does not say otherwise.
+    pub srtp: Srtp,
     pub threads: usize,
 }
 
 impl Default for Media {
     fn default() -> Self {
-        Self { rtp_ports: (16384, 32767), codecs: vec![Codec::Pcma, Codec::Pcmu], threads: 1 }
+        Self {
+            rtp_ports: (16384, 32767),
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            srtp: Srtp::Optional,
+            threads: 1,
+        }
     }
+}
+
+/// Whether the audio of a call is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Srtp {
+    /// Never; offers that insist are refused.
+    Off,
+    /// Where the peer wants it; ours offer it where the keys travel encrypted.
+    Optional,
+    /// Always; calls without are refused.
+    Required,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,6 +388,8 @@ pub struct Trunk {
     pub accept_from: Vec<Network>,
     pub caller_id: String,
     pub dtmf: Dtmf,
+    /// `None`: as `[media]`.
+    pub srtp: Option<Srtp>,
     /// Zero: off.
     pub options: Duration,
     /// In the order of preference; empty: those of `[media]`.
@@ -386,6 +431,8 @@ pub struct User {
     pub name: String,
     pub password: String,
     pub display_name: String,
+    /// `None`: as `[media]`.
+    pub srtp: Option<Srtp>,
     /// In the order of preference; empty: those of `[media]`.
     pub codecs: Vec<Codec>,
     /// At one time, both ways; 0: no limit.

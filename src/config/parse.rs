@@ -10,8 +10,8 @@ use toml::de::DeTable;
 use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
-    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
-    Trunk, Tts, TtsEngine, User, trunk,
+    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Srtp,
+    Storage, Strangers, Trunk, Tts, TtsEngine, User, trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -144,7 +144,20 @@ fn sip(table: Table<'_>) -> Sip {
         public_address: table.string("public_address", ""),
         domain: table.string("domain", ""),
         digest: preferences(&table, "digest", &algorithms, default.digest),
+        // The range fits.
+        source_rate: table.size("source_rate", 1..=1_000_000, default.source_rate as usize) as u32,
+        strangers: table.choice(
+            "strangers",
+            &[("refuse", Strangers::Refuse), ("drop", Strangers::Drop)],
+            default.strangers,
+        ),
+        scanners: scanners(&table, default.scanners),
+        session_expires: seconds(&table, "session_expires_s", 0..=86_400, default.session_expires),
+        min_se: seconds(&table, "min_se_s", 90..=86_400, default.min_se),
     };
+    if !sip.session_expires.is_zero() && sip.session_expires < sip.min_se {
+        table.problem("session_expires_s", "is less than min_se_s; 0 turns session timers off");
+    }
     for (key, host) in [("public_address", &sip.public_address), ("domain", &sip.domain)] {
         if !host.is_empty() && !is_host(host) {
             table.problem(key, format!("\"{host}\" is not an address or host name"));
@@ -152,6 +165,14 @@ fn sip(table: Table<'_>) -> Sip {
     }
     table.finish();
     sip
+}
+
+fn scanners(table: &Table<'_>, default: Vec<String>) -> Vec<String> {
+    let Some(items) = table.strings("scanners") else { return default };
+    for item in items.iter().filter(|item| item.text.is_empty()) {
+        table.problem_at(item.line, "scanners holds \"\", with which every name begins");
+    }
+    items.into_iter().map(|item| item.text).collect()
 }
 
 fn media(table: Table<'_>) -> Media {
@@ -166,11 +187,23 @@ fn media(table: Table<'_>) -> Media {
         // Both fit: the range ends at 65535.
         rtp_ports: (first as u16, last as u16),
         codecs: preferences(&table, "codecs", CODECS, default.codecs),
+        srtp: table.choice("srtp", &SRTP, default.srtp),
         threads: table.size("threads", 1..=16, default.threads),
     };
     table.finish();
     media
 }
+
+/// Of a trunk or user; `None`: as `[media]`.
+fn srtp_of_peer(table: &Table<'_>) -> Option<Srtp> {
+    match table.string("srtp", "").as_str() {
+        "" => None,
+        _ => Some(table.choice("srtp", &SRTP, Srtp::Optional)),
+    }
+}
+
+const SRTP: [(&str, Srtp); 3] =
+    [("off", Srtp::Off), ("optional", Srtp::Optional), ("required", Srtp::Required)];
 
 /// A list of names in order of preference, each once; `default` where the key is not there.
 fn preferences<T: Copy + PartialEq>(
@@ -412,6 +445,7 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
                 ],
                 Dtmf::Auto,
             ),
+            srtp: srtp_of_peer(&table),
             options: seconds(&table, "options_s", 0..=3600, Duration::from_secs(30)),
             codecs: own_codecs(&table),
             account,
@@ -493,6 +527,7 @@ fn users(root: &Table<'_>) -> Vec<User> {
         let user = User {
             password: table.string("password", ""),
             display_name: table.string("display_name", ""),
+            srtp: srtp_of_peer(&table),
             codecs: own_codecs(&table),
             max_calls: table.size("max_calls", 0..=100_000, 0),
             name,

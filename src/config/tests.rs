@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Environment, FileText, From, Problem};
+use super::{Config, Environment, FileText, From, Problem, Srtp};
 
 /// A world with one environment variable and a few files under `/etc/branchline`.
 fn parse_in(text: &str, memory_bytes: u64) -> Result<Config, Vec<Problem>> {
@@ -57,7 +57,9 @@ fn sample_shows_the_defaults() {
 fn sample_shows_every_key() {
     let sample = include_str!("../../config.toml");
     let without_example = sample.split("# Trunks:").next().unwrap();
-    for table in ["gateway", "control", "sip", "media", "scenario", "tts", "storage", "limits"] {
+    for table in
+        ["gateway", "control", "sip", "dns", "media", "scenario", "tts", "storage", "limits"]
+    {
         // The message about an unknown key lists the known ones.
         let problems = parse(&format!("[{table}]\nxxxxxxxxxxxxxxxxxxxxxx = 1\n")).unwrap_err();
         let text = problems[0].to_string();
@@ -122,6 +124,25 @@ fn all_problems_come_at_once_in_the_order_of_the_lines() {
             "config.toml:2: [media] threads 99 is not between 1 and 16",
             "config.toml:5: [gateway] redact is \"no\", not true or false",
             "config.toml:6: [gateway] unknown key \"nmae\"; did you mean \"name\"?",
+        ],
+    );
+}
+
+#[test]
+fn dns_servers_are_addresses_with_or_without_port() {
+    let config = parse("[dns]\nservers = ['192.0.2.53', '[2001:db8::53]:5353', '2001:db8::54']");
+    let servers = config.unwrap().dns.servers;
+    let expected = ["192.0.2.53:53", "[2001:db8::53]:5353", "[2001:db8::54]:53"];
+    assert_eq!(servers, expected.map(|text| text.parse().unwrap()));
+    check(
+        "[dns]\nservers = [\n  'ns.example',\n  '192.0.2.53',\n  '192.0.2.53:53',\n]\n\
+         timeout_ms = 1\nattempts = 0\n",
+        &[
+            "config.toml:3: [dns] servers \"ns.example\" is not an address such as 192.0.2.53 or \
+             192.0.2.53:5353",
+            "config.toml:5: [dns] servers \"192.0.2.53:53\" is twice",
+            "config.toml:7: [dns] timeout_ms 1 is not between 100 and 10000",
+            "config.toml:8: [dns] attempts 0 is not between 1 and 5",
         ],
     );
 }
@@ -225,10 +246,26 @@ fn open_management_api_is_refused() {
 }
 
 #[test]
+fn srtp_of_a_trunk_or_user_is_that_of_media_unless_it_says_otherwise() {
+    let config = |key: &str| {
+        let text = format!(
+            "[media]\nsrtp = 'required'\n[[trunk]]\nname = 'a'\nserver = 'sip:192.0.2.1'\n{key}\n\
+             [[user]]\nname = 'b'\npassword = 'c'\n{key}\n"
+        );
+        let config = parse(&text).unwrap();
+        (config.media.srtp, config.trunks[0].srtp, config.users[0].srtp)
+    };
+    assert_eq!(config(""), (Srtp::Required, None, None));
+    assert_eq!(config("srtp = ''"), (Srtp::Required, None, None));
+    let off = Some(Srtp::Off);
+    assert_eq!(config("srtp = 'off'"), (Srtp::Required, off, off));
+}
+
+#[test]
 fn trunks_are_checked() {
     check(
         "[[trunk]]\nname = 'office'\nserver = 'sip:192.0.2.10;transport=tls'\nregister = true\n\
-         dtmf = 'loud'\n[[trunk]]\nname = 'office'\nserver = 'pbx.example.com'\n\
+         dtmf = 'loud'\nsrtp = 'maybe'\n[[trunk]]\nname = 'office'\nserver = 'pbx.example.com'\n\
          accept_from = ['0.0.0.0/0']\n[[trunk]]\nserver = 'sip:192.0.2.10:0'\n\
          [[trunk]]\nname = 'plus'\nserver = 'sip:192.0.2.10:+5060'\n",
         &[
@@ -236,15 +273,16 @@ fn trunks_are_checked() {
             "config.toml:4: [trunk.office] register is true but username is empty: who is to be \
              registered?",
             "config.toml:5: [trunk.office] dtmf \"loud\" is not one of auto, rfc4733, info, inband",
-            "config.toml:7: [trunk.office] name \"office\" is the name of an earlier trunk",
-            "config.toml:8: [trunk.office] server \"pbx.example.com\" is not like \
+            "config.toml:6: [trunk.office] srtp \"maybe\" is not one of off, optional, required",
+            "config.toml:8: [trunk.office] name \"office\" is the name of an earlier trunk",
+            "config.toml:9: [trunk.office] server \"pbx.example.com\" is not like \
              sip:192.0.2.10:5060;transport=udp",
-            "config.toml:9: [trunk.office] accept_from 0.0.0.0/0 takes calls from anybody: name \
+            "config.toml:10: [trunk.office] accept_from 0.0.0.0/0 takes calls from anybody: name \
              the addresses of this trunk",
-            "config.toml:10: [trunk #3] name is missing: routes and rules refer to it",
-            "config.toml:11: [trunk #3] server \"sip:192.0.2.10:0\" has a port that is not \
+            "config.toml:11: [trunk #3] name is missing: routes and rules refer to it",
+            "config.toml:12: [trunk #3] server \"sip:192.0.2.10:0\" has a port that is not \
              between 1 and 65535",
-            "config.toml:14: [trunk.plus] server \"sip:192.0.2.10:+5060\" is not like \
+            "config.toml:15: [trunk.plus] server \"sip:192.0.2.10:+5060\" is not like \
              sip:192.0.2.10:5060;transport=udp",
         ],
     );

@@ -51,6 +51,11 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
         public_address: config.sip.public_address.clone(),
         domain: config.sip.domain.clone(),
         digest: config.sip.digest.iter().map(algorithm).collect(),
+        strangers: sip::Strangers {
+            source_rate: config.sip.source_rate,
+            are_answered: config.sip.strangers == config::Strangers::Refuse,
+            scanners: config.sip.scanners.clone(),
+        },
         trunks: config
             .trunks
             .iter()
@@ -85,6 +90,10 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 max_calls: user.max_calls,
             })
             .collect(),
+        session_timer: sip::SessionTimer {
+            interval: (!config.sip.session_expires.is_zero()).then_some(config.sip.session_expires),
+            least: config.sip.min_se,
+        },
         product: format!("branchline/{}", env!("CARGO_PKG_VERSION")),
         limits: sip::Limits {
             // Legs in both roles: no session has more than its own cap at one time.

@@ -19,8 +19,10 @@ mod ending;
 mod events;
 mod exchange;
 mod journal;
+mod modify;
 mod recording;
 mod refusal;
+mod security;
 mod sound;
 
 use std::cmp::Ordering;

@@ -6,10 +6,9 @@
 //! `incoming`, calls in `invite`, what they stand on in `stack`, trunks in `trunks`.
 //!
 //! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
-//! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE of the peer, registrar,
-//! registration and keep-alive at trunks **are** supported. TLS, UPDATE, session timers, REFER,
-//! Replaces, re-INVITEs of our own, and the change to TCP for long requests (RFC 3261 §18.1.1)
-//! **are not**.
+//! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE and UPDATE both ways,
+//! session timers, registrar, registration and keep-alive at trunks **are** supported. TLS, REFER,
+//! Replaces, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::challenge::Authenticator;
 pub use super::digest::Algorithm;
+use super::guard::Guard;
 pub use super::identity::{Called, Caller, Diverted, Form, FromUser, Policy, Privacy};
 use super::info::Content;
 use super::invite::{CallTimer, Calls, Party};
@@ -137,11 +137,46 @@ pub struct Config {
     pub domain: String,
     /// `[sip] digest`: what users are challenged with, the best first.
     pub digest: Vec<Algorithm>,
+    pub strangers: Strangers,
     pub trunks: Vec<Trunk>,
     pub users: Vec<User>,
+    pub session_timer: SessionTimer,
     /// Value of User-Agent and Server.
     pub product: String,
     pub limits: Limits,
+}
+
+/// What those get who are nobody's.
+#[derive(Debug, Clone)]
+pub struct Strangers {
+    /// `[sip] source_rate`: messages per second from one address.
+    pub source_rate: u32,
+    /// `[sip] strangers`: calls and questions are answered (403), or dropped.
+    pub are_answered: bool,
+    /// `[sip] scanners`: beginnings of User-Agent.
+    pub scanners: Vec<String>,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self { source_rate: 50, are_answered: true, scanners: Vec::new() }
+    }
+}
+
+/// `[sip] session_expires_s` and `min_se_s` (RFC 4028).
+#[derive(Debug, Clone, Copy)]
+pub struct SessionTimer {
+    /// What we ask for; `None`: only what a peer asks for.
+    pub interval: Option<Duration>,
+    /// The least that a peer may ask for.
+    pub least: Duration,
+}
+
+/// Nothing of our own, and the least interval that RFC 4028 §5 allows.
+impl Default for SessionTimer {
+    fn default() -> Self {
+        Self { interval: None, least: Duration::from_secs(90) }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -306,9 +341,24 @@ pub enum Event {
     /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
     /// The call id is dead.
     Ended { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
-    /// Re-INVITE, or before our answer a PRACK with an offer. `sdp` is the new offer; `None`: the
-    /// peer wants ours. Answer with `accept_change` or `reject_change`.
+    /// Re-INVITE, UPDATE with an offer, or before our answer a PRACK with one. `sdp` is the new
+    /// offer; `None`: the peer wants ours. Answer with `accept_change` or `reject_change`.
     Change { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
+    /// 2xx to our re-INVITE. With `has_offer` the body is the peer's offer, to be answered with
+    /// `answer_offer`; else it is the answer, and the ACK is sent already. `is_refresh`: it is that
+    /// of `refresh`.
+    Changed {
+        call: CallId,
+        headers: ExtraHeaders,
+        content_type: String,
+        body: Vec<u8>,
+        has_offer: bool,
+        is_refresh: bool,
+    },
+    /// Our re-INVITE was refused, or is given up (408). The session is as before.
+    ChangeRefused { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
+    /// The session timer wants a re-INVITE with the present description: call `refresh`.
+    Refresh { call: CallId },
     /// INFO, answered 200 already.
     Info { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
     /// MESSAGE inside the dialog, answered 200 already.
@@ -392,6 +442,22 @@ pub struct Invite {
     pub max_forwards: u8,
 }
 
+/// A re-INVITE to be sent.
+#[derive(Debug, Clone, Default)]
+pub struct Modification {
+    pub headers: ExtraHeaders,
+    pub content_type: String,
+    /// An offer, or what else its type says; empty asks the peer for an offer, as any that is no
+    /// SDP does.
+    pub body: Vec<u8>,
+}
+
+impl Modification {
+    pub fn of_offer(headers: ExtraHeaders, offer: Vec<u8>) -> Self {
+        Self { headers, content_type: "application/sdp".to_owned(), body: offer }
+    }
+}
+
 /// RFC 3261 §8.1.1.6.
 pub const MAX_FORWARDS: u8 = 70;
 
@@ -442,6 +508,9 @@ pub struct UserAgent {
     /// Calls of nobody known.
     pub(super) strangers: Burst,
     pub(super) wrong_passwords: Burst,
+    pub(super) guard: Guard,
+    /// Messages beyond `source_rate`.
+    pub(super) floods: Burst,
 }
 
 impl UserAgent {
@@ -460,6 +529,8 @@ impl UserAgent {
             trunks: Trunks::new(now, &mut stack),
             strangers: Burst::default(),
             wrong_passwords: Burst::default(),
+            guard: Guard::new(now, stack.config.strangers.source_rate),
+            floods: Burst::default(),
             stack,
         }
     }
@@ -519,6 +590,7 @@ impl UserAgent {
         let config = &self.stack.config;
         self.authenticator.reload(realm(config), config.digest.clone());
         self.registrar.reload(&config.users, config.limits.contacts_per_user);
+        self.guard.reload(config.strangers.source_rate);
         self.trunks.reload(now, &mut self.stack);
         self.settle(now);
     }
@@ -590,7 +662,8 @@ impl UserAgent {
         self.settle(now);
     }
 
-    /// Our answer to the offer in a `Progress` or `Answered` to an INVITE of ours that had none.
+    /// Our answer to the offer in a `Progress`, `Answered` or `Changed` to an INVITE of ours that
+    /// had none.
     pub fn answer_offer(&mut self, now: Instant, call: CallId, sdp: Vec<u8>) {
         self.calls.answer_offer(now, &mut self.stack, call, sdp);
         self.settle(now);
@@ -603,6 +676,25 @@ impl UserAgent {
 
     pub fn reject_change(&mut self, now: Instant, call: CallId, status: u16) {
         self.calls.reject_change(now, &mut self.stack, call, status);
+        self.settle(now);
+    }
+
+    /// Sends a re-INVITE as soon as no other is under way. `Changed` or `ChangeRefused` follows,
+    /// or the end of the call. Refused: 481 before the answer, 491 while another of ours is open.
+    pub fn change(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        modification: Modification,
+    ) -> Result<(), Refused> {
+        let result = self.calls.change(now, &mut self.stack, call, modification);
+        self.settle(now);
+        result
+    }
+
+    /// Sends the re-INVITE that `Event::Refresh` asked for.
+    pub fn refresh(&mut self, now: Instant, call: CallId, sdp: Vec<u8>) {
+        self.calls.refresh(now, &mut self.stack, call, sdp);
         self.settle(now);
     }
 
@@ -664,21 +756,23 @@ impl UserAgent {
         }
     }
 
+    /// Whether messages of this call are encrypted as far as the next hop.
+    pub fn is_secure(&self, call: CallId) -> bool {
+        self.calls.way(call).is_some_and(|way| way.transport().is_secure())
+    }
+
+    /// Whether an INVITE to this target is encrypted as far as the next hop.
+    pub fn is_secure_for(&self, target: &Target) -> bool {
+        self.hop_to(target).is_some_and(|hop| {
+            // A transport that only the host's records tell may be any.
+            hop.is_secure || hop.transport.is_some_and(Transport::is_secure)
+        })
+    }
+
     /// Our address towards a target that is not called yet.
     pub fn local_ip_for(&self, target: &Target) -> IpAddr {
-        let hop = match target {
-            Target::Trunk { name, .. } => {
-                let trunk = self.stack.trunk(name);
-                trunk.and_then(|trunk| self.stack.way_of_trunk(trunk)).map(|(hop, _)| hop)
-            }
-            Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
-            Target::User { name } => self
-                .registrar
-                .last_source(name)
-                .map(|source| Hop::to(source.transport, source.address)),
-        };
         let transports = &self.stack.transports;
-        match hop {
+        match self.hop_to(target) {
             Some(hop) => self.stack.sdp_ip(&hop),
             None => transports.sdp_ip(transports.towards(Transport::Udp, None)),
         }
@@ -695,6 +789,20 @@ impl UserAgent {
 }
 
 impl UserAgent {
+    fn hop_to(&self, target: &Target) -> Option<Hop> {
+        match target {
+            Target::Trunk { name, .. } => {
+                let trunk = self.stack.trunk(name);
+                trunk.and_then(|trunk| self.stack.way_of_trunk(trunk)).map(|(hop, _)| hop)
+            }
+            Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
+            Target::User { name } => self
+                .registrar
+                .last_source(name)
+                .map(|source| Hop::to(source.transport, source.address)),
+        }
+    }
+
     /// Tells what followed from the last step: requests that could not be sent, bindings that
     /// changed.
     fn settle(&mut self, now: Instant) {
@@ -713,7 +821,7 @@ impl UserAgent {
                 self.trunks.on_registration(now, &mut self.stack, trunk, &outgoing, &outcome);
             }
             Owner::Health { trunk, check } => {
-                self.trunks.on_check(now, &mut self.stack, trunk, check, &outcome);
+                self.trunks.on_check(now, &mut self.stack, trunk, check, &outgoing, &outcome);
             }
             _ => {
                 if let Some(trunk) = self.calls.trunk(&outgoing.owner) {
@@ -731,7 +839,7 @@ impl UserAgent {
             }
         }
         while let Some((call, timer)) = self.stack.timers.pop_due(now) {
-            if let (CallTimer::NoResponse, Some(trunk)) = (timer, self.calls.trunk_of(call)) {
+            if let (CallTimer::NoResponse, Some(trunk)) = (timer, self.calls.silent_trunk(call)) {
                 self.trunks.doubt(now, trunk);
             }
             self.calls.on_timer(now, &mut self.stack, call, timer);

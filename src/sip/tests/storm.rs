@@ -86,8 +86,10 @@ impl Storm {
                 public_address: String::new(),
                 domain: String::new(),
                 digest: vec![Algorithm::Sha256],
+                strangers: Strangers::default(),
                 trunks: vec![trunk],
                 users: Vec::new(),
+                session_timer: SessionTimer::default(),
                 product: "storm/1".into(),
                 limits,
             };
