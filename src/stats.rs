@@ -66,6 +66,8 @@ metrics! {
     counter SIP_AUTHENTICATION_FAILED "sip_authentication_failed_total" "Requests with a wrong password or of an unknown user.";
     counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
+    counter SIP_HANDSHAKES_CUT "sip_handshakes_cut_total" "TLS handshakes of peers that were cut off to make room for others.";
+    counter SIP_TLS_FAILED "sip_tls_failed_total" "TLS handshakes that failed or took too long, either way.";
     counter SIP_REFUSED_CALLERS "sip_refused_callers_total" "INVITEs refused because they came from nobody known.";
     counter SIP_REFUSED_CONTACTS "sip_refused_contacts_total" "REGISTER requests refused because they named more contacts than a user may have.";
     counter SIP_REFUSED_FULL_CALLS "sip_refused_full_calls_total" "Calls refused because the table of calls was full.";

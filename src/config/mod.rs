@@ -11,6 +11,7 @@ mod problem;
 mod read;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use network::Network;
 pub use parse::stable_id;
 pub use problem::Problem;
 pub use read::{Environment, FileText};
+pub use tls::{Identity, Tls};
 
 /// Everything the gateway is told.
 #[derive(Debug, Clone)]
@@ -108,6 +110,9 @@ pub struct Sip {
     pub domain: String,
     /// What users are challenged with, the best first.
     pub digest: Vec<Digest>,
+    pub tls: Tls,
+    /// Web pages whose WebSocket is taken, such as `https://phone.example.com`; empty: any.
+    pub ws_origins: Vec<String>,
 }
 
 impl Default for Sip {
@@ -121,6 +126,8 @@ impl Default for Sip {
             public_address: String::new(),
             domain: String::new(),
             digest: vec![Digest::Md5],
+            tls: Tls::default(),
+            ws_origins: Vec::new(),
         }
     }
 }
@@ -141,6 +148,15 @@ pub struct SipListen {
 pub enum SipTransport {
     Udp,
     Tcp,
+    Tls,
+    Ws,
+    Wss,
+}
+
+impl SipTransport {
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
 }
 
 /// `[media]`
@@ -330,6 +346,10 @@ pub struct Trunk {
     pub dtmf: Dtmf,
     /// Zero: off.
     pub options: Duration,
+    /// That of `[sip]`, with what the trunk says of its own in its place.
+    pub tls: Tls,
+    /// It has a `ca` of its own: who calls from its addresses shows a certificate of that one.
+    pub is_mutual: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

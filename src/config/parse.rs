@@ -8,10 +8,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::read::{Environment, Item, Source, Table, not_one_of};
+use super::tls::tls;
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
-    OnError, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage, Trunk,
-    Tts, TtsEngine, User,
+    OnError, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage, Tls,
+    Trunk, Tts, TtsEngine, User,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -46,11 +47,12 @@ fn read_document<'s>(source: &'s Source<'s>, document: &'s DeTable<'s>) -> Confi
     let root = Table::root(source, document);
     let gateway = gateway(root.table("gateway"), source);
     let limits = limits(root.table("limits"), source);
-    let trunks = trunks(&root);
+    let sip = sip(root.table("sip"), source);
+    let trunks = trunks(&root, source, &sip.tls);
     let users = users(&root);
     let config = Config {
         control: control(root.table("control")),
-        sip: sip(root.table("sip")),
+        sip,
         media: media(root.table("media")),
         scenario: scenario(root.table("scenario")),
         tts: tts(root.table("tts")),
@@ -116,8 +118,9 @@ fn control(table: Table<'_>) -> Control {
     control
 }
 
-fn sip(table: Table<'_>) -> Sip {
+fn sip(table: Table<'_>, source: &Source<'_>) -> Sip {
     let default = Sip::default();
+    let tls = tls(table.inner("tls", "sip.tls"), source, &default.tls);
     let listen = match table.strings("listen") {
         None => default.listen,
         Some(items) => {
@@ -127,7 +130,14 @@ fn sip(table: Table<'_>) -> Sip {
                     Ok(one) if one.address.port() != 0 && listen.contains(&one) => {
                         table.problem_at(item.line, format!("listen \"{}\" is twice", item.text));
                     }
-                    Ok(one) => listen.push(one),
+                    Ok(one) => {
+                        if one.transport.is_secure() && tls.identity.is_none() {
+                            let text = "needs a certificate: set cert and key in tls";
+                            let listen = &item.text;
+                            table.problem_at(item.line, format!("listen \"{listen}\" {text}"));
+                        }
+                        listen.push(one);
+                    }
                     Err(error) => table.problem_at(item.line, format!("listen {error}")),
                 }
             }
@@ -143,6 +153,8 @@ fn sip(table: Table<'_>) -> Sip {
         public_address: table.string("public_address", ""),
         domain: table.string("domain", ""),
         digest: preferences(&table, "digest", &algorithms, default.digest),
+        tls,
+        ws_origins: origins(&table),
     };
     for (key, host) in [("public_address", &sip.public_address), ("domain", &sip.domain)] {
         if !host.is_empty() && !is_host(host) {
@@ -366,7 +378,7 @@ fn fit_sessions(table: &Table<'_>, limits: &mut Limits, machine_bytes: u64) {
     }
 }
 
-fn trunks(root: &Table<'_>) -> Vec<Trunk> {
+fn trunks(root: &Table<'_>, source: &Source<'_>, general: &Tls) -> Vec<Trunk> {
     let mut trunks: Vec<Trunk> = Vec::new();
     for mut table in root.tables("trunk") {
         let name = name(&mut table, "trunk", "routes and rules refer to it");
@@ -383,7 +395,10 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
         let own_address = host.and_then(|host| host.parse::<IpAddr>().ok());
         let own_network = own_address
             .map(|address| Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } });
+        let tls = tls(table.inner("tls", &format!("trunk.{name}.tls")), source, general);
         let trunk = Trunk {
+            is_mutual: tls.has_own_authorities(general),
+            tls,
             register: table.flag("register", false),
             username: table.string("username", ""),
             password: table.string("password", ""),
@@ -714,7 +729,13 @@ fn public_url(table: &Table<'_>) -> Option<String> {
 /// `udp://0.0.0.0:5060`
 fn sip_listen(text: &str) -> Result<SipListen, String> {
     let wanted = || format!("\"{text}\" is not like udp://0.0.0.0:5060 or tcp://[::]:5060");
-    let transports = [("udp", SipTransport::Udp), ("tcp", SipTransport::Tcp)];
+    let transports = [
+        ("udp", SipTransport::Udp),
+        ("tcp", SipTransport::Tcp),
+        ("tls", SipTransport::Tls),
+        ("ws", SipTransport::Ws),
+        ("wss", SipTransport::Wss),
+    ];
     let (transport, address) = text.split_once("://").ok_or_else(wanted)?;
     let found = transports.iter().find(|(name, _)| *name == transport);
     let &(_, transport) =
@@ -722,19 +743,21 @@ fn sip_listen(text: &str) -> Result<SipListen, String> {
     Ok(SipListen { transport, address: address.parse().map_err(|_| wanted())? })
 }
 
-/// `sip:host[:port][;transport=udp|tcp]`; gives the host, without brackets.
+/// `sip:host[:port][;transport=udp|tcp|tls]`, or `sips:`; gives the host, without brackets.
 fn check_server(text: &str) -> Result<&str, String> {
     let wanted = || format!("\"{text}\" is not like sip:192.0.2.10:5060;transport=udp");
-    let rest = text.strip_prefix("sip:").ok_or_else(wanted)?;
+    let secure = text.strip_prefix("sips:");
+    let rest = secure.or_else(|| text.strip_prefix("sip:")).ok_or_else(wanted)?;
     let (address, parameter) = match rest.split_once(';') {
         Some((address, parameter)) => (address, Some(parameter)),
         None => (rest, None),
     };
     if let Some(parameter) = parameter {
-        let transports = [("udp", ()), ("tcp", ())];
+        let transports = [("udp", ()), ("tcp", ()), ("tls", ())];
+        let choices = &transports[usize::from(secure.is_some())..];
         let transport = parameter.strip_prefix("transport=").ok_or_else(wanted)?;
-        if !transports.iter().any(|(name, ())| *name == transport) {
-            return Err(format!("transport {}", not_one_of(transport, &transports)));
+        if !choices.iter().any(|(name, ())| *name == transport) {
+            return Err(format!("transport {}", not_one_of(transport, choices)));
         }
     }
     let (host, port) = match address.strip_prefix('[') {
@@ -761,6 +784,19 @@ fn check_server(text: &str) -> Result<&str, String> {
         None | Some(Ok(1..)) => Err(wanted()),
         Some(_) => Err(format!("\"{text}\" has a port that is not between 1 and 65535")),
     }
+}
+
+/// Scheme and host of web pages, as a browser says them (RFC 6454 §6.2).
+fn origins(table: &Table<'_>) -> Vec<String> {
+    let items = table.strings("ws_origins").unwrap_or_default();
+    for item in &items {
+        let rest = item.text.strip_prefix("https://").or_else(|| item.text.strip_prefix("http://"));
+        if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['/', ' ', '?'])) {
+            let text = "is not like https://phone.example.com";
+            table.problem_at(item.line, format!("ws_origins \"{}\" {text}", item.text));
+        }
+    }
+    items.into_iter().map(|item| item.text.to_ascii_lowercase()).collect()
 }
 
 /// An IP address or a host name by its characters (RFC 3261 §25.1).

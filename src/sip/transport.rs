@@ -149,7 +149,7 @@ impl Transports {
                 return Ok(Destination::Stream { transport, stream, peer: to });
             }
         }
-        // A phone behind a WebSocket has no address to connect to (RFC 7118 §6).
+        // Whoever speaks WebSocket to us is a client of it: nobody listens there.
         if transport.is_websocket() {
             return Err(Unsent);
         }
