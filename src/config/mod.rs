@@ -350,6 +350,7 @@ pub struct Trunk {
     pub tls: Tls,
     /// It has a `ca` of its own: who calls from its addresses shows a certificate of that one.
     pub is_mutual: bool,
+    pub prack: Prack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -358,6 +359,14 @@ pub enum Dtmf {
     Rfc4733,
     Info,
     Inband,
+}
+
+/// Whether provisional responses are acknowledged (RFC 3262).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prack {
+    Off,
+    Supported,
+    Required,
 }
 
 /// `[[route]]`

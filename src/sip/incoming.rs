@@ -106,7 +106,7 @@ impl UserAgent {
             }
             Heard::Absorbed => {}
             Heard::Provisional(id, Owner::Invite { call, attempt }) => {
-                self.calls.on_provisional(now, stack, (call, attempt), id, &response);
+                self.calls.on_provisional(now, stack, (call, attempt), id, &response, source);
             }
             Heard::Answer(id, Owner::Invite { call, attempt }) => {
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);

@@ -5,9 +5,9 @@
 //! are what `session` asks of it. What happens inside is told by file: bytes to requests in
 //! `incoming`, calls in `invite`, what they stand on in `stack`, trunks in `trunks`.
 //!
-//! UDP and TCP, INVITE both ways with forks, early media, redirection, digest and CANCEL, BYE,
-//! INFO, MESSAGE, OPTIONS, re-INVITE of the peer, registrar, registration and keep-alive at
-//! trunks **are** supported. TLS, PRACK, UPDATE, session timers, REFER, Replaces, re-INVITEs of
+//! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
+//! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE of the peer, registrar,
+//! registration and keep-alive at trunks **are** supported. TLS, UPDATE, session timers, REFER, Replaces, re-INVITEs of
 //! our own, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
 
 use std::fmt;
@@ -162,6 +162,19 @@ pub struct Trunk {
     pub accept_from: Vec<Network>,
     /// Time between OPTIONS; `None`: off.
     pub options: Option<Duration>,
+    pub prack: Prack,
+}
+
+/// Whether provisional responses between us and a peer are acknowledged (RFC 3262), both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prack {
+    /// Not offered; an INVITE that requires it is refused with 420.
+    Off,
+    /// Where the other side supports it: descriptions only; where it requires it: all.
+    #[default]
+    Supported,
+    /// Every 18x; an INVITE that does not support it is refused with 421.
+    Required,
 }
 
 /// An address prefix such as `192.0.2.0/24`.
@@ -263,10 +276,14 @@ pub enum Event {
     /// A new INVITE outside a dialog from a known peer; 100 Trying is sent already.
     /// INVITEs of nobody known are refused inside (403, or 401 for a user to authenticate).
     Incoming(Box<Incoming>),
-    /// 18x to our INVITE; every one.
+    /// 18x to our INVITE; every one. `sdp` is the answer to our offer; where the INVITE had none,
+    /// it is the peer's, for `answer_offer`.
     Progress { call: CallId, status: u16, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
-    /// First 2xx to our INVITE. `sdp` is the answer to our offer; the ACK is sent already.
+    /// First 2xx to our INVITE. `sdp` is the answer to our offer; the ACK is sent already. Where
+    /// the INVITE had no offer, `sdp` is the peer's, and the ACK leaves with `answer_offer`.
     Answered { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
+    /// The PRACK of our 18x with an offer arrived, with the answer.
+    EarlyAnswer { call: CallId, sdp: Vec<u8> },
     /// The ACK to our 2xx arrived; `sdp` when it carries the answer to our offer.
     Confirmed { call: CallId, sdp: Option<Vec<u8>> },
     /// Our INVITE ended without a 2xx. 408 for our own time-out, 503 for transport and DNS
@@ -280,8 +297,8 @@ pub enum Event {
     /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
     /// The call id is dead.
     Ended { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
-    /// Re-INVITE. `sdp` is the new offer; `None`: the peer wants ours. Answer with
-    /// `accept_change` or `reject_change`.
+    /// Re-INVITE, or before our answer a PRACK with an offer. `sdp` is the new offer; `None`: the
+    /// peer wants ours. Answer with `accept_change` or `reject_change`.
     Change { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
     /// INFO, answered 200 already.
     Info { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
@@ -303,7 +320,7 @@ pub struct Incoming {
     pub from: NameAddr,
     pub to: NameAddr,
     pub headers: ExtraHeaders,
-    /// `None`: delayed offer; our 2xx (or 183) then carries the offer.
+    /// `None`: delayed offer; our 2xx then carries the offer, or a 183 where `early_offer` allows.
     pub offer: Option<Vec<u8>>,
     /// Of a call that goes on from this one: one less than this one's, [`MAX_FORWARDS`] at most
     /// (RFC 7332 §4.1).
@@ -373,6 +390,17 @@ pub enum Target {
 pub struct Refused {
     pub status: u16,
     pub reason: String,
+}
+
+/// What an incoming call without an offer makes of ours before the answer (RFC 3262 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EarlyOffer {
+    /// It has an offer, or takes no reliable responses: the 2xx is the place.
+    No,
+    /// In a 183.
+    Possible,
+    /// No 18x leaves before a 183 with our offer.
+    Required,
 }
 
 /// What the machine holds, for gauges and for tests that expect an empty world.
@@ -507,7 +535,7 @@ impl UserAgent {
         self.settle(now);
     }
 
-    /// 183 with SDP.
+    /// 183 with SDP: the answer, or our offer where [`UserAgent::early_offer`] allows.
     pub fn progress(&mut self, now: Instant, call: CallId, headers: &ExtraHeaders, sdp: Vec<u8>) {
         self.calls.progress(now, &mut self.stack, call, headers, sdp);
         self.settle(now);
@@ -536,6 +564,12 @@ impl UserAgent {
     /// id is dead for the caller; the user agent ends the dialog by itself.
     pub fn hangup(&mut self, now: Instant, call: CallId, headers: &ExtraHeaders) {
         self.calls.hangup(now, &mut self.stack, call, headers);
+        self.settle(now);
+    }
+
+    /// Our answer to the offer in a `Progress` or `Answered` to an INVITE of ours that had none.
+    pub fn answer_offer(&mut self, now: Instant, call: CallId, sdp: Vec<u8>) {
+        self.calls.answer_offer(now, &mut self.stack, call, sdp);
         self.settle(now);
     }
 
@@ -572,6 +606,11 @@ impl UserAgent {
         };
         self.calls.send(now, &mut self.stack, call, content);
         self.settle(now);
+    }
+
+    /// Whether a 18x to this unanswered call may carry our offer.
+    pub fn early_offer(&self, call: CallId) -> EarlyOffer {
+        self.calls.early_offer(call)
     }
 
     pub fn trunk_state(&self, name: &str) -> TrunkState {
