@@ -81,6 +81,7 @@ metrics! {
     counter SIP_RETRANSMISSIONS_ABSORBED "sip_retransmissions_absorbed_total" "Requests that came again and were not handled twice.";
     counter SIP_SEND_FAILED "sip_send_failed_total" "SIP messages that could not be sent.";
     counter SIP_STREAMS_CUT "sip_streams_cut_total" "Silent TCP connections closed early to make room.";
+    counter SIP_STREAMS_TIMED_OUT "sip_streams_timed_out_total" "SIP connections closed because no whole message came in time.";
     counter SIP_TRANSACTIONS_CUT "sip_transactions_cut_total" "Finished transactions forgotten early to make room.";
     counter SIP_TRUNK_CHECKS_FAILED "sip_trunk_checks_failed_total" "OPTIONS to a trunk without an answer that shows it alive.";
     counter MEDIA_UNITS_REFUSED "media_units_refused_total" "Calls, players and recorders for which media had no place or port.";

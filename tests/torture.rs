@@ -233,6 +233,7 @@ fn responses(data: &[u8]) -> Vec<u16> {
             prack: Prack::default(),
         }],
         users: Vec::new(),
+        ws_origins: Vec::new(),
         product: "branchline".to_owned(),
         limits: Limits {
             calls: 10,

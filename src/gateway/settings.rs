@@ -78,6 +78,7 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 display_name: user.display_name.clone(),
             })
             .collect(),
+        ws_origins: config.sip.ws_origins.clone(),
         product: format!("branchline/{}", env!("CARGO_PKG_VERSION")),
         limits: sip::Limits {
             // Legs in both roles: no session has more than its own cap at one time.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::admission;
 use super::challenge::Refusal;
+use super::framing::FramingError;
 use super::header::Name;
 use super::inspection;
 use super::invite::Arrived;
@@ -39,7 +40,9 @@ impl UserAgent {
                 Ok((bytes, source)) => self.on_bytes(now, source, &bytes),
                 Err(error) => {
                     log::debug!("stream {} closed: {error}", stream.0);
-                    stats::SIP_DROPPED.add(1);
+                    if error != FramingError::Closed {
+                        stats::SIP_DROPPED.add(1);
+                    }
                     self.stack.transports.close(stream);
                     return self.on_stream_lost(now, stream);
                 }

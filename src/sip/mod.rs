@@ -1,10 +1,10 @@
 //! SIP (RFC 3261) without sockets.
 //!
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
-//! `message`, `parse`, `write`, `framing`, `digest`. Below the usages: `transport`, `locate`,
-//! `transaction`, together the `stack`. Usages: `invite` with `dialog` and `info`, `options`,
-//! `registrar`, and for our trunks `registration` and `health`. Who may: `inspection`,
-//! `admission`, `challenge`; what we prove ourselves: `authorization`.
+//! `message`, `parse`, `write`, `framing`, `websocket`, `digest`. Below the usages: `transport`
+//! with its `stream`s, `locate`, `transaction`, together the `stack`. Usages: `invite` with
+//! `dialog` and `info`, `options`, `registrar`, and for our trunks `registration` and `health`.
+//! Who may: `inspection`, `admission`, `challenge`; what we prove ourselves: `authorization`.
 
 pub mod admission;
 pub mod authorization;
@@ -29,12 +29,14 @@ pub mod parse;
 pub mod registrar;
 pub mod registration;
 pub mod stack;
+pub mod stream;
 pub mod transaction;
 pub mod transport;
 pub mod trunks;
 pub mod uri;
 pub mod user_agent;
 pub mod via;
+pub mod websocket;
 pub mod write;
 
 #[cfg(test)]

@@ -41,13 +41,15 @@ pub struct Stack {
 impl Stack {
     pub fn new(config: Config, mut random: Random) -> Self {
         let limits = config.limits;
+        let mut transports = Transports::new(
+            config.listeners.clone(),
+            config.public_address.clone(),
+            limits.streams,
+            limits.message_bytes,
+        );
+        transports.set_origins(&config.ws_origins);
         Self {
-            transports: Transports::new(
-                config.listeners.clone(),
-                config.public_address.clone(),
-                limits.streams,
-                limits.message_bytes,
-            ),
+            transports,
             names: Names::default(),
             table: Table::new(limits.transactions, &mut random),
             timers: Timers::new(),
@@ -59,6 +61,7 @@ impl Stack {
     }
 
     pub fn reload(&mut self, config: Config) {
+        self.transports.set_origins(&config.ws_origins);
         self.transports.set_public_address(config.public_address.clone());
         self.config = config;
     }

@@ -24,6 +24,7 @@ use super::name_addr::NameAddr;
 use super::outgoing::{Outcome, Outgoing, Owner};
 use super::registrar::Registrar;
 use super::stack::Stack;
+use super::stream::Overdue;
 use super::transport::Destination;
 use super::trunks::Trunks;
 use super::uri::Uri;
@@ -135,6 +136,8 @@ pub struct Config {
     pub digest: Vec<Algorithm>,
     pub trunks: Vec<Trunk>,
     pub users: Vec<User>,
+    /// `[sip] ws_origins`: web pages whose WebSocket is taken; empty: all.
+    pub ws_origins: Vec<String>,
     /// Value of User-Agent and Server.
     pub product: String,
     pub limits: Limits,
@@ -704,10 +707,17 @@ impl UserAgent {
         }
         self.registrar.handle_timeout(now);
         self.trunks.handle_timeout(now, &mut self.stack);
-        while let Some((stream, peer)) = self.stack.transports.pop_idle(now) {
-            match self.needs(peer) {
-                true => self.stack.transports.keep_alive(now, stream),
-                false => self.stack.transports.close(stream),
+        while let Some((stream, peer, overdue)) = self.stack.transports.pop_overdue(now) {
+            match overdue {
+                Overdue::Idle if self.needs(peer) => {
+                    self.stack.transports.keep_alive(now, stream);
+                }
+                Overdue::Idle => self.stack.transports.close(stream),
+                Overdue::Silent | Overdue::Slow => {
+                    stats::SIP_STREAMS_TIMED_OUT.add(1);
+                    self.stack.transports.close(stream);
+                    self.on_stream_lost(now, stream);
+                }
             }
         }
     }
@@ -745,12 +755,11 @@ impl UserAgent {
         }
     }
 
-    /// When all streams are taken, the one that was silent longest goes, if it is nobody's:
-    /// scanners do not lock phones out.
+    /// When all streams are taken, one that is nobody's goes: scanners do not lock phones out.
     fn make_room_for_stream(&mut self) {
         if !self.stack.transports.has_room() {
-            let mut silent = self.stack.transports.by_silence();
-            if let Some(stream) = silent.find(|(_, peer)| !self.needs(*peer)).map(|(id, _)| id) {
+            let mut all = self.stack.transports.by_worth();
+            if let Some(stream) = all.find(|(_, peer)| !self.needs(*peer)).map(|(id, _)| id) {
                 stats::SIP_STREAMS_CUT.add(1);
                 self.stack.transports.close(stream);
             }

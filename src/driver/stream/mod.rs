@@ -149,7 +149,7 @@ impl Streams {
             return None;
         }
         let local = socket.get_ref().local_addr().ok()?;
-        socket.get_ref().set_nodelay(true).ok()?;
+        prepare(&socket).ok()?;
         self.take_in(stream, local, Carrier::Plain(socket))
     }
 
@@ -178,8 +178,7 @@ impl Streams {
         self.start(stream, async move {
             let socket = Async::<TcpStream>::connect(to).or(timeout(CONNECT)).await?;
             let local = socket.get_ref().local_addr()?;
-            // Each message is whole when it is written: nothing to wait for.
-            socket.get_ref().set_nodelay(true)?;
+            prepare(&socket)?;
             let carrier = match transport.is_secure() {
                 false => Carrier::Plain(socket),
                 true => match tls.connect(socket, &name).await {
@@ -341,6 +340,15 @@ pub fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     Async::new_nonblocking(TcpListener::from(socket))
 }
 
+fn prepare(socket: &Async<TcpStream>) -> io::Result<()> {
+    // Each message is whole when it is written: nothing to wait for.
+    socket.get_ref().set_nodelay(true)?;
+    // A peer that is gone without a word is found out by the next keep-alive, whatever it knows
+    // of pings and pongs.
+    sockopt::set_tcp_user_timeout(socket, UNACKNOWLEDGED_MS)?;
+    Ok(())
+}
+
 /// Which handshake goes for a new one: who opens many loses its own first.
 fn oldest_of_the_busiest(handshakes: &VecDeque<Handshake>) -> usize {
     let count = |source| handshakes.iter().filter(|one| one.source == source).count();
@@ -421,6 +429,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub const HANDSHAKES: usize = 64;
 /// A whole handshake takes three round trips.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Bytes that the peer's system does not acknowledge for this time end the connection.
+const UNACKNOWLEDGED_MS: u32 = 30_000;
 /// A peer that takes nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);

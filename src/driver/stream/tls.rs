@@ -26,7 +26,7 @@ use smol::Async;
 use smol::future::FutureExt;
 use std::net::TcpStream;
 
-use super::{HANDSHAKE, timeout};
+use super::{HANDSHAKE, prepare, timeout};
 use crate::config::{Config, Network, Tls as Settings};
 use crate::sip::uri::Uri;
 
@@ -78,7 +78,7 @@ impl Tls {
     /// The handshake with a peer that connected.
     pub async fn accept(&self, socket: Async<TcpStream>, peer: SocketAddr) -> io::Result<Secure> {
         let config = self.server_for(peer.ip()).ok_or(io::ErrorKind::Unsupported)?;
-        socket.get_ref().set_nodelay(true)?;
+        prepare(&socket)?;
         let handshake = TlsAcceptor::from(config).accept(socket);
         let mut stream = handshake.or(timeout(HANDSHAKE)).await?;
         stream.get_mut().1.set_buffer_limit(Some(SEALED_BYTES));

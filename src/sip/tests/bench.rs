@@ -60,6 +60,7 @@ impl Bench {
             digest: vec![Algorithm::Sha256, Algorithm::Md5],
             trunks: vec![trunk],
             users: vec![user],
+            ws_origins: Vec::new(),
             product: "branchline/test".into(),
             limits: Limits {
                 calls: 8,

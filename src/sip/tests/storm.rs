@@ -79,6 +79,7 @@ impl Storm {
                 digest: vec![Algorithm::Sha256],
                 trunks: vec![trunk],
                 users: Vec::new(),
+                ws_origins: Vec::new(),
                 product: "storm/1".into(),
                 limits,
             };
