@@ -176,6 +176,7 @@ impl Reactor {
             Ok(tls) => self.streams.set_tls(tls),
             Err(error) => log::error!("{error}: TLS stays as it is"),
         }
+        self.tasks.configure_dns(config.dns.clone());
         self.gateway.reload(Instant::now(), Arc::new(config));
         self.settle();
         log::info!("configuration taken: {rules} rules, {trunks} trunks, {users} users");

@@ -332,7 +332,7 @@ impl Call {
         {
             dialog.renumber(&mut outgoing.request);
             outgoing.request.via.clear();
-            outgoing.addresses.clear();
+            outgoing.targets.clear();
             login.sign(&mut outgoing.request, &mut stack.random);
             return stack.send(now, outgoing);
         }
