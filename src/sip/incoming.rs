@@ -10,6 +10,7 @@ use super::framing::FramingError;
 use super::header::Name;
 use super::inspection;
 use super::invite::Arrived;
+use super::locate::Target;
 use super::message::{Message, Method};
 use super::options;
 use super::outgoing::Owner;
@@ -98,7 +99,8 @@ impl UserAgent {
             return;
         }
         let stack = &mut self.stack;
-        stack.names.forgive(source.peer());
+        let target = Target { transport: source.transport(), address: source.peer() };
+        stack.names.forgive(target);
         match stack.table.receive_response(now, &mut stack.transports, &response) {
             Heard::Stray => {
                 stats::SIP_DROPPED.add(1);

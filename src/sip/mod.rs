@@ -2,7 +2,7 @@
 //!
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
 //! `message`, `parse`, `write`, `framing`, `websocket`, `digest`. Below the usages: `transport`
-//! with its `stream`s, `locate`, `transaction`, together the `stack`. Usages: `invite` with
+//! with its `stream`s, `locate`, `mtu`, `transaction`, together the `stack`. Usages: `invite` with
 //! `dialog` and `info`, `options`, `registrar`, and for our trunks `registration` and `health`.
 //! Who may: `inspection`, `admission`, `challenge`; what we prove ourselves: `authorization`.
 
@@ -22,6 +22,7 @@ pub mod invite;
 pub mod lexical;
 pub mod locate;
 pub mod message;
+pub mod mtu;
 pub mod name_addr;
 pub mod options;
 pub mod outgoing;

@@ -14,13 +14,14 @@ use super::header::Name;
 use super::invite::CallTimer;
 use super::locate::{Abilities, Hop, Located, Names, Target};
 use super::message::{Message, Method};
+use super::mtu;
 use super::name_addr::NameAddr;
 use super::outgoing::{Outgoing, Owner};
 use super::transaction::table::{Full, Table};
 use super::transaction::{PATIENCE, TransactionId};
 use super::transport::{Destination, Transports};
 use super::uri::Uri;
-use super::user_agent::{CallId, Config, Event, Output, Trunk};
+use super::user_agent::{CallId, Config, Event, Output, Transport, Trunk};
 use crate::random::Random;
 use crate::stats;
 use crate::timers::Timers;
@@ -104,6 +105,7 @@ impl Stack {
     /// Sends a request to the next target of its hop that takes it.
     pub fn send_to_next(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
         while let Some(target) = outgoing.targets.pop_front() {
+            let target = self.by_length(now, target, &mut outgoing);
             outgoing.tried = Some(target);
             let Target { transport, address } = target;
             let host = &outgoing.hop.host;
@@ -117,6 +119,23 @@ impl Stack {
             }
         }
         self.fail(outgoing, 503);
+    }
+
+    /// TCP in the place of UDP for a long request, and UDP after it.
+    fn by_length(&self, now: Instant, target: Target, outgoing: &mut Outgoing) -> Target {
+        let stream = Target { transport: Transport::Tcp, ..target };
+        let is_free = target.transport == Transport::Udp && outgoing.hop.transport.is_none();
+        if !is_free
+            || outgoing.tried == Some(stream)
+            // Requests of the peer come to our Contact, which says TCP then.
+            || !self.transports.has_listener(stream.transport, stream.address.ip())
+            || self.names.is_shunned(now, &stream)
+            || !mtu::is_too_long(&outgoing.request)
+        {
+            return target;
+        }
+        outgoing.targets.push_front(target);
+        stream
     }
 
     /// A request that could not be sent, with the status that stands for it.

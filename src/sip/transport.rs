@@ -403,6 +403,11 @@ impl Transports {
             })
     }
 
+    /// Whether a peer of this family could connect or send to us.
+    pub fn has_listener(&self, transport: Transport, peer: IpAddr) -> bool {
+        self.listener_for(transport, peer).is_some()
+    }
+
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }

@@ -5,10 +5,10 @@
 //! are what `session` asks of it. What happens inside is told by file: bytes to requests in
 //! `incoming`, calls in `invite`, what they stand on in `stack`, trunks in `trunks`.
 //!
-//! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
+//! UDP, TCP, TLS and WebSocket, INVITE both ways with forks, early media, PRACK, offers both ways,
 //! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE of the peer, registrar,
-//! registration and keep-alive at trunks **are** supported. TLS, UPDATE, session timers, REFER,
-//! Replaces, re-INVITEs of our own, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
+//! registration and keep-alive at trunks **are** supported. UPDATE, session timers, REFER,
+//! Replaces and re-INVITEs of our own **are not**.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -774,7 +774,8 @@ impl UserAgent {
 
     /// Others of the same name are asked first for a while.
     fn shun_target(&mut self, now: Instant, outgoing: &Outgoing, time: Option<Duration>) {
-        if let (Some(tried), None) = (outgoing.tried, outgoing.hop.literal()) {
+        // Of a hop that is an address only what took the place of its own target.
+        if let Some(tried) = outgoing.tried.filter(|tried| outgoing.hop.literal() != Some(*tried)) {
             self.stack.names.shun(now, tried, time);
         }
     }
