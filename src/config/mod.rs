@@ -13,6 +13,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trunk;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -23,7 +24,10 @@ pub use network::Network;
 pub use parse::stable_id;
 pub use problem::Problem;
 pub use read::{Environment, FileText};
-pub use tls::{Identity, Tls};
+pub use tls::{Certificate, Tls};
+pub use trunk::{
+    Account, CalledFrom, Caps, FromUser, Identity, Privacy, SendIdentity, is_reserved_header,
+};
 
 /// Everything the gateway is told.
 #[derive(Debug, Clone)]
@@ -41,6 +45,17 @@ pub struct Config {
     pub routes: Vec<Route>,
     pub users: Vec<User>,
     pub applications: Vec<Application>,
+}
+
+impl Config {
+    pub fn trunk(&self, name: &str) -> Option<&Trunk> {
+        self.trunks.iter().find(|trunk| trunk.name == name)
+    }
+
+    /// What a trunk or user may speak: its own list, or that of `[media]`.
+    pub fn codecs(&self, own: Option<&[Codec]>) -> Vec<Codec> {
+        own.filter(|own| !own.is_empty()).unwrap_or(&self.media.codecs).to_vec()
+    }
 }
 
 /// `[gateway]`
@@ -352,6 +367,11 @@ pub struct Trunk {
     pub tls: Tls,
     /// It has a `ca` of its own: who calls from its addresses shows a certificate of that one.
     pub is_mutual: bool,
+    /// In the order of preference; empty: those of `[media]`.
+    pub codecs: Vec<Codec>,
+    pub account: Account,
+    pub identity: Identity,
+    pub caps: Caps,
     pub prack: Prack,
 }
 
@@ -386,6 +406,10 @@ pub struct User {
     pub name: String,
     pub password: String,
     pub display_name: String,
+    /// In the order of preference; empty: those of `[media]`.
+    pub codecs: Vec<Codec>,
+    /// At one time, both ways; 0: no limit.
+    pub max_calls: usize,
 }
 
 /// `[[application]]`

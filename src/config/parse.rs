@@ -12,7 +12,7 @@ use super::tls::tls;
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
     OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
-    Tls, Trunk, Tts, TtsEngine, User,
+    Tls, Trunk, Tts, TtsEngine, User, trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -132,7 +132,7 @@ fn sip(table: Table<'_>, source: &Source<'_>) -> Sip {
                         table.problem_at(item.line, format!("listen \"{}\" is twice", item.text));
                     }
                     Ok(one) => {
-                        if one.transport.is_secure() && tls.identity.is_none() {
+                        if one.transport.is_secure() && tls.certificate.is_none() {
                             let text = "needs a certificate: set cert and key in tls";
                             let listen = &item.text;
                             table.problem_at(item.line, format!("listen \"{listen}\" {text}"));
@@ -174,11 +174,10 @@ fn media(table: Table<'_>) -> Media {
     if last < first + 3 {
         table.problem("rtp_ports", format!("[{first}, {last}] has room for no two calls"));
     }
-    let codecs = [("PCMA", Codec::Pcma), ("PCMU", Codec::Pcmu)];
     let media = Media {
         // Both fit: the range ends at 65535.
         rtp_ports: (first as u16, last as u16),
-        codecs: preferences(&table, "codecs", &codecs, default.codecs),
+        codecs: preferences(&table, "codecs", CODECS, default.codecs),
         threads: table.size("threads", 1..=16, default.threads),
     };
     table.finish();
@@ -211,6 +210,14 @@ fn preferences<T: Copy + PartialEq>(
         table.problem(key, format!("is empty; give at least one of {}", names.join(", ")));
     }
     found
+}
+
+/// The codecs of one trunk or user; empty: those of `[media]`.
+fn own_codecs(table: &Table<'_>) -> Vec<Codec> {
+    match table.strings("codecs").is_some_and(|items| items.is_empty()) {
+        true => Vec::new(),
+        false => preferences(table, "codecs", CODECS, Vec::new()),
+    }
 }
 
 fn scenario(table: Table<'_>) -> Scenario {
@@ -393,17 +400,22 @@ fn trunks(root: &Table<'_>, source: &Source<'_>, general: &Tls) -> Vec<Trunk> {
             }
         };
         // A trunk named by address calls from that address, unless the operator says otherwise.
-        let own_address = host.and_then(|host| host.parse::<IpAddr>().ok());
-        let own_network = own_address
-            .map(|address| Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } });
         let tls = tls(table.inner("tls", &format!("trunk.{name}.tls")), source, general);
+        // Calls come in by the way on which ours go out.
+        let account = trunk::account(&table);
+        let hosts = [host, check_server(&account.outbound_proxy).ok()];
+        let own_addresses =
+            hosts.into_iter().flatten().filter_map(|host| host.parse::<IpAddr>().ok());
+        let own_networks = own_addresses
+            .map(|address| Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } })
+            .collect();
         let trunk = Trunk {
             is_mutual: tls.has_own_authorities(general),
             tls,
             register: table.flag("register", false),
             username: table.string("username", ""),
             password: table.string("password", ""),
-            accept_from: networks(&table, "accept_from", own_network.into_iter().collect()),
+            accept_from: networks(&table, "accept_from", own_networks),
             caller_id: table.string("caller_id", ""),
             dtmf: table.choice(
                 "dtmf",
@@ -416,6 +428,10 @@ fn trunks(root: &Table<'_>, source: &Source<'_>, general: &Tls) -> Vec<Trunk> {
                 Dtmf::Auto,
             ),
             options: seconds(&table, "options_s", 0..=3600, Duration::from_secs(30)),
+            codecs: own_codecs(&table),
+            account,
+            identity: trunk::identity(&table),
+            caps: trunk::caps(&table),
             prack: table.choice(
                 "prack",
                 &[
@@ -439,8 +455,21 @@ fn check_trunk(table: &Table<'_>, trunk: &Trunk, earlier: &[Trunk]) {
     if earlier.iter().any(|other| other.name == trunk.name) && !trunk.name.is_empty() {
         table.problem("name", format!("\"{}\" is the name of an earlier trunk", trunk.name));
     }
+    // Whose certificate is shown and trusted is known by the host.
+    let place = |trunk: &Trunk| {
+        let is_secure = ["sips:", ";transport=tls"].iter().any(|one| trunk.server.contains(one));
+        check_server(&trunk.server).ok().filter(|_| is_secure).map(str::to_owned)
+    };
+    let rival = |other: &&Trunk| other.tls != trunk.tls && place(other) == place(trunk);
+    if let Some(other) = earlier.iter().find(rival).filter(|_| place(trunk).is_some()) {
+        let name = &other.name;
+        table.problem("tls", format!("is not that of [trunk.{name}], which has the same host"));
+    }
     if trunk.register && trunk.username.is_empty() {
         table.problem("register", "is true but username is empty: who is to be registered?");
+    }
+    if trunk.identity.from_user == trunk::FromUser::Username && trunk.username.is_empty() {
+        table.problem("from_user", "is \"username\" but username is empty");
     }
     if trunk.caller_id.contains(char::is_whitespace) {
         table.problem("caller_id", format!("\"{}\" contains a space", trunk.caller_id));
@@ -489,6 +518,8 @@ fn users(root: &Table<'_>) -> Vec<User> {
         let user = User {
             password: table.string("password", ""),
             display_name: table.string("display_name", ""),
+            codecs: own_codecs(&table),
+            max_calls: table.size("max_calls", 0..=100_000, 0),
             name,
         };
         if user.password.is_empty() && !table.has("password") {
@@ -754,7 +785,7 @@ fn sip_listen(text: &str) -> Result<SipListen, String> {
 }
 
 /// `sip:host[:port][;transport=udp|tcp|tls]`, or `sips:`; gives the host, without brackets.
-fn check_server(text: &str) -> Result<&str, String> {
+pub(super) fn check_server(text: &str) -> Result<&str, String> {
     let wanted = || format!("\"{text}\" is not like sip:192.0.2.10:5060;transport=udp");
     let secure = text.strip_prefix("sips:");
     let rest = secure.or_else(|| text.strip_prefix("sip:")).ok_or_else(wanted)?;
@@ -810,7 +841,7 @@ fn origins(table: &Table<'_>) -> Vec<String> {
 }
 
 /// An IP address or a host name by its characters (RFC 3261 §25.1).
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let is_name = |text: &str| {
         text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };
@@ -875,6 +906,9 @@ fn seconds(
 fn texts(items: Option<Vec<Item>>) -> Vec<String> {
     items.into_iter().flatten().map(|item| item.text).collect()
 }
+
+/// As the configuration names them.
+const CODECS: &[(&str, Codec)] = &[("PCMA", Codec::Pcma), ("PCMU", Codec::Pcmu)];
 
 const MIB: u64 = 1 << 20;
 const DAY_S: u64 = 24 * 60 * 60;

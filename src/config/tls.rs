@@ -18,7 +18,7 @@ use super::read::{Source, Table};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tls {
     /// `None`: no certificate to show.
-    pub identity: Option<Arc<Identity>>,
+    pub certificate: Option<Arc<Certificate>>,
     /// Trusted in the place of the public authorities; those of callers, too.
     pub authorities: Option<Arc<[CertificateDer<'static>]>>,
     /// Whether servers must prove that they are who we called.
@@ -27,14 +27,14 @@ pub struct Tls {
 
 /// A certificate with its chain, our own first, and its key.
 #[derive(Debug, PartialEq)]
-pub struct Identity {
+pub struct Certificate {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
 }
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { identity: None, authorities: None, verify: true }
+        Self { certificate: None, authorities: None, verify: true }
     }
 }
 
@@ -68,10 +68,10 @@ pub(super) fn tls(table: Table<'_>, source: &Source<'_>, general: &Tls) -> Tls {
     let (cert, key) = (pem("cert", PEM_BYTES), pem("key", PEM_BYTES));
     let ca = pem("ca", AUTHORITIES_BYTES);
     let tls = Tls {
-        identity: match (cert, key) {
-            (Some(cert), Some(key)) => identity(&table, &cert, &key),
+        certificate: match (cert, key) {
+            (Some(cert), Some(key)) => certificate(&table, &cert, &key),
             // What was named but is not there is reported already.
-            (None, None) => general.identity.clone(),
+            (None, None) => general.certificate.clone(),
             _ if source.count() > problems => None,
             (Some(_), None) => {
                 table.problem("cert", "has no key: name its private key in key");
@@ -92,7 +92,7 @@ pub(super) fn tls(table: Table<'_>, source: &Source<'_>, general: &Tls) -> Tls {
     tls
 }
 
-fn identity(table: &Table<'_>, cert: &str, key: &str) -> Option<Arc<Identity>> {
+fn certificate(table: &Table<'_>, cert: &str, key: &str) -> Option<Arc<Certificate>> {
     let chain = certificates(table, "cert", cert)?;
     let Ok(key) = PrivateKeyDer::from_pem_slice(key.as_bytes()) else {
         table.problem("key", "holds no private key in PEM (-----BEGIN PRIVATE KEY-----)");
@@ -113,7 +113,7 @@ fn identity(table: &Table<'_>, cert: &str, key: &str) -> Option<Arc<Identity>> {
             return None;
         }
     }
-    Some(Arc::new(Identity { chain, key }))
+    Some(Arc::new(Certificate { chain, key }))
 }
 
 fn authorities(table: &Table<'_>, ca: &str) -> Option<Arc<[CertificateDer<'static>]>> {
@@ -226,6 +226,18 @@ mod tests {
     }
 
     #[test]
+    fn trunks_of_one_host_have_one_tls() {
+        let text = "[[trunk]]\nname = 'a'\nserver = 'sips:a.example'\n\
+                    [[trunk]]\nname = 'b'\nserver = 'sip:a.example:5071;transport=tls'\n\
+                    tls = { verify = false }\n";
+        let problems = parse(text).unwrap_err();
+        let expected = "config.toml:7: [trunk.b] tls is not that of [trunk.a], which has the same \
+                        host";
+        assert_eq!(problems[0].to_string(), expected);
+        parse(&text.replace(";transport=tls", ";transport=udp")).unwrap();
+    }
+
+    #[test]
     fn trunk_has_what_it_does_not_say_from_sip() {
         let config = parse(
             "[sip]\ntls = { cert = 'server.pem', key = 'server.key', verify = false }\n\
@@ -237,7 +249,7 @@ mod tests {
         let [a, b] = &config.trunks[..] else { panic!("two trunks") };
         assert_eq!(a.tls, config.sip.tls);
         assert!(!a.is_mutual && b.is_mutual && b.tls.verify);
-        assert_eq!(b.tls.identity, config.sip.tls.identity);
+        assert_eq!(b.tls.certificate, config.sip.tls.certificate);
         assert_eq!(b.tls.authorities.as_ref().map(|all| all.len()), Some(1));
     }
 }

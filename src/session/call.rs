@@ -10,7 +10,7 @@ use crate::media::engine::{self, StreamSettings, UnitId};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::sdp::description::{Description, Direction};
 use crate::sdp::offer_answer::{self, Agreed, Local};
-use crate::sip::user_agent::{CallId, Target};
+use crate::sip::user_agent::{CallId, Diverted, Target};
 use crate::storage::record::CallRecord;
 
 /// A call of a session.
@@ -32,6 +32,8 @@ pub struct Call {
     pub playback: Option<Playback>,
     pub recorder: Option<UnitId>,
     pub dtmf: Dtmf,
+    /// What may be agreed on with this peer, in the order of preference.
+    pub codecs: Vec<Codec>,
     /// Digits still to be sent by SIP INFO.
     pub info_digits: VecDeque<char>,
     /// For the history; its duration and end are filled in when the call ends.
@@ -74,8 +76,12 @@ pub struct Outgoing {
     pub caller: String,
     pub display_name: String,
     pub credentials: Option<(String, String)>,
+    pub diverted: Option<Diverted>,
     pub headers: ExtraHeaders,
+    /// Of all targets together.
     pub timeout: Duration,
+    /// When the first INVITE left.
+    pub since: Option<Instant>,
 }
 
 impl Call {

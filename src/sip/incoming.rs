@@ -8,8 +8,8 @@ use super::admission;
 use super::challenge::Refusal;
 use super::framing::FramingError;
 use super::header::Name;
-use super::inspection;
-use super::invite::Arrived;
+use super::inspection::{self, Refusal as Inspected};
+use super::invite::{Arrived, Party};
 use super::locate::Target;
 use super::message::{Message, Method};
 use super::options;
@@ -115,6 +115,9 @@ impl UserAgent {
                 self.calls.on_provisional(now, stack, (call, attempt), id, &response, source);
             }
             Heard::Answer(id, Owner::Invite { call, attempt }) => {
+                if let Some(trunk) = self.calls.trunk_of(call) {
+                    self.trunks.heard(trunk);
+                }
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
             }
             // It was given up for another target of its hop.
@@ -182,7 +185,10 @@ impl UserAgent {
             }
             // No subscription of ours.
             Method::Notify => self.refuse(now, source, &request, 489),
-            Method::Message => self.refuse(now, source, &request, 403),
+            Method::Message => {
+                let response = Inspected::Outside.response(&self.stack, &request);
+                self.stack.answer(now, source, response);
+            }
             // BYE and INFO exist inside dialogs only.
             _ => self.refuse(now, source, &request, 481),
         }
@@ -196,6 +202,9 @@ impl UserAgent {
 
     fn on_invite(&mut self, now: Instant, source: Destination, invite: Message) {
         match self.peer_of(now, source, &invite) {
+            Ok(peer) if self.is_full_for(&Party::of(&peer)) => {
+                self.stack.refuse_full(now, &invite, source);
+            }
             Ok(peer) => {
                 let arrived = Arrived { peer, invite, source };
                 self.calls.take_in(now, &mut self.stack, arrived);
@@ -223,7 +232,7 @@ impl UserAgent {
     ) -> Result<Peer, Option<Refusal>> {
         let config = &self.stack.config;
         let address = source.peer();
-        let trunk = admission::trunk_of(config, &self.stack.names, address);
+        let trunk = admission::trunk_of(config, &self.stack.names, source, invite);
         let user = admission::user_of(config, invite);
         let has_proof = invite.header(&Name::Authorization).is_some();
         // A phone on the trunk's own machine is a phone.
@@ -490,9 +499,10 @@ mod tests {
             ("SUBSCRIBE", "", 405),
             ("PUBLISH", "", 405),
             ("REFER", "", 405),
-            ("FOO", "", 405),
+            ("FOO", "", 501),
             ("NOTIFY", "", 489),
-            ("MESSAGE", "", 403),
+            ("MESSAGE", "", 405),
+            ("PRACK", "", 481),
             ("INFO", "", 481),
             ("BYE", "", 481),
             ("BYE", "none", 481),
@@ -503,7 +513,11 @@ mod tests {
             let mut bench = Bench::new();
             bench.receive(&request(method, "1", tag, "", ""));
             let refusal = bench.expect(&format!("SIP/2.0 {status}"));
-            assert_eq!(refusal.header("Allow").is_empty(), status != 405, "{method}");
+            assert_eq!(
+                refusal.header("Allow").is_empty(),
+                !matches!(status, 405 | 501),
+                "{method}"
+            );
             bench.quiet();
             assert_eq!(bench.agent.usage(), Usage::default());
         }

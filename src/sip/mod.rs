@@ -3,8 +3,8 @@
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
 //! `message`, `parse`, `write`, `framing`, `websocket`, `digest`. Below the usages: `transport`
 //! with its `stream`s, `locate`, `mtu`, `transaction`, together the `stack`. Usages: `invite` with
-//! `dialog` and `info`, `options`, `registrar`, and for our trunks `registration` and `health`.
-//! Who may: `inspection`, `admission`, `challenge`; what we prove ourselves: `authorization`.
+//! `dialog` and `info`, `options`, `registrar`, `trunks`. Who may: `inspection`, `admission`,
+//! `challenge`; what we prove ourselves: `authorization`; who calls: `identity`.
 
 pub mod admission;
 pub mod authorization;
@@ -14,7 +14,7 @@ pub mod digest;
 pub mod fields;
 pub mod framing;
 pub mod header;
-pub mod health;
+pub mod identity;
 pub mod incoming;
 pub mod info;
 pub mod inspection;
@@ -28,7 +28,6 @@ pub mod options;
 pub mod outgoing;
 pub mod parse;
 pub mod registrar;
-pub mod registration;
 pub mod stack;
 pub mod stream;
 pub mod transaction;

@@ -33,7 +33,7 @@ use crate::sip::uri::Uri;
 /// What a configuration says of TLS, ready for handshakes.
 pub struct Tls {
     client: Arc<ClientConfig>,
-    /// Of trunks with a table of their own, by the host of their server.
+    /// Of trunks with a table of their own, by the hosts of their server and proxy.
     clients: Vec<(String, Arc<ClientConfig>)>,
     /// `None`: no certificate to show, and no listener that would need one.
     server: Option<Arc<ServerConfig>>,
@@ -58,8 +58,10 @@ impl Tls {
         for trunk in &config.trunks {
             let named = |error: String| format!("[trunk.{}] tls: {error}", trunk.name);
             if trunk.tls != *general {
-                let host = trunk.server.parse().map_or(String::new(), |uri: Uri| uri.host);
-                tls.clients.push((host, client(&trunk.tls).map_err(named)?));
+                let own = client(&trunk.tls).map_err(named)?;
+                let places = [&trunk.server, &trunk.account.outbound_proxy].into_iter();
+                let hosts = places.filter_map(|place| Some(place.parse::<Uri>().ok()?.host));
+                tls.clients.extend(hosts.map(|host| (host, own.clone())));
                 if !trunk.tls.verify && general.verify {
                     log::warn!("[trunk.{}] tls verify = false: any server is taken", trunk.name);
                 }
@@ -125,7 +127,7 @@ fn client(settings: &Settings) -> Result<Arc<ClientConfig>, String> {
         .map_err(text)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = match &settings.identity {
+    let mut config = match &settings.certificate {
         None => builder.with_no_client_auth(),
         Some(own) => {
             builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key()).map_err(text)?
@@ -140,7 +142,7 @@ fn server(
     settings: &Settings,
     callers: Option<&Arc<[CertificateDer<'static>]>>,
 ) -> Result<Option<Arc<ServerConfig>>, String> {
-    let Some(own) = &settings.identity else { return Ok(None) };
+    let Some(own) = &settings.certificate else { return Ok(None) };
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
