@@ -68,6 +68,8 @@ metrics! {
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
     counter SIP_HANDSHAKES_CUT "sip_handshakes_cut_total" "TLS handshakes of peers that were cut off to make room for others.";
     counter SIP_TLS_FAILED "sip_tls_failed_total" "TLS handshakes that failed or took too long, either way.";
+    counter SIP_FLOOD_DROPPED "sip_flood_dropped_total" "SIP messages dropped unread because their source, nobody's that we know, sent too many.";
+    counter SIP_GUESSES_SLOWED "sip_guesses_slowed_total" "Requests with credentials refused with 503 because too many passwords were wrong of late.";
     counter SIP_HEADERS_DROPPED "sip_headers_dropped_total" "Header fields that scripts do not see because a message had too many bytes of them.";
     counter SIP_PRACKS_MISSED "sip_pracks_missed_total" "Incoming calls refused with 504 because a reliable provisional response had no PRACK.";
     counter SIP_PROVISIONALS_SKIPPED "sip_provisionals_skipped_total" "Provisional responses not sent because the same had just been, or a call had too many.";
@@ -82,6 +84,7 @@ metrics! {
     counter SIP_REGISTRATIONS_FAILED "sip_registrations_failed_total" "Registrations of ours at a trunk that were refused or unanswered.";
     counter SIP_RETRANSMISSIONS "sip_retransmissions_total" "SIP messages sent again because no answer came.";
     counter SIP_RETRANSMISSIONS_ABSORBED "sip_retransmissions_absorbed_total" "Requests that came again and were not handled twice.";
+    counter SIP_SCANNERS_DROPPED "sip_scanners_dropped_total" "Requests of scanners and, with strangers = \"drop\", of nobody known that got no answer.";
     counter SIP_SEND_FAILED "sip_send_failed_total" "SIP messages that could not be sent.";
     counter SIP_STREAMS_CUT "sip_streams_cut_total" "Silent TCP connections closed early to make room.";
     counter SIP_STREAMS_TIMED_OUT "sip_streams_timed_out_total" "SIP connections closed because no whole message came in time.";

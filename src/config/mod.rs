@@ -130,6 +130,11 @@ pub struct Sip {
     pub tls: Tls,
     /// Web pages whose WebSocket is taken, such as `https://phone.example.com`; empty: any.
     pub ws_origins: Vec<String>,
+    /// Messages per second from one address that is nobody's.
+    pub source_rate: u32,
+    pub strangers: Strangers,
+    /// Beginnings of User-Agent; whoever says so gets no answer.
+    pub scanners: Vec<String>,
 }
 
 impl Default for Sip {
@@ -145,9 +150,23 @@ impl Default for Sip {
             digest: vec![Digest::Md5],
             tls: Tls::default(),
             ws_origins: Vec::new(),
+            source_rate: 50,
+            strangers: Strangers::Refuse,
+            scanners: SCANNERS.map(str::to_owned).to_vec(),
         }
     }
 }
+
+/// What calls and questions of nobody known get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strangers {
+    Refuse,
+    /// No answer: nothing tells that there is a gateway.
+    Drop,
+}
+
+/// What common scanners call themselves.
+const SCANNERS: [&str; 5] = ["friendly-scanner", "sipvicious", "sipcli", "sip-scan", "sundayddr"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {

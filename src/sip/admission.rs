@@ -4,7 +4,7 @@
 //! request until it is known whose it is. Whether a trunk or user may have another call is asked
 //! here too.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::invite::Party;
@@ -54,6 +54,17 @@ pub fn trunk_of<'a>(
 pub fn user_of<'a>(config: &'a Config, request: &Message) -> Option<&'a User> {
     let name = request.from.uri.user.as_deref()?;
     config.users.iter().find(|user| user.name == name)
+}
+
+/// Whether some trunk sends from this address.
+pub fn is_trunk(config: &Config, names: &Names, source: SocketAddr) -> bool {
+    config.trunks.iter().any(|trunk| match trunk.accept_from.is_empty() {
+        true => {
+            let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
+            Hop::of(next).is_some_and(|hop| names.claim(&hop, source).is_some())
+        }
+        false => trunk.accept_from.iter().any(|network| network.contains(source.ip())),
+    })
 }
 
 impl UserAgent {

@@ -8,11 +8,13 @@
 
 pub mod admission;
 pub mod authorization;
+mod bucket;
 pub mod challenge;
 pub mod dialog;
 pub mod digest;
 pub mod fields;
 pub mod framing;
+pub mod guard;
 pub mod header;
 pub mod identity;
 pub mod incoming;
@@ -23,6 +25,7 @@ pub mod lexical;
 pub mod locate;
 pub mod message;
 pub mod mtu;
+pub mod multipart;
 pub mod name_addr;
 pub mod options;
 pub mod outgoing;

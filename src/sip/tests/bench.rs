@@ -71,6 +71,7 @@ impl Bench {
             public_address: String::new(),
             domain: "branch.example".into(),
             digest: vec![Algorithm::Sha256, Algorithm::Md5],
+            strangers: Strangers::default(),
             trunks: vec![trunk],
             users: vec![user],
             ws_origins: Vec::new(),
