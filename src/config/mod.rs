@@ -316,6 +316,9 @@ pub struct Limits {
     pub request_body_bytes: usize,
     pub http_connections: usize,
     pub sip_streams: usize,
+    /// Those that may be TLS, and handshakes beside them; filled in by `Config::parse`: 0 where
+    /// neither a listener nor a trunk is of TLS.
+    pub tls_streams: usize,
     pub sip_transactions: usize,
     pub sip_message_bytes: usize,
     pub contacts_per_user: usize,
@@ -352,6 +355,7 @@ impl Default for Limits {
             request_body_bytes: 2 << 20,
             http_connections: 256,
             sip_streams: 64,
+            tls_streams: 0,
             sip_transactions: 2000,
             sip_message_bytes: 307_200,
             contacts_per_user: 5,
@@ -471,6 +475,9 @@ pub struct Script {
     pub source: Arc<str>,
     pub modified_unix: i64,
 }
+
+/// TLS handshakes of peers that connect, beside the connections that stand.
+pub const TLS_HANDSHAKES: usize = 64;
 
 const MIB: u64 = 1 << 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -12,7 +12,7 @@ use super::tls::tls;
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
     OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
-    Strangers, Tls, Trunk, Tts, TtsEngine, User, trunk,
+    Strangers, TLS_HANDSHAKES, Tls, Trunk, Tts, TtsEngine, User, trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -46,9 +46,13 @@ impl Config {
 fn read_document<'s>(source: &'s Source<'s>, document: &'s DeTable<'s>) -> Config {
     let root = Table::root(source, document);
     let gateway = gateway(root.table("gateway"), source);
-    let limits = limits(root.table("limits"), source);
     let sip = sip(root.table("sip"), source);
     let trunks = trunks(&root, source, &sip.tls);
+    let is_secure = sip.listen.iter().any(|one| one.transport.is_secure())
+        || trunks
+            .iter()
+            .any(|trunk| is_tls(&trunk.server) || is_tls(&trunk.account.outbound_proxy));
+    let limits = limits(root.table("limits"), source, is_secure);
     let users = users(&root);
     let config = Config {
         control: control(root.table("control")),
@@ -300,7 +304,8 @@ fn storage(table: Table<'_>) -> Storage {
     storage
 }
 
-fn limits(table: Table<'_>, source: &Source<'_>) -> Limits {
+/// `is_secure`: something speaks TLS.
+fn limits(table: Table<'_>, source: &Source<'_>, is_secure: bool) -> Limits {
     let default = Limits::default();
     let kibibytes = |key, range: std::ops::RangeInclusive<usize>, default: usize| {
         table.size(key, range, default >> 10) << 10
@@ -330,6 +335,7 @@ fn limits(table: Table<'_>, source: &Source<'_>) -> Limits {
         http_connections: table.size("http_connections", 1..=65_536, default.http_connections),
         http_pool_bytes: mebibytes("http_pool_mib", 1..=4096, default.http_pool_bytes),
         sip_streams: table.size("sip_streams", 1..=65_536, default.sip_streams),
+        tls_streams: 0,
         sip_transactions: table.size("sip_transactions", 10..=1_000_000, default.sip_transactions),
         sip_message_bytes: table.size(
             "sip_message_bytes",
@@ -350,6 +356,9 @@ fn limits(table: Table<'_>, source: &Source<'_>) -> Limits {
         ) as u64,
         start_in_flight: table.size("start_in_flight", 1..=10_000, default.start_in_flight),
     };
+    if is_secure {
+        limits.tls_streams = limits.sip_streams.saturating_add(TLS_HANDSHAKES);
+    }
     check_limits(&table, &limits);
     if source.is_good() {
         fit_sessions(&table, &mut limits, source.environment.memory_bytes);
@@ -473,8 +482,7 @@ fn check_trunk(table: &Table<'_>, trunk: &Trunk, earlier: &[Trunk]) {
     }
     // Whose certificate is shown and trusted is known by the host.
     let place = |trunk: &Trunk| {
-        let is_secure = ["sips:", ";transport=tls"].iter().any(|one| trunk.server.contains(one));
-        check_server(&trunk.server).ok().filter(|_| is_secure).map(str::to_owned)
+        check_server(&trunk.server).ok().filter(|_| is_tls(&trunk.server)).map(str::to_owned)
     };
     let rival = |other: &&Trunk| other.tls != trunk.tls && place(other) == place(trunk);
     if let Some(other) = earlier.iter().find(rival).filter(|_| place(trunk).is_some()) {
@@ -854,6 +862,11 @@ fn origins(table: &Table<'_>) -> Vec<String> {
         }
     }
     items.into_iter().map(|item| item.text.to_ascii_lowercase()).collect()
+}
+
+/// Whether a trunk is reached over TLS for sure; one whose name's records lead there may be.
+fn is_tls(server: &str) -> bool {
+    server.starts_with("sips:") || server.ends_with(";transport=tls")
 }
 
 /// An IP address or a host name by its characters (RFC 3261 §25.1).

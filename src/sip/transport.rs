@@ -377,19 +377,17 @@ impl Transports {
                 // Nobody listens: the peer that looks for a connection to there finds this one.
                 .or_else(|| Some(self.streams.get(&stream)?.local?.port())),
         };
-        let host = match &*self.public_address {
-            public if public.is_empty() || peer.is_loopback() => self.local_ip(way).to_string(),
-            public => public.to_owned(),
+        let host = match self.public_name(peer) {
+            Some(public) => public.to_owned(),
+            None => self.local_ip(way).to_string(),
         };
         (host, port.unwrap_or(way.transport().default_port()))
     }
 
     /// The address to write in SDP for the peer of this way.
     pub fn sdp_ip(&self, way: Destination) -> IpAddr {
-        match self.public_address.parse() {
-            Ok(public) if !way.peer().ip().is_loopback() => public,
-            _ => self.local_ip(way),
-        }
+        let public = self.public_name(way.peer().ip()).and_then(|public| public.parse().ok());
+        public.unwrap_or_else(|| self.local_ip(way))
     }
 
     /// Whether a host is one of our names.
@@ -414,6 +412,15 @@ impl Transports {
 
     pub fn stream_count(&self) -> usize {
         self.streams.len()
+    }
+
+    /// What peers outside see us as; an address is for those of its own family.
+    fn public_name(&self, peer: IpAddr) -> Option<&str> {
+        let public = self.public_address.as_str();
+        let is_of_use = !public.is_empty()
+            && !peer.is_loopback()
+            && public.parse().map_or(true, |ip: IpAddr| ip.is_ipv4() == peer.is_ipv4());
+        is_of_use.then_some(public)
     }
 
     fn local_ip(&self, way: Destination) -> IpAddr {
@@ -537,6 +544,24 @@ mod tests {
         assert_eq!(plain.sdp_ip(far), address("192.0.2.1:0").ip());
         assert_eq!(public.sdp_ip(far), address("198.51.100.7:0").ip());
         assert_eq!(public.sdp_ip(near), address("127.0.0.1:0").ip());
+    }
+
+    #[test]
+    fn peer_of_the_other_family_is_told_an_address_of_its_own() {
+        let mut transports = transports("198.51.100.7");
+        let listener = Listener {
+            transport: Transport::Udp,
+            address: address("[::]:5060"),
+            advertised: address("[2001:db8::7]:5060"),
+        };
+        transports.listeners.push(listener);
+        let way =
+            transports.open(Instant::now(), Transport::Udp, address("[2001:db8::9]:5060"), "");
+        let way = way.unwrap();
+        assert_eq!(way, Destination::Datagram { listener: 2, to: address("[2001:db8::9]:5060") });
+        assert_eq!(transports.sdp_ip(way), address("[2001:db8::7]:0").ip());
+        let via = transports.via(way, "z9hG4bK1".to_owned()).to_string();
+        assert_eq!(via, "SIP/2.0/UDP [2001:db8::7]:5060;branch=z9hG4bK1;rport");
     }
 
     #[test]

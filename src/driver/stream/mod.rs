@@ -425,8 +425,8 @@ async fn timeout<T>(after: Duration) -> io::Result<T> {
 
 /// A peer that is there answers within three SYNs; well under Timer B's 32 s.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Handshakes, beside connections that stand. Each holds some 40 KiB.
-pub const HANDSHAKES: usize = 64;
+/// In `budget` beside the connections that stand.
+pub const HANDSHAKES: usize = crate::config::TLS_HANDSHAKES;
 /// A whole handshake takes three round trips.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Bytes that the peer's system does not acknowledge for this time end the connection.
