@@ -91,6 +91,7 @@ impl Storm {
                 trunks: vec![trunk],
                 users: Vec::new(),
                 ws_origins: Vec::new(),
+                session_timer: SessionTimer::default(),
                 product: "storm/1".into(),
                 limits,
             };
