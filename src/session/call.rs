@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::sound::Playback;
+use super::transfer::{Referral, Transfers};
 use crate::config::{Codec, Dtmf};
 use crate::media::engine::{self, StreamSettings, UnitId};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::sdp::description::{Description, Direction};
 use crate::sdp::offer_answer::{self, Agreed, Local};
-use crate::sip::user_agent::{CallId, Target};
+use crate::sip::user_agent::{CallId, Peer, Target};
 use crate::storage::record::CallRecord;
 
 /// A call of a session.
@@ -18,6 +19,12 @@ pub struct Call {
     pub object: Object,
     pub unit: UnitId,
     pub phase: Phase,
+    /// Whose it is, where that is known.
+    pub peer: Option<Peer>,
+    /// The call that it heard last by the script's will.
+    pub hears: Option<Object>,
+    /// From the first transfer on.
+    pub transfers: Option<Box<Transfers>>,
     /// The address that our SDP names.
     pub address: IpAddr,
     /// Our RTP port, once media has bound it.
@@ -49,6 +56,8 @@ pub enum Phase {
     Answering { leg: CallId, offer: Option<Box<Description>> },
     /// `offer` is ours in the answer to a re-INVITE that had none, until its ACK.
     Connected { leg: CallId, since: Instant, offer: Option<Box<Description>> },
+    /// Incoming without a leg of its own: the place for somebody who is being transferred.
+    Referred(Box<Referral>),
 }
 
 /// What the script asked of an alerting call.
@@ -79,6 +88,17 @@ impl Call {
             | Phase::Alerting { leg, .. }
             | Phase::Answering { leg, .. }
             | Phase::Connected { leg, .. } => Some(*leg),
+            Phase::Referred(referral) => referral.leg,
+        }
+    }
+
+    /// Whose it is, of a call that we make: the trunk or user that takes it.
+    pub fn peer_called(&mut self) -> Option<Peer> {
+        let Phase::Calling { outgoing, .. } = &mut self.phase else { return None };
+        match outgoing.targets.pop_front()? {
+            Target::Trunk { name, .. } => Some(Peer::Trunk(name)),
+            Target::User { name } => Some(Peer::User(name)),
+            Target::Uri { .. } => None,
         }
     }
 

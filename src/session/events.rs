@@ -1,6 +1,7 @@
 //! Up: what happened in `sip` and `media` becomes what the script hears.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Session;
@@ -26,11 +27,7 @@ impl Session {
         exchange: &mut Exchange,
         incoming: Incoming,
     ) -> CallAlerting {
-        let object = CallName::incoming(self.incoming_so_far);
-        self.incoming_so_far += 1;
-        self.call_attempts += 1;
         self.max_forwards = self.max_forwards.min(incoming.max_forwards);
-        let unit = exchange.add_unit(self.place.session, Role::Call(object));
         let address = exchange.user_agent.local_ip(incoming.call);
         let destination = incoming.request_uri.user.clone().unwrap_or_default();
         let (callerid, client_type) = match &incoming.peer {
@@ -47,12 +44,9 @@ impl Session {
             Peer::User(_) => Dtmf::Auto,
         };
         let record = CallRecord {
-            id: self.call_number(),
-            start: exchange.unix_ms(),
             local_number: destination.clone(),
             remote_number: callerid.clone(),
             remote_number_type: if client_type == "user" { "user" } else { "sipuri" }.to_owned(),
-            is_incoming: true,
             ..CallRecord::default()
         };
         // An offer that does not parse is refused when the script answers, like one without a
@@ -62,30 +56,9 @@ impl Session {
         });
         let leg = incoming.call;
         let phase = Phase::Alerting { leg, offer, wish: Wish::Nothing, is_early: false };
-        let call = Call {
-            object,
-            unit,
-            phase,
-            address,
-            port: None,
-            origin_id: exchange.random.next_u64() >> 1,
-            origin_version: 0,
-            agreed: None,
-            is_held: false,
-            has_rung: false,
-            audio_started: false,
-            playback: None,
-            recorder: None,
-            dtmf,
-            info_digits: VecDeque::new(),
-            record,
-        };
-        self.calls.insert(object, call);
+        let peer = Some(incoming.peer);
+        let object = self.add_incoming_call(now, exchange, phase, address, dtmf, peer, record);
         exchange.add_leg(leg, self.place.session, object);
-        exchange.timers.disarm(Timer::Idle(self.place.session));
-        let deadline = now + exchange.config.limits.ring_timeout;
-        exchange.timers.arm(Timer::Alerting(self.place.session, object), deadline);
-        exchange.media(self.place, MediaCommand::Open { unit, address });
         let from = crate::logger::Private(&callerid).to_string();
         let to = crate::logger::Private(&destination).to_string();
         self.log_call(exchange, object, &format!("incoming from {from} to {to}"));
@@ -106,6 +79,53 @@ impl Session {
             headers,
             client_type: client_type.to_owned(),
         }
+    }
+
+    /// A call that the script has yet to answer; `record` knows its numbers.
+    #[expect(clippy::too_many_arguments, reason = "all that incoming calls differ in")]
+    pub(super) fn add_incoming_call(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        phase: Phase,
+        address: IpAddr,
+        dtmf: Dtmf,
+        peer: Option<Peer>,
+        record: CallRecord,
+    ) -> Object {
+        let object = CallName::incoming(self.incoming_so_far);
+        self.incoming_so_far += 1;
+        self.call_attempts += 1;
+        let unit = exchange.add_unit(self.place.session, Role::Call(object));
+        let id = self.call_number();
+        let start = exchange.unix_ms();
+        let call = Call {
+            object,
+            unit,
+            phase,
+            peer,
+            hears: None,
+            transfers: None,
+            address,
+            port: None,
+            origin_id: exchange.random.next_u64() >> 1,
+            origin_version: 0,
+            agreed: None,
+            is_held: false,
+            has_rung: false,
+            audio_started: false,
+            playback: None,
+            recorder: None,
+            dtmf,
+            info_digits: VecDeque::new(),
+            record: CallRecord { id, start, is_incoming: true, ..record },
+        };
+        self.calls.insert(object, call);
+        exchange.timers.disarm(Timer::Idle(self.place.session));
+        let deadline = now + exchange.config.limits.ring_timeout;
+        exchange.timers.arm(Timer::Alerting(self.place.session, object), deadline);
+        exchange.media(self.place, MediaCommand::Open { unit, address });
+        object
     }
 
     /// An event of one of this session's legs.
@@ -131,6 +151,7 @@ impl Session {
                     exchange.user_agent.hangup(now, leg, &Vec::new());
                     return self.fail(now, exchange, object, code, reason.into(), headers);
                 }
+                call.peer = call.peer_called();
                 call.phase = Phase::Connected { leg, since: now, offer: None };
                 if let Some(agreed) = agreed {
                     self.configure(exchange, object, agreed, true);
@@ -142,9 +163,10 @@ impl Session {
                 let (offer, is_first) = match &mut call.phase {
                     Phase::Answering { offer, .. } => (offer.take(), true),
                     Phase::Connected { offer, .. } => (offer.take(), false),
-                    Phase::Opening { .. } | Phase::Calling { .. } | Phase::Alerting { .. } => {
-                        return;
-                    }
+                    Phase::Opening { .. }
+                    | Phase::Calling { .. }
+                    | Phase::Alerting { .. }
+                    | Phase::Referred(_) => return,
                 };
                 let agreed =
                     offer.as_ref().map(|offer| agree(call, exchange, offer, sdp.as_deref()));
@@ -183,6 +205,7 @@ impl Session {
                 self.disconnect(now, exchange, object, status, reason, headers);
             }
             SipEvent::Ended { status, reason, headers, .. } => {
+                self.leave_transfer(exchange, object);
                 self.disconnect(now, exchange, object, status, reason, headers);
             }
             SipEvent::Change { headers, sdp, .. } => {
@@ -195,7 +218,13 @@ impl Session {
                 let text = String::from_utf8_lossy(&body).into_owned();
                 self.call_event(exchange, object, CallEvent::MessageReceived { headers, text });
             }
-            SipEvent::Incoming(_) | SipEvent::Trunk { .. } | SipEvent::Bindings { .. } => {}
+            SipEvent::Transferred { status, reason, .. } => {
+                self.on_transferred(now, exchange, object, status, reason);
+            }
+            SipEvent::Incoming(_)
+            | SipEvent::Refer { .. }
+            | SipEvent::Trunk { .. }
+            | SipEvent::Bindings { .. } => {}
         }
     }
 
@@ -223,7 +252,12 @@ impl Session {
         self.start_audio(exchange, object, headers);
     }
 
-    fn on_connected(&mut self, exchange: &mut Exchange, object: Object, headers: ExtraHeaders) {
+    pub(super) fn on_connected(
+        &mut self,
+        exchange: &mut Exchange,
+        object: Object,
+        headers: ExtraHeaders,
+    ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         call.record.is_successful = true;
         exchange.timers.disarm(Timer::Alerting(self.place.session, object));
@@ -399,7 +433,10 @@ impl Session {
                 match call.phase {
                     Phase::Opening { .. } => self.send_invite(now, exchange, object),
                     Phase::Alerting { .. } => self.grant_wish(now, exchange, object),
-                    Phase::Calling { .. } | Phase::Answering { .. } | Phase::Connected { .. } => {}
+                    Phase::Calling { .. }
+                    | Phase::Answering { .. }
+                    | Phase::Connected { .. }
+                    | Phase::Referred(_) => {}
                 }
             }
             (MediaEvent::OpenFailed { unit }, Role::Call(object)) => {
@@ -465,6 +502,9 @@ impl Session {
                 exchange.user_agent.reject(now, leg, status, &Vec::new());
                 self.end_incoming(now, exchange, object, status, reason.into());
             }
+            Some(Phase::Referred(_)) => {
+                self.end_incoming(now, exchange, object, status, reason.into());
+            }
             _ => {}
         }
     }
@@ -476,6 +516,8 @@ impl Session {
             let leg = *leg;
             let (status, _) = Refusal::NoAnswer.status();
             exchange.user_agent.reject(now, leg, status, &Vec::new());
+            self.end_incoming(now, exchange, object, 408, "Request Timeout".into());
+        } else if self.is_referred(object) {
             self.end_incoming(now, exchange, object, 408, "Request Timeout".into());
         } else {
             self.on_no_media(now, exchange, object);

@@ -32,8 +32,26 @@ pub struct Manner {
     pub says: Vec<(Duration, &'static str)>,
     /// Re-INVITEs that hold the other side or take it back.
     pub holds: Vec<(Duration, Hold)>,
+    /// REFERs with this Refer-To.
+    pub refers: Vec<(Duration, String)>,
+    /// What it does when it is referred.
+    pub on_refer: OnRefer,
+    /// It stays in a call after it was told that its transfer worked.
+    pub stays: bool,
     pub hangs_up_after: Option<Duration>,
     pub law: Law,
+}
+
+/// What a phone makes of a REFER. It never really calls anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefer {
+    Refuses(u16),
+    /// 202, NOTIFY 100, and after a while NOTIFY with this status.
+    Tells(Duration, u16),
+    /// 202, and BYE after a while.
+    HangsUp(Duration),
+    /// 202, and nothing more.
+    Forgets,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +79,9 @@ impl Default for Manner {
             sends_info: Vec::new(),
             says: Vec::new(),
             holds: Vec::new(),
+            refers: Vec::new(),
+            on_refer: OnRefer::Refuses(405),
+            stays: false,
             hangs_up_after: None,
             law: Law::Mu,
         }
@@ -91,6 +112,12 @@ pub struct Phone {
     pub heard: Vec<i16>,
     /// RFC 4733 digits heard, once per event.
     pub digits: String,
+    /// Status lines of NOTIFYs.
+    pub notified: Vec<String>,
+    /// Refer-To of REFERs.
+    pub referred: Vec<String>,
+    /// Further headers of its next INVITEs.
+    pub invite_headers: String,
     pub steps: Vec<Step>,
     pub out: Vec<Packet>,
     manner: Manner,
@@ -112,6 +139,9 @@ enum Plan {
     Info(char),
     Say(&'static str),
     Hold(Hold),
+    Refer(String),
+    /// How the call that it was referred to is going.
+    Notify(u16),
     /// Send again what is unanswered, and wait twice as long for the next time.
     Again {
         message: Vec<u8>,
@@ -131,6 +161,8 @@ enum Unanswered {
     Bye,
     Info,
     Message,
+    Refer,
+    Notify,
 }
 
 /// The phone's side of a call.
@@ -180,6 +212,9 @@ impl Phone {
             rtp,
             heard: Vec::new(),
             digits: String::new(),
+            notified: Vec::new(),
+            referred: Vec::new(),
+            invite_headers: String::new(),
             steps: Vec::new(),
             out: Vec::new(),
             manner,
@@ -194,6 +229,18 @@ impl Phone {
     pub fn dial(&mut self, now: Instant, dial: Dial) {
         let at = now + dial.after;
         self.plans.push((at, Plan::Dial(dial)));
+    }
+
+    pub fn refer(&mut self, now: Instant, to: &str) {
+        self.plans.push((now, Plan::Refer(to.to_owned())));
+    }
+
+    /// Its dialog as a Replaces value for the gateway.
+    pub fn replaces(&self) -> String {
+        let Some(leg) = &self.call else { return String::new() };
+        let tag = |value: &str| value.split_once(";tag=").map_or("", |(_, tag)| tag).to_owned();
+        let (to_tag, from_tag) = (tag(&leg.remote), tag(&leg.local));
+        format!("{};to-tag={to_tag};from-tag={from_tag}", leg.call_id)
     }
 
     /// No call stands and nothing is awaited.
@@ -269,6 +316,11 @@ impl Phone {
                 let message = self.request("INVITE", SDP, &sdp);
                 self.send_until(now, message, Unanswered::Invite);
             }
+            Plan::Refer(to) => {
+                let message = self.request("REFER", &format!("Refer-To: {to}\r\n"), "");
+                self.send_until(now, message, Unanswered::Refer);
+            }
+            Plan::Notify(status) => self.notify(now, status),
             Plan::Again { message, until, wait, sent } => {
                 let waits = self.call.as_ref().is_some_and(|leg| leg.waits.contains(&until));
                 if waits && sent < MOST_TRANSMISSIONS {
@@ -309,11 +361,12 @@ impl Phone {
             ssrc: 0x5000 + number,
             offers: dial.offers,
         });
+        let more = self.invite_headers.clone();
         let (kind, sdp) = match dial.offers {
             true => (SDP, self.sdp(Hold::Off)),
             false => ("", String::new()),
         };
-        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n"), &sdp);
+        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n{more}"), &sdp);
         self.send_until(now, message, Unanswered::Invite);
         if let Some(after) = dial.cancels_after {
             self.plans.push((now + after, Plan::Cancel));
@@ -363,6 +416,9 @@ impl Phone {
         for (after, hold) in self.manner.holds.clone() {
             self.plans.push((now + after, Plan::Hold(hold)));
         }
+        for (after, to) in self.manner.refers.clone() {
+            self.plans.push((now + after, Plan::Refer(to)));
+        }
         if let Some(after) = self.manner.hangs_up_after {
             self.plans.push((now + after, Plan::HangUp));
         }
@@ -411,8 +467,57 @@ impl Phone {
                     self.send_until(now, response, Unanswered::FinalResponse);
                 }
             }
+            "REFER" if is_ours => self.be_referred(now, &text),
+            "NOTIFY" if is_ours => self.be_notified(now, &text),
             "OPTIONS" | "INFO" | "MESSAGE" => self.send_message(text.response(200, "", "")),
             _ => self.send_message(text.response(481, "", "")),
+        }
+    }
+
+    fn be_referred(&mut self, now: Instant, text: &Text) {
+        let is_again = self.referred.last() == Some(&text.header("Refer-To"));
+        let status = match self.manner.on_refer {
+            OnRefer::Refuses(status) => status,
+            OnRefer::Tells(..) | OnRefer::HangsUp(_) | OnRefer::Forgets => 202,
+        };
+        let contact = format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip);
+        self.send_message(text.response(status, &contact, ""));
+        if is_again {
+            return;
+        }
+        self.referred.push(text.header("Refer-To"));
+        match self.manner.on_refer {
+            OnRefer::Tells(after, status) => {
+                self.plans.push((now, Plan::Notify(100)));
+                self.plans.push((now + after, Plan::Notify(status)));
+            }
+            OnRefer::HangsUp(after) => self.plans.push((now + after, Plan::HangUp)),
+            OnRefer::Refuses(_) | OnRefer::Forgets => {}
+        }
+    }
+
+    fn notify(&mut self, now: Instant, status: u16) {
+        let state = match status {
+            200.. => "terminated;reason=noresource",
+            _ => "active;expires=60",
+        };
+        let headers = format!(
+            "Event: refer\r\nSubscription-State: {state}\r\n\
+             Content-Type: message/sipfrag;version=2.0\r\n"
+        );
+        let message = self.request("NOTIFY", &headers, &format!("SIP/2.0 {status} Reason\r\n"));
+        self.send_until(now, message, Unanswered::Notify);
+    }
+
+    fn be_notified(&mut self, now: Instant, text: &Text) {
+        self.send_message(text.response(200, "", ""));
+        let line = text.body.lines().next().unwrap_or_default().to_owned();
+        if self.notified.last() != Some(&line) {
+            let is_done = line.starts_with("SIP/2.0 2");
+            self.notified.push(line);
+            if is_done && !self.manner.stays {
+                self.hang_up(now);
+            }
         }
     }
 
@@ -465,6 +570,8 @@ impl Phone {
             "BYE" => self.stop_waiting(Unanswered::Bye),
             "INFO" => self.stop_waiting(Unanswered::Info),
             "MESSAGE" => self.stop_waiting(Unanswered::Message),
+            "REFER" => self.stop_waiting(Unanswered::Refer),
+            "NOTIFY" => self.stop_waiting(Unanswered::Notify),
             _ => {}
         }
     }

@@ -171,7 +171,8 @@ impl UserAgent {
             }
             // No subscription of ours.
             Method::Notify => self.refuse(now, source, &request, 489),
-            Method::Message => self.refuse(now, source, &request, 403),
+            // REFER outside a dialog would have us call whom a stranger names.
+            Method::Message | Method::Refer => self.refuse(now, source, &request, 403),
             // BYE and INFO exist inside dialogs only.
             _ => self.refuse(now, source, &request, 481),
         }
@@ -496,7 +497,7 @@ mod tests {
         let cases = [
             ("SUBSCRIBE", "", 405),
             ("PUBLISH", "", 405),
-            ("REFER", "", 405),
+            ("REFER", "", 403),
             ("FOO", "", 405),
             ("NOTIFY", "", 489),
             ("MESSAGE", "", 403),

@@ -7,7 +7,10 @@ use super::uri::Scheme;
 use crate::stats;
 
 /// The methods that we answer with more than a refusal.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, REGISTER";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, REGISTER, REFER, NOTIFY";
+
+/// The option tags that a request may require of us.
+pub const SUPPORTED: &str = "replaces, norefersub";
 
 /// Why a request is refused whoever sent it.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +40,8 @@ pub fn inspect(request: &Message) -> Option<Refusal> {
     if request.request_uri().is_none_or(|uri| !matches!(uri.scheme, Scheme::Sip | Scheme::Tel)) {
         return Some(Refusal::Scheme);
     }
-    // Neither 100rel nor timer nor replaces: no option tag is supported.
-    let required: Vec<&str> = request.headers.list(&Name::Require).collect();
+    let is_unknown = |tag: &&str| !SUPPORTED.split(", ").any(|one| one.eq_ignore_ascii_case(tag));
+    let required: Vec<&str> = request.headers.list(&Name::Require).filter(is_unknown).collect();
     if !required.is_empty() {
         return Some(Refusal::Extension(required.join(", ")));
     }
@@ -87,7 +90,6 @@ pub fn not_allowed(stack: &Stack, request: &Message) -> Message {
     Refusal::Method.response(stack, request)
 }
 
-/// NOTIFY is not allowed, but has refusals of its own (RFC 6665 §4.1.3).
 fn is_known(method: &Method) -> bool {
     matches!(
         method,
@@ -97,6 +99,7 @@ fn is_known(method: &Method) -> bool {
             | Method::Message
             | Method::Notify
             | Method::Options
+            | Method::Refer
             | Method::Register
     )
 }

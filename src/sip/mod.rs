@@ -1,6 +1,6 @@
 //! SIP (RFC 3261) without sockets.
 //!
-//! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
+//! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`, `refer`,
 //! `message`, `parse`, `write`, `framing`, `digest`. Below the usages: `transport`, `locate`,
 //! `transaction`, together the `stack`. Usages: `invite` with `dialog` and `info`, `options`,
 //! `registrar`, and for our trunks `registration` and `health`. Who may: `inspection`,
@@ -26,6 +26,7 @@ pub mod name_addr;
 pub mod options;
 pub mod outgoing;
 pub mod parse;
+pub mod refer;
 pub mod registrar;
 pub mod registration;
 pub mod stack;

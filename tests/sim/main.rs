@@ -9,6 +9,7 @@ mod limits;
 mod lossy;
 mod media;
 mod outgoing;
+mod transfer;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::modify::Change;
+use super::transfer::Transfers;
 use super::{ACK_PATIENCE, Call, CallTimer, Phase, add_extra_headers, extra_headers, sdp_of};
 use crate::sip::authorization::Login;
 use crate::sip::dialog::Dialog;
@@ -20,18 +21,21 @@ use crate::stats;
 /// What a call is while its dialog stands.
 pub(super) struct Confirmed {
     pub dialog: Dialog,
-    login: Option<Login>,
+    pub login: Option<Login>,
     /// Our 2xx to the INVITE or a re-INVITE, until its ACK.
     pub unacknowledged: Option<Answer>,
     /// A re-INVITE of the peer that waits for the session.
     pub change: Option<Change>,
-    /// The session hung up before the ACK of our first 2xx: BYE must wait for it (§15).
-    leaving: Option<ExtraHeaders>,
+    /// From the first REFER on.
+    pub transfers: Option<Box<Transfers>>,
+    /// The session hung up before the ACK of our first 2xx: BYE must wait for it (§15). Or before
+    /// the last NOTIFY of a transfer arrived.
+    pub leaving: Option<ExtraHeaders>,
     /// The ACK of our first 2xx came, or we called.
-    is_confirmed: bool,
-    /// Our INFO and MESSAGE requests that have no final response. Full: the next is not sent,
+    pub is_confirmed: bool,
+    /// Our requests inside the dialog that have no final response. Full: the next is not sent,
     /// counted as `sip_send_failed_total`: one call cannot fill the table of transactions.
-    open_requests: usize,
+    pub open_requests: usize,
 }
 
 /// A 2xx of ours that is sent again until its ACK comes.
@@ -56,6 +60,7 @@ impl Confirmed {
             login,
             unacknowledged: None,
             change: None,
+            transfers: None,
             leaving: None,
             is_confirmed: true,
             open_requests: 0,
@@ -144,7 +149,7 @@ impl Call {
     pub(super) fn leave(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
         self.is_held = false;
-        match confirmed.is_confirmed {
+        match confirmed.is_confirmed && !confirmed.is_notifying() {
             true => self.send_bye(now, stack, headers),
             false => confirmed.leaving = Some(headers.clone()),
         }
@@ -166,7 +171,7 @@ impl Call {
         self.is_held = false;
     }
 
-    fn send_bye(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
+    pub(super) fn send_bye(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
         self.cancel_any_change(now, stack);
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         let Phase::Confirmed(confirmed) = phase else { return };
@@ -221,11 +226,8 @@ impl Call {
             Method::Bye => self.on_bye(now, stack, request, source),
             Method::Info | Method::Message => self.on_content(now, stack, request, source),
             Method::Options => stack.answer(now, source, options::response(stack, request)),
-            Method::Notify => {
-                // No subscription of ours is in this dialog (RFC 6665 §4.1.3).
-                let response = stack.response(request, 481);
-                stack.answer(now, source, response);
-            }
+            Method::Refer => self.on_refer(now, stack, request, source),
+            Method::Notify => self.on_notify(now, stack, request, source),
             _ => {
                 let response = inspection::not_allowed(stack, request);
                 stack.answer(now, source, response);
@@ -236,6 +238,7 @@ impl Call {
 
     fn on_bye(&mut self, now: Instant, stack: &mut Stack, request: &Message, source: Destination) {
         self.cancel_any_change(now, stack);
+        self.end_transfers(now, stack);
         let response = stack.response(request, 200);
         match stack.table.start_server(now, request, source, None) {
             Ok(id) => {
@@ -290,7 +293,7 @@ impl Call {
         stack.send(now, outgoing);
     }
 
-    /// What became of a BYE, INFO or MESSAGE of ours.
+    /// What became of a request of ours inside the dialog.
     pub(super) fn on_dialog_outcome(
         &mut self,
         now: Instant,
@@ -314,11 +317,19 @@ impl Call {
             outgoing.request.via.clear();
             outgoing.addresses.clear();
             login.sign(&mut outgoing.request, &mut stack.random);
+            if *outgoing.request.method() == Method::Refer {
+                self.renumber_refer(outgoing.request.cseq.number);
+            }
             return stack.send(now, outgoing);
         }
         let is_bye = *outgoing.request.method() == Method::Bye;
         if let Phase::Confirmed(confirmed) = &mut self.phase {
             confirmed.open_requests = confirmed.open_requests.saturating_sub(1);
+        }
+        match outgoing.request.method() {
+            Method::Notify => return self.on_notify_outcome(now, stack, status),
+            Method::Refer => self.on_refer_outcome(stack, &outcome),
+            _ => {}
         }
         match &self.phase {
             Phase::Leaving(_) if is_bye => self.phase = Phase::Over,

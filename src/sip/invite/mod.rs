@@ -27,9 +27,11 @@ use crate::slots::{Key, Slots};
 mod confirmed;
 mod modify;
 mod target;
+mod transfer;
 mod uac;
 mod uas;
 
+pub use transfer::{Found, MOST_REFERS, REFER_PATIENCE};
 pub use uas::Arrived;
 
 /// All calls.
@@ -68,10 +70,12 @@ pub enum CallTimer {
     Answer,
     /// Our 2xx has no ACK.
     NoAck,
+    /// Nobody has said yet what came of our REFER.
+    Refer,
 }
 
 impl CallTimer {
-    const ALL: [Self; 4] = [Self::NoAnswer, Self::Progress, Self::Answer, Self::NoAck];
+    const ALL: [Self; 5] = [Self::NoAnswer, Self::Progress, Self::Answer, Self::NoAck, Self::Refer];
 }
 
 impl Calls {
@@ -200,6 +204,7 @@ impl Calls {
             CallTimer::Progress => call.on_progress_timer(now, stack),
             CallTimer::Answer => call.on_answer_timer(now, stack),
             CallTimer::NoAck => call.on_no_ack(now, stack),
+            CallTimer::Refer => call.on_refer_timer(stack),
         });
     }
 

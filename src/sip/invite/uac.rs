@@ -129,6 +129,7 @@ impl Call {
             headers.push(Name::Route, NameAddr::new(proxy).to_string());
         }
         headers.push(Name::Allow, super::super::inspection::ALLOW);
+        headers.push(Name::Supported, super::super::inspection::SUPPORTED);
         if !stack.config.product.is_empty() {
             headers.push(Name::UserAgent, stack.config.product.as_str());
         }

@@ -40,6 +40,14 @@ impl Calls {
     /// Takes an INVITE in: 100 at once, then `Event::Incoming`.
     pub fn take_in(&mut self, now: Instant, stack: &mut Stack, arrived: Arrived) {
         let Arrived { peer, invite, source } = arrived;
+        let replaces = match self.replaced_by(&invite) {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                stats::SIP_REFUSED_REQUESTS.add(1);
+                let response = stack.response(&invite, status);
+                return stack.answer(now, source, response);
+            }
+        };
         let Some(id) = self.insert() else {
             stats::SIP_REFUSED_FULL_CALLS.add(1);
             return stack.refuse_full(now, &invite, source);
@@ -64,6 +72,7 @@ impl Calls {
             headers: extra_headers(&invite),
             offer: sdp_of(&invite),
             max_forwards: hops_left(&invite),
+            replaces,
             request_uri,
         };
         let alerting = Alerting {
@@ -144,7 +153,7 @@ impl Call {
             response.headers.push(Name::PAssertedIdentity, identity.to_string());
         }
         response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
-        response.headers.push(Name::Supported, "");
+        response.headers.push(Name::Supported, crate::sip::inspection::SUPPORTED);
         response.set_body(super::SDP, sdp);
         let number = alerting.invite.cseq.number;
         let transaction = alerting.transaction;
