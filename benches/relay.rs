@@ -277,6 +277,7 @@ impl Gateway {
                 payload_type: payload_type(codec),
                 dtmf_payload_type: Some(101),
                 own_dtmf_payload_type: Some(101),
+                srtp: None,
                 sends: true,
                 receives: true,
                 ptime: Duration::from_millis(20),

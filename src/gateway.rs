@@ -667,6 +667,7 @@ impl Gateway {
             }
             sip::Event::Progress { call, .. }
             | sip::Event::Answered { call, .. }
+            | sip::Event::EarlyAnswer { call, .. }
             | sip::Event::Confirmed { call, .. }
             | sip::Event::Failed { call, .. }
             | sip::Event::Forwarding { call }

@@ -69,6 +69,8 @@ metrics! {
     counter SIP_AUTHENTICATION_FAILED "sip_authentication_failed_total" "Requests with a wrong password or of an unknown user.";
     counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
+    counter SIP_PRACKS_MISSED "sip_pracks_missed_total" "Incoming calls refused with 504 because a reliable provisional response had no PRACK.";
+    counter SIP_PROVISIONALS_SKIPPED "sip_provisionals_skipped_total" "Provisional responses not sent because the same had just been, or a call had too many.";
     counter SIP_REFUSED_CALLERS "sip_refused_callers_total" "INVITEs refused because they came from nobody known.";
     counter SIP_REFUSED_CONTACTS "sip_refused_contacts_total" "REGISTER requests refused because they named more contacts than a user may have.";
     counter SIP_REFUSED_FULL_CALLS "sip_refused_full_calls_total" "Calls refused because the table of calls was full.";
@@ -94,6 +96,9 @@ metrics! {
     counter RTP_DUPLICATE "rtp_duplicate_total" "RTP packets that came twice or out of any order.";
     counter RTP_LATE "rtp_late_total" "RTP packets that came too late to be recorded or passed on.";
     counter RTP_NOT_SENT "rtp_not_sent_total" "RTP packets that the system did not take.";
+    counter SRTP_UNAUTHENTICATED "srtp_unauthenticated_total" "Packets on the ports of protected calls that were not made with the call's key.";
+    counter SRTP_REPLAYED "srtp_replayed_total" "Protected packets that came twice or too late to know.";
+    counter SRTP_NOT_SENT "srtp_not_sent_total" "Packets not sent because their place under the key was used already.";
     counter DTMF_DROPPED "dtmf_dropped_total" "Digits to send that found the queue full.";
     counter MARKS_DROPPED "marks_dropped_total" "Markers of players beyond what one can have.";
     counter HTTP_REQUESTS "http_requests_total" "HTTP requests.";

@@ -18,7 +18,7 @@ use branchline::sip::message::{Message, Method, Start};
 use branchline::sip::parse::ParseErrorKind::{self, *};
 use branchline::sip::uri::Scheme;
 use branchline::sip::user_agent::{
-    Config, Input, Limits, Listener, Network, Output, Transport, Trunk, UserAgent,
+    Config, Input, Limits, Listener, Network, Output, Prack, Transport, Trunk, UserAgent,
 };
 
 /// What becomes of a message.
@@ -230,6 +230,7 @@ fn responses(data: &[u8]) -> Vec<u16> {
             password: String::new(),
             accept_from: vec![Network { address: trunk.ip(), prefix: 32 }],
             options: None,
+            prack: Prack::default(),
         }],
         users: Vec::new(),
         product: "branchline".to_owned(),

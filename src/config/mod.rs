@@ -330,6 +330,7 @@ pub struct Trunk {
     pub dtmf: Dtmf,
     /// Zero: off.
     pub options: Duration,
+    pub prack: Prack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -338,6 +339,14 @@ pub enum Dtmf {
     Rfc4733,
     Info,
     Inband,
+}
+
+/// Whether provisional responses are acknowledged (RFC 3262).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prack {
+    Off,
+    Supported,
+    Required,
 }
 
 /// `[[route]]`

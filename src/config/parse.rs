@@ -10,8 +10,8 @@ use toml::de::DeTable;
 use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
-    OnError, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage, Trunk,
-    Tts, TtsEngine, User,
+    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
+    Trunk, Tts, TtsEngine, User,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -400,6 +400,15 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
                 Dtmf::Auto,
             ),
             options: seconds(&table, "options_s", 0..=3600, Duration::from_secs(30)),
+            prack: table.choice(
+                "prack",
+                &[
+                    ("off", Prack::Off),
+                    ("supported", Prack::Supported),
+                    ("required", Prack::Required),
+                ],
+                Prack::Supported,
+            ),
             name,
             server,
         };

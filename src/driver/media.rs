@@ -440,6 +440,7 @@ mod tests {
                 payload_type: 0,
                 dtmf_payload_type: None,
                 own_dtmf_payload_type: None,
+                srtp: None,
                 sends: true,
                 receives: true,
                 ptime: Duration::from_millis(20),

@@ -126,7 +126,10 @@ impl Reactor {
                     self.undone.push_back(Undone::Closed(stream));
                 }
             }
-            sip::Output::Connect { stream, to } => self.streams.connect(stream, to),
+            sip::Output::Connect { stream, transport, .. } if transport.is_secure() => {
+                self.undone.push_back(Undone::Closed(stream));
+            }
+            sip::Output::Connect { stream, to, .. } => self.streams.connect(stream, to),
             sip::Output::Close { stream } => self.streams.close(stream),
             sip::Output::Resolve { query, host, port } => self.tasks.resolve(query, host, port),
             // The gateway keeps these to itself.

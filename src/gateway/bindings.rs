@@ -43,10 +43,7 @@ pub fn stored(user: &str, binding: sip::Binding, unix_ms: UnixMs) -> StoredBindi
         cseq: binding.cseq,
         expires_at: unix_ms + binding.expires_in.as_millis() as UnixMs,
         source: binding.source.to_string(),
-        transport: match binding.transport {
-            sip::Transport::Udp => "udp".into(),
-            sip::Transport::Tcp => "tcp".into(),
-        },
+        transport: binding.transport.to_string(),
         listener: binding.listener as u32,
         user_agent: binding.user_agent,
     }
@@ -62,11 +59,7 @@ fn restored(binding: &StoredBinding, unix_ms: UnixMs) -> Option<sip::Binding> {
         cseq: binding.cseq,
         expires_in: std::time::Duration::from_millis(left),
         source: binding.source.parse().ok()?,
-        transport: match binding.transport.as_str() {
-            "udp" => sip::Transport::Udp,
-            "tcp" => sip::Transport::Tcp,
-            _ => return None,
-        },
+        transport: sip::Transport::named(&binding.transport)?,
         listener: binding.listener as usize,
         user_agent: binding.user_agent.clone(),
     })

@@ -62,6 +62,11 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 password: trunk.password.clone(),
                 accept_from: trunk.accept_from.iter().map(network).collect(),
                 options: (!trunk.options.is_zero()).then_some(trunk.options),
+                prack: match trunk.prack {
+                    config::Prack::Off => sip::Prack::Off,
+                    config::Prack::Supported => sip::Prack::Supported,
+                    config::Prack::Required => sip::Prack::Required,
+                },
             })
             .collect(),
         users: config

@@ -16,6 +16,7 @@ use super::recorder::Recorder;
 use super::rtcp::{self, Control};
 use super::rtp::Packet;
 use super::sockets::Sockets;
+use super::srtp;
 use super::stream::Stream;
 use super::ticks::Ticks;
 use super::transmits::Transmits;
@@ -156,6 +157,8 @@ pub struct StreamSettings {
     pub sends: bool,
     pub receives: bool,
     pub ptime: Duration,
+    /// Of a stream that is protected; the same keys again go on, others begin anew.
+    pub srtp: Option<Box<srtp::Keys>>,
 }
 
 #[derive(Debug, Clone)]
@@ -307,6 +310,8 @@ pub struct Engine {
     pub(super) epoch: Instant,
     /// Keys of a tick, used again.
     pub(super) keys: Vec<Key>,
+    /// The packet that is decrypted, used again.
+    pub(super) clear: Vec<u8>,
 }
 
 impl Engine {
@@ -322,6 +327,7 @@ impl Engine {
             clock: Ticks::new(now),
             epoch: now,
             keys: Vec::new(),
+            clear: Vec::new(),
         }
     }
 

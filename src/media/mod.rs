@@ -3,12 +3,13 @@
 //! Units (call streams, players, recorders) and routes between them. Knows neither SIP nor SDP.
 //!
 //! RTP (RFC 3550) with G.711, telephone-events (RFC 4733), RTCP reports, symmetric RTP, relay,
-//! transcoding, players, tones and recorders **are** supported; SRTP, other codecs and conferences
-//! are **not**. `engine` is the door and the place to begin; `stream` is one call's RTP, `outgoing`
-//! what makes a change of source seamless.
+//! transcoding, SRTP with keys from outside, players, tones and recorders **are** supported; other
+//! codecs and conferences are **not**. `engine` is the door and the place to begin; `stream` is one
+//! call's RTP, `outgoing` what makes a change of source seamless.
 
 pub mod clip;
 pub mod engine;
+pub mod srtp;
 pub mod tone;
 pub mod wav;
 

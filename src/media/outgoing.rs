@@ -75,7 +75,10 @@ impl Outgoing {
         samples: u32,
     ) -> Option<Header> {
         let continues = match &mut self.speaker {
-            Speaker::Relayed(relayed) if relayed.source == source => {
+            // A source that counts anew under its SSRC is a new one to the receiver.
+            Speaker::Relayed(relayed)
+                if relayed.source == source && !relayed.has_restarted(header.sequence) =>
+            {
                 if (header.sequence.wrapping_sub(relayed.floor) as i16) < 0 {
                     return None;
                 }
@@ -205,6 +208,12 @@ impl Relayed {
         self.floor = self.highest.wrapping_add(1);
     }
 
+    /// Whether this is further behind than any packet comes late (RFC 3550 A.1).
+    fn has_restarted(&self, sequence: u16) -> bool {
+        let ahead = sequence.wrapping_sub(self.highest) as i16;
+        ahead < -MOST_LATE
+    }
+
     fn advance(&mut self, sequence: u16) {
         if sequence.wrapping_sub(self.highest) as i16 > 0 {
             self.highest = sequence;
@@ -225,6 +234,8 @@ pub fn duration_of(samples: u32) -> Duration {
     Duration::from_micros(u64::from(samples) * 1_000_000 / u64::from(RATE))
 }
 
+/// RFC 3550 A.1, MAX_MISORDER: what is older does not come here but from a source that restarted.
+const MOST_LATE: i16 = 100;
 /// A source's timestamps this far from the clock have jumped (5 s); the stream goes on by the
 /// clock.
 const MOST_DRIFT: u32 = RATE * 5;
@@ -279,6 +290,18 @@ mod tests {
         assert_eq!(sent(14), Some((5, 640)));
         // From before the source got its turn.
         assert_eq!(sent(9), None);
+    }
+
+    #[test]
+    fn source_that_counts_anew_goes_on_in_our_numbers() {
+        let start = Instant::now();
+        let [first, _] = sources();
+        let mut outgoing = Outgoing::new(start, 99, 0, 0);
+        assert_eq!(outgoing.relay(start, first, header(10_000, 0), 160).unwrap().sequence, 1);
+        for (number, expected) in [(300, 2), (301, 3), (299, 0), (40_000, 4), (40_001, 5)] {
+            let sent = outgoing.relay(start, first, header(number, 160), 160);
+            assert_eq!(sent.map_or(0, |sent| sent.sequence), expected, "{number}");
+        }
     }
 
     #[test]

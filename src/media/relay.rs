@@ -31,6 +31,16 @@ impl Engine {
             return self.receive_control(now, socket, from, data);
         }
         let Some(key) = self.sockets.owner(socket) else { return };
+        let Some(stream) = self.units.call_mut(key) else { return };
+        // Lent for the time of this packet, since its owner hands it round.
+        let mut clear = std::mem::take(&mut self.clear);
+        if let Some(data) = stream.unprotect(data, &mut clear) {
+            self.receive_clear(now, key, from, data);
+        }
+        self.clear = clear;
+    }
+
+    fn receive_clear(&mut self, now: Instant, key: Key, from: SocketAddr, data: &[u8]) {
         let Some(unit) = self.units.get_mut(key) else { return };
         let Body::Call(stream) = &mut unit.body else { return };
         let mut news = News::default();
@@ -62,7 +72,9 @@ impl Engine {
         let Some(unit) = self.units.get_mut(key) else { return };
         let Body::Call(stream) = &mut unit.body else { return };
         let mut news = News::default();
-        stream.receive_control(now, self.epoch, from, data, &mut news);
+        if let Some(data) = stream.unprotect_control(data, &mut self.clear) {
+            stream.receive_control(now, self.epoch, from, data, &mut news);
+        }
         let id = unit.id;
         self.report(id, &news);
     }

@@ -30,17 +30,8 @@ impl<'a> Packet<'a> {
     /// |           synchronization source (SSRC) identifier            |
     /// ```
     pub fn parse(data: &'a [u8]) -> Option<Self> {
-        let (fixed, mut rest) = data.split_first_chunk::<HEADER_BYTES>()?;
-        if fixed[0] >> 6 != VERSION {
-            return None;
-        }
-        let csrc_bytes = usize::from(fixed[0] & 0x0f) * 4;
-        rest = rest.get(csrc_bytes..)?;
-        if fixed[0] & EXTENSION != 0 {
-            let (head, after) = rest.split_first_chunk::<4>()?;
-            let words = usize::from(u16::from_be_bytes([head[2], head[3]]));
-            rest = after.get(words * 4..)?;
-        }
+        let (fixed, _) = data.split_first_chunk::<HEADER_BYTES>()?;
+        let mut rest = data.get(payload_start(data)?..)?;
         if fixed[0] & PADDING != 0 {
             let padding = usize::from(*rest.last()?);
             // The count counts itself.
@@ -70,6 +61,20 @@ impl Header {
         bytes[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         bytes
     }
+}
+
+/// Where the payload begins, behind contributing sources and extension; `None`: no RTP packet.
+pub fn payload_start(data: &[u8]) -> Option<usize> {
+    let (fixed, rest) = data.split_first_chunk::<HEADER_BYTES>()?;
+    if fixed[0] >> 6 != VERSION {
+        return None;
+    }
+    let mut start = usize::from(fixed[0] & 0x0f) * 4;
+    if fixed[0] & EXTENSION != 0 {
+        let head: &[u8; 4] = rest.get(start..)?.first_chunk()?;
+        start += 4 + usize::from(u16::from_be_bytes([head[2], head[3]])) * 4;
+    }
+    (start <= rest.len()).then_some(HEADER_BYTES + start)
 }
 
 /// Tells RTCP from RTP on one port (RFC 5761 §4): packet types 192-223 are RTCP.

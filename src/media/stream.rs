@@ -1,5 +1,6 @@
 //! One call's RTP: what comes from the peer is checked and counted, what goes to it gets its
-//! header.
+//! header. Where the call is protected, that is done first with what comes and last with what
+//! goes: everybody else sees packets in the clear.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::outgoing::{Outgoing, samples_in};
 use super::reception::{Arrival, Reception};
 use super::rtcp::Control;
 use super::rtp::{Header, Packet};
+use super::srtp::{Context, Rejected};
 use super::transmits::Transmits;
 use crate::slots::Key;
 use crate::stats;
@@ -32,6 +34,7 @@ pub struct Stream {
     pub control: Control,
     pub keypad: Keypad,
     settings: Option<StreamSettings>,
+    srtp: Option<Box<Context>>,
     /// What came before the settings: RTP overtakes the 200 that it belongs to.
     early: Option<Box<Early>>,
     /// What was said to this call before the settings: a callee speaks before the caller's answer
@@ -145,6 +148,7 @@ impl Stream {
             control,
             keypad: Keypad::default(),
             settings: None,
+            srtp: None,
             early: None,
             waiting: None,
             latch: Latch::default(),
@@ -166,7 +170,11 @@ impl Stream {
         }
     }
 
-    pub fn configure(&mut self, now: Instant, settings: StreamSettings) {
+    pub fn configure(&mut self, now: Instant, mut settings: StreamSettings) {
+        match (&mut self.srtp, settings.srtp.take()) {
+            (Some(context), Some(keys)) => context.change(*keys),
+            (context, keys) => *context = keys.map(|keys| Box::new(Context::new(*keys))),
+        }
         let before = self.settings.as_ref();
         let has_moved = before.is_some_and(|before| before.remote != settings.remote);
         // 0.0.0.0 is an old way to hold a call: the peer is where it was.
@@ -235,6 +243,28 @@ impl Stream {
     /// Whether a SIP INFO digit is to be reported.
     pub fn info_digit(&mut self, now: Instant, digit: char) -> bool {
         self.listening.info && self.presses.is_new(now, digit, DigitSource::Info)
+    }
+
+    /// A packet from the RTP port in the clear; `None` where it is not of who has the key.
+    pub fn unprotect<'a>(&mut self, data: &'a [u8], clear: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        let Some(context) = &mut self.srtp else { return Some(data) };
+        match context.receiver.unprotect(data, clear) {
+            Ok(()) => Some(clear),
+            Err(rejected) => reject(rejected),
+        }
+    }
+
+    /// The same of a packet of RTCP.
+    pub fn unprotect_control<'a>(
+        &mut self,
+        data: &'a [u8],
+        clear: &'a mut Vec<u8>,
+    ) -> Option<&'a [u8]> {
+        let Some(context) = &mut self.srtp else { return Some(data) };
+        match context.receiver.unprotect_control(data, clear) {
+            Ok(()) => Some(clear),
+            Err(rejected) => reject(rejected),
+        }
     }
 
     /// Takes in a packet from the RTP port.
@@ -375,12 +405,23 @@ impl Stream {
         convert: impl FnOnce(&mut [u8]),
     ) {
         let Some(to) = self.destination() else { return };
+        let protection = match &mut self.srtp {
+            None => None,
+            Some(context) => match context.sender.take_index(header.sequence) {
+                Some(index) => Some((&context.sender, index)),
+                None => return stats::SRTP_NOT_SENT.add(1),
+            },
+        };
         self.outgoing.count(payload.len());
         out.push(self.socket, false, to, |data| {
+            let packet = data.len();
             data.extend_from_slice(&header.to_bytes());
             let start = data.len();
             data.extend_from_slice(payload);
             convert(&mut data[start..]);
+            if let Some((sender, index)) = protection {
+                sender.protect(header.ssrc, index, data, packet);
+            }
         });
     }
 
@@ -457,10 +498,21 @@ impl Stream {
             octets: outgoing.octets,
         });
         let reception = self.reception.as_mut();
+        let protection = match &mut self.srtp {
+            None => None,
+            Some(context) => match context.sender.take_control_index() {
+                Some(index) => Some((&context.sender, index)),
+                None => return stats::SRTP_NOT_SENT.add(1),
+            },
+        };
         out.push(self.socket, is_rtcp, to, |data| {
+            let packet = data.len();
             control.write_report(data, now, epoch, outgoing.ssrc, sent, reception);
             if is_bye {
                 super::rtcp::write_bye(data, outgoing.ssrc);
+            }
+            if let Some((sender, index)) = protection {
+                sender.protect_control(outgoing.ssrc, index, data, packet);
             }
         });
     }
@@ -594,6 +646,16 @@ impl Stream {
         }
         detector.current().is_some()
     }
+}
+
+/// Counts a packet that is dropped.
+fn reject(rejected: Rejected) -> Option<&'static [u8]> {
+    match rejected {
+        Rejected::Malformed => stats::RTP_INVALID.add(1),
+        Rejected::Unauthenticated => stats::SRTP_UNAUTHENTICATED.add(1),
+        Rejected::Replayed => stats::SRTP_REPLAYED.add(1),
+    }
+    None
 }
 
 #[derive(Debug, Clone, Copy)]

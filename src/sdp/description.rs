@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::crypto::Crypto;
+
 /// What is kept of a description: all that an agreement on RTP streams needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
@@ -33,6 +35,8 @@ pub struct Media {
     pub rtpmap: Vec<RtpMap>,
     /// `a=fmtp`: payload type and the rest of the line.
     pub fmtp: Vec<(u8, String)>,
+    /// `a=crypto` lines that we can go by, in their order.
+    pub crypto: Vec<Crypto>,
     pub ptime_ms: Option<u32>,
     pub maxptime_ms: Option<u32>,
     pub rtcp_mux: bool,
@@ -85,6 +89,11 @@ impl Description {
         media.connection.as_ref().or(self.connection.as_ref())
     }
 
+    /// Whether any stream has keys that we can go by.
+    pub fn has_keys(&self) -> bool {
+        self.media.iter().any(|media| !media.crypto.is_empty())
+    }
+
     /// A stream's own direction, else the session's, else both ways (RFC 8866 §6.7).
     pub fn direction_of(&self, media: &Media) -> Direction {
         media.direction.or(self.direction).unwrap_or_default()
@@ -103,6 +112,7 @@ impl Media {
             direction: None,
             rtpmap: Vec::new(),
             fmtp: Vec::new(),
+            crypto: Vec::new(),
             ptime_ms: None,
             maxptime_ms: None,
             rtcp_mux: false,

@@ -2,10 +2,13 @@
 //!
 //! Knows no SIP and no media engine: text in, an agreement out.
 
+pub mod crypto;
 pub mod description;
 pub mod offer_answer;
 pub mod parse;
 pub mod write;
 
+#[cfg(test)]
+mod srtp_tests;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,9 @@
 //!
 //! PCMU, PCMA and telephone-event (RFC 4733) over RTP/AVP and RTP/AVPF **are** supported, as are
 //! hold in both forms, `ptime`, `maxptime`, `a=rtcp` and `rtcp-mux` when offered. Every other
-//! stream of an offer is refused by port 0 in its place. SRTP, ICE and bundles **are not**
-//! supported.
+//! stream of an offer is refused by port 0 in its place. SRTP with keys in the description (RFC 4568)
+//! **is** supported over RTP/SAVP and RTP/SAVPF, and over RTP/AVP and RTP/AVPF where offered there
+//! (RFC 8643). DTLS, ICE and bundles **are not** supported.
 //!
 //! An answer of ours holds one codec: the peer then sends that one, and a joined pair can be
 //! relayed as it comes.
@@ -12,6 +13,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::crypto::{Crypto, Key, Mki, OwnKeys, Suite};
 use super::description::{Address, Description, Direction, Media, RtpMap};
 
 /// An audio codec that can be offered.
@@ -34,6 +36,42 @@ pub struct Local {
     pub codecs: Vec<Codec>,
     pub direction: Direction,
     pub ptime: Duration,
+    /// `None`: the stream is not protected, whatever is offered.
+    pub srtp: Option<Srtp>,
+}
+
+/// What we do about SRTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Srtp {
+    pub keys: OwnKeys,
+    /// A stream that is not protected is no agreement.
+    pub is_required: bool,
+    /// Of our offers; an answer has the profile of its offer.
+    pub profile: Profile,
+}
+
+/// How an offer asks for protection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// RTP/AVP without keys.
+    Plain,
+    /// RTP/AVP with keys, for a peer that does not need them (RFC 8643).
+    Opportunistic,
+    /// RTP/SAVP: with keys, or not at all (RFC 4568).
+    Secure,
+}
+
+/// How a stream is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protection {
+    /// What later offers ask for.
+    pub profile: Profile,
+    pub suite: Suite,
+    /// Of what we send.
+    pub own: Key,
+    /// Of what the peer sends.
+    pub remote: Key,
+    pub remote_mki: Option<Mki>,
 }
 
 /// What both sides agreed on, from our point of view.
@@ -56,6 +94,8 @@ pub struct Agreed {
     pub ptime: Duration,
     /// The peer put us on hold: its direction is `sendonly` or `inactive`, or its address 0.0.0.0.
     pub is_held: bool,
+    /// `None`: RTP as it is.
+    pub srtp: Option<Box<Protection>>,
 }
 
 /// Why there is no agreement. The peer wants what we don't do, in each case.
@@ -63,8 +103,10 @@ pub struct Agreed {
 pub enum Error {
     /// No audio stream, or a refused one (port 0).
     NoAudio,
-    /// Audio over another protocol than RTP/AVP and RTP/AVPF only; which one.
+    /// Audio over a protocol that we don't speak, or not on this call; which one.
     Protocol(String),
+    /// No key of a suite that we have, where one is needed.
+    Unprotected,
     NoCommonCodec,
     /// No address of one peer to send to: none, a host name, a group or everybody.
     NoAddress,
@@ -74,7 +116,12 @@ pub enum Error {
 
 /// Our offer.
 pub fn offer(local: &Local) -> Description {
-    let mut media = Media::new("audio", local.port, "RTP/AVP");
+    let profile = local.srtp.as_ref().map_or(Profile::Plain, |srtp| srtp.profile);
+    let mut media = Media::new("audio", local.port, profile.protocol());
+    if let Some(srtp) = local.srtp.as_ref().filter(|srtp| srtp.profile != Profile::Plain) {
+        let line = |(tag, suite)| srtp.keys.crypto(tag, suite);
+        media.crypto = (1..).zip(Suite::ALL).map(line).collect();
+    }
     for &codec in &local.codecs {
         media.add(codec.static_payload_type(), codec.encoding());
     }
@@ -108,7 +155,7 @@ pub fn answer(local: &Local, offer: &Description) -> Result<(Description, Agreed
 pub fn agree(local: &Local, offer: &Description, answer: &Description) -> Result<Agreed, Error> {
     let offered = offer.media.iter().find(|media| is_live_audio(media)).ok_or(Error::NoAudio)?;
     let media = answer.media.iter().find(|media| is_live_audio(media)).ok_or(Error::NoAudio)?;
-    check_protocol(media)?;
+    let srtp = agreed_protection(local, offered, media)?;
     // A payload type that an answer uses without a mapping is ours (RFC 3264 §6.1 wants the
     // same number for the same codec; some peers leave `a=rtpmap` out then).
     let meaning_of = |number| match media.map_of(number) {
@@ -130,11 +177,11 @@ pub fn agree(local: &Local, offer: &Description, answer: &Description) -> Result
     let own_dtmf = payload_types(offered)
         .find(|number| encoding_of(offered, *number) == Some(TELEPHONE_EVENT))
         .filter(|_| dtmf.is_some());
-    let choice = Choice { codec, payload_type, dtmf, own_dtmf };
+    let choice = Choice { codec, payload_type, dtmf, own_dtmf, srtp };
     let mut stream = Stream::of(local, answer, media)?;
     // RFC 5761 §5.1.1: only where both said so.
     stream.rtcp_mux &= offered.rtcp_mux;
-    Ok(stream.agreed(local, &choice))
+    Ok(stream.agreed(local, choice))
 }
 
 /// Our answer to one stream of an offer.
@@ -142,7 +189,7 @@ fn accept(local: &Local, offer: &Description, media: &Media) -> Result<(Media, A
     if !is_live_audio(media) {
         return Err(Error::NoAudio);
     }
-    check_protocol(media)?;
+    let crypto = chosen_crypto(local, media)?;
     let formats: Vec<_> =
         payload_types(media).map(|number| (number, encoding_of(media, number))).collect();
     let (payload_type, codec) = local
@@ -152,12 +199,14 @@ fn accept(local: &Local, offer: &Description, media: &Media) -> Result<(Media, A
         .ok_or(Error::NoCommonCodec)?;
     // RFC 3264 §6.1: the offer's numbers for the offer's codecs.
     let dtmf = number_of(&formats, TELEPHONE_EVENT);
-    let choice = Choice { codec, payload_type, dtmf, own_dtmf: dtmf };
-    let agreed = Stream::of(local, offer, media)?.agreed(local, &choice);
+    let srtp = crypto.as_ref().map(|(remote, own)| protection(media, own, remote));
+    let choice = Choice { codec, payload_type, dtmf, own_dtmf: dtmf, srtp };
+    let agreed = Stream::of(local, offer, media)?.agreed(local, choice);
 
     let mut accepted = Media::new("audio", local.port, &media.protocol);
     accepted.add(payload_type, codec.encoding());
-    if let Some(number) = choice.dtmf {
+    accepted.crypto.extend(crypto.map(|(_, own)| own));
+    if let Some(number) = dtmf {
         accepted.add(number, TELEPHONE_EVENT);
         accepted.fmtp.push((number, DTMF_EVENTS.to_owned()));
     }
@@ -191,6 +240,7 @@ struct Choice {
     payload_type: u8,
     dtmf: Option<u8>,
     own_dtmf: Option<u8>,
+    srtp: Option<Box<Protection>>,
 }
 
 /// What the peer says about its end of the stream.
@@ -232,7 +282,7 @@ impl Stream {
         })
     }
 
-    fn agreed(self, local: &Local, choice: &Choice) -> Agreed {
+    fn agreed(self, local: &Local, choice: Choice) -> Agreed {
         // RFC 3264 §6.1: what one side sends the other must receive.
         let direction = Direction::new(
             local.direction.sends() && self.direction.receives(),
@@ -249,6 +299,7 @@ impl Stream {
             direction,
             ptime: self.ptime,
             is_held: local.direction.sends() && !self.direction.receives(),
+            srtp: choice.srtp,
         }
     }
 }
@@ -297,11 +348,79 @@ fn is_live_audio(media: &Media) -> bool {
     media.kind.eq_ignore_ascii_case("audio") && media.port != 0
 }
 
-fn check_protocol(media: &Media) -> Result<(), Error> {
-    let protocol = media.protocol.to_ascii_uppercase();
-    match protocol.as_str() {
-        "RTP/AVP" | "RTP/AVPF" => Ok(()),
+/// The first key of an offered stream that we can go by, and our answer to it (RFC 4568 §5.1.2).
+fn chosen_crypto<'a>(
+    local: &Local,
+    media: &'a Media,
+) -> Result<Option<(&'a Crypto, Crypto)>, Error> {
+    let profile = profile_of(media)?;
+    let Some(srtp) = &local.srtp else {
+        return match profile {
+            Profile::Secure => Err(Error::Protocol(media.protocol.clone())),
+            Profile::Plain | Profile::Opportunistic => Ok(None),
+        };
+    };
+    match media.crypto.first() {
+        Some(remote) => Ok(Some((remote, srtp.keys.crypto(remote.tag, remote.suite)))),
+        None if profile == Profile::Secure || srtp.is_required => Err(Error::Unprotected),
+        None => Ok(None),
+    }
+}
+
+/// How the stream is protected after the answer to our offer (RFC 4568 §5.1.3).
+fn agreed_protection(
+    local: &Local,
+    offered: &Media,
+    media: &Media,
+) -> Result<Option<Box<Protection>>, Error> {
+    let profile = profile_of(media)?;
+    if offered.crypto.is_empty() {
+        return match profile {
+            Profile::Secure => Err(Error::Protocol(media.protocol.clone())),
+            // Keys that nobody asked for.
+            Profile::Plain | Profile::Opportunistic => Ok(None),
+        };
+    }
+    let is_required = local.srtp.as_ref().is_some_and(|srtp| srtp.is_required)
+        || profile_of(offered)? == Profile::Secure
+        || profile != Profile::Plain;
+    let pair = media.crypto.iter().find_map(|remote| {
+        let is_answered = |own: &&Crypto| own.tag == remote.tag && own.suite == remote.suite;
+        Some((offered.crypto.iter().find(is_answered)?, remote))
+    });
+    match pair {
+        Some((own, remote)) => Ok(Some(protection(offered, own, remote))),
+        None if is_required => Err(Error::Unprotected),
+        None => Ok(None),
+    }
+}
+
+fn protection(offer: &Media, own: &Crypto, remote: &Crypto) -> Box<Protection> {
+    let is_secure = matches!(profile_of(offer), Ok(Profile::Secure));
+    Box::new(Protection {
+        profile: if is_secure { Profile::Secure } else { Profile::Opportunistic },
+        suite: remote.suite,
+        own: own.key.clone(),
+        remote: remote.key.clone(),
+        remote_mki: remote.mki,
+    })
+}
+
+fn profile_of(media: &Media) -> Result<Profile, Error> {
+    match media.protocol.to_ascii_uppercase().as_str() {
+        "RTP/AVP" | "RTP/AVPF" if media.crypto.is_empty() => Ok(Profile::Plain),
+        "RTP/AVP" | "RTP/AVPF" => Ok(Profile::Opportunistic),
+        "RTP/SAVP" | "RTP/SAVPF" => Ok(Profile::Secure),
         _ => Err(Error::Protocol(media.protocol.clone())),
+    }
+}
+
+impl Profile {
+    fn protocol(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Opportunistic => "RTP/AVP",
+            Self::Secure => "RTP/SAVP",
+        }
     }
 }
 
@@ -363,6 +482,7 @@ impl fmt::Display for Error {
             Self::Protocol(protocol) => {
                 write!(f, "audio over {protocol}, not RTP/AVP or RTP/AVPF")
             }
+            Self::Unprotected => f.write_str("no SRTP key of a suite that we have"),
             Self::NoCommonCodec => f.write_str("no codec in common"),
             Self::NoAddress => f.write_str("no IP address of one peer for the audio stream"),
             Self::AddressFamily => f.write_str("audio address is not of our family"),
@@ -386,6 +506,7 @@ mod tests {
             codecs: vec![Pcma, Pcmu],
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
+            srtp: None,
         }
     }
 
@@ -445,6 +566,7 @@ mod tests {
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             is_held: false,
+            srtp: None,
         };
         assert_eq!(agreed, expected);
     }

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::crypto::Crypto;
 use super::description::{Address, Description, Direction, Media, RtpMap};
 
 /// Bytes of a description. A browser's with video has about 8,000.
@@ -17,6 +18,8 @@ pub const MAX_LINE_BYTES: usize = 4096;
 pub const MAX_MEDIA: usize = 16;
 /// Formats of one `m=` line, and `a=rtpmap` and `a=fmtp` lines below it; 96 to 127 are dynamic.
 pub const MAX_FORMATS: usize = 64;
+/// `a=crypto` lines of one stream that are kept; phones send up to eight.
+pub const MAX_CRYPTO: usize = 16;
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +155,8 @@ impl Media {
             "fmtp" if self.fmtp.len() == MAX_FORMATS => return Err(ErrorKind::TooManyFormats),
             "rtpmap" => self.rtpmap.extend(parse_rtpmap(value)),
             "fmtp" => self.fmtp.extend(parse_fmtp(value)),
+            // Those beyond are the peer's last choices.
+            "crypto" if self.crypto.len() < MAX_CRYPTO => self.crypto.extend(Crypto::parse(value)),
             "ptime" => self.ptime_ms = parse_milliseconds(value).or(self.ptime_ms),
             "maxptime" => self.maxptime_ms = parse_milliseconds(value).or(self.maxptime_ms),
             "rtcp-mux" => self.rtcp_mux = true,

@@ -16,6 +16,7 @@ fn local(codecs: &[Codec]) -> Local {
         codecs: codecs.to_vec(),
         direction: Direction::SendRecv,
         ptime: Duration::from_millis(20),
+        srtp: None,
     }
 }
 

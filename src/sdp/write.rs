@@ -46,6 +46,9 @@ impl Media {
         for (payload_type, parameters) in &self.fmtp {
             text.line('a', format_args!("fmtp:{payload_type} {parameters}"));
         }
+        for crypto in &self.crypto {
+            text.line('a', format_args!("{crypto}"));
+        }
         if let Some(ptime) = self.ptime_ms {
             text.line('a', format_args!("ptime:{ptime}"));
         }

@@ -50,8 +50,15 @@ pub enum Phase {
     Opening { outgoing: Box<Outgoing> },
     /// Our INVITE is on its way.
     Calling { leg: CallId, outgoing: Box<Outgoing>, offer: Box<Description> },
-    /// Incoming and unanswered. `wish` waits for media's port.
-    Alerting { leg: CallId, offer: Option<Box<Description>>, wish: Wish, is_early: bool },
+    /// Incoming and unanswered. `wish` waits for media's port. `own_offer` is in a 183 to an INVITE
+    /// without `offer`, until its answer.
+    Alerting {
+        leg: CallId,
+        offer: Option<Box<Description>>,
+        own_offer: Option<Box<Description>>,
+        wish: Wish,
+        is_early: bool,
+    },
     /// 200 is sent; the ACK is awaited. `offer` is ours, if the INVITE had none.
     Answering { leg: CallId, offer: Option<Box<Description>> },
     /// `offer` is ours in the answer to a re-INVITE that had none, until its ACK.
@@ -124,6 +131,7 @@ impl Call {
             codecs,
             direction: Direction::SendRecv,
             ptime: PTIME,
+            srtp: None,
         }
     }
 
@@ -153,6 +161,7 @@ impl Call {
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,
+            srtp: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::gateway::Output;
 use crate::media::engine::{Command as MediaCommand, DigitSources};
 use crate::scenario::command::{Command, ExtraHeaders, HttpRequest, Object};
 use crate::scenario::event::{CallEvent, Event as ScriptEvent, HttpResult};
+use crate::sip::user_agent::EarlyOffer;
 
 impl Session {
     /// One command, in the order in which the script gave it.
@@ -39,13 +40,7 @@ impl Session {
                 let dialled = Dialled::user(exchange, username, callerid, display_name, headers);
                 self.call_out(now, exchange, call, Ok(dialled));
             }
-            Command::Ring { call, headers } => {
-                if let Some(Phase::Alerting { leg, .. }) = self.phase(call) {
-                    let leg = *leg;
-                    exchange.user_agent.ring(now, leg, &headers);
-                }
-                self.progress_referred(exchange, call, 180);
-            }
+            Command::Ring { call, headers } => self.ring(now, exchange, call, &headers),
             Command::StartEarlyMedia { call, headers } => {
                 self.start_early_media(now, exchange, call, headers);
             }
@@ -138,7 +133,25 @@ impl Session {
         self.calls.get(&call).map(|call| &call.phase)
     }
 
-    /// 183 with our answer, as soon as media has a port.
+    /// 180; a caller who wants our offer first has it before.
+    fn ring(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        headers: &ExtraHeaders,
+    ) {
+        let Some(Phase::Alerting { leg, .. }) = self.phase(object) else {
+            return self.progress_referred(exchange, object, 180);
+        };
+        let leg = *leg;
+        if exchange.user_agent.early_offer(leg) == EarlyOffer::Required {
+            self.start_early_media(now, exchange, object, headers.clone());
+        }
+        exchange.user_agent.ring(now, leg, headers);
+    }
+
+    /// 183 with our answer or offer, as soon as media has a port.
     pub(super) fn start_early_media(
         &mut self,
         now: Instant,

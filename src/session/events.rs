@@ -15,7 +15,7 @@ use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::{CallAlerting, CallEvent};
 use crate::sdp::description::Description;
 use crate::sdp::offer_answer::{self, Agreed};
-use crate::sip::user_agent::{Event as SipEvent, Incoming, Peer};
+use crate::sip::user_agent::{CallId, EarlyOffer, Event as SipEvent, Incoming, Peer};
 use crate::storage::record::CallRecord;
 use crate::storage::store::Operation;
 
@@ -55,7 +55,8 @@ impl Session {
             Box::new(Description::parse(sdp).unwrap_or_else(|_| Description::without_media()))
         });
         let leg = incoming.call;
-        let phase = Phase::Alerting { leg, offer, wish: Wish::Nothing, is_early: false };
+        let phase =
+            Phase::Alerting { leg, offer, own_offer: None, wish: Wish::Nothing, is_early: false };
         let peer = Some(incoming.peer);
         let object = self.add_incoming_call(now, exchange, phase, address, dtmf, peer, record);
         exchange.add_leg(leg, self.place.session, object);
@@ -158,6 +159,9 @@ impl Session {
                 }
                 self.on_connected(exchange, object, headers);
             }
+            SipEvent::EarlyAnswer { call: leg, sdp } => {
+                self.on_early_answer(now, exchange, object, leg, &sdp);
+            }
             SipEvent::Confirmed { call: leg, sdp } => {
                 let Some(call) = self.calls.get_mut(&object) else { return };
                 let (offer, is_first) = match &mut call.phase {
@@ -252,6 +256,36 @@ impl Session {
         self.start_audio(exchange, object, headers);
     }
 
+    /// The answer to our offer in a 183.
+    fn on_early_answer(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        leg: CallId,
+        sdp: &[u8],
+    ) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let (offer, is_answered) = match &mut call.phase {
+            Phase::Alerting { own_offer, .. } => (own_offer.take(), false),
+            Phase::Answering { offer, .. } => (offer.take(), true),
+            Phase::Opening { .. }
+            | Phase::Calling { .. }
+            | Phase::Connected { .. }
+            | Phase::Referred(_) => return,
+        };
+        let Some(offer) = offer else { return };
+        if let Some(agreed) = agree(call, exchange, &offer, Some(sdp)) {
+            return self.configure(exchange, object, agreed, is_answered);
+        }
+        let (status, reason) = Refusal::NoCommonCodec.status();
+        match is_answered {
+            true => exchange.user_agent.hangup(now, leg, &Vec::new()),
+            false => exchange.user_agent.reject(now, leg, status, &Vec::new()),
+        }
+        self.end_incoming(now, exchange, object, status, reason.into());
+    }
+
     pub(super) fn on_connected(
         &mut self,
         exchange: &mut Exchange,
@@ -295,12 +329,12 @@ impl Session {
     pub(super) fn grant_wish(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(port) = call.port else { return };
-        let Phase::Alerting { leg, offer, wish, .. } = &mut call.phase else { return };
-        let (leg, offer) = (*leg, offer.clone());
+        let Phase::Alerting { leg, offer, own_offer, wish, .. } = &mut call.phase else { return };
         let wish = std::mem::replace(wish, Wish::Nothing);
         if matches!(wish, Wish::Nothing) {
             return;
         }
+        let (leg, offer, own_offer) = (*leg, offer.clone(), own_offer.take());
         let codecs = codecs_preferring(&exchange.config.media.codecs, None);
         let local = call.local(port, codecs);
         let (sdp, agreed, own_offer) = match &offer {
@@ -312,22 +346,27 @@ impl Session {
                     return self.end_incoming(now, exchange, object, status, reason.into());
                 }
             },
+            // A 183 and its PRACK have settled it.
+            None if call.agreed.is_some() => (Vec::new(), call.agreed.clone(), None),
             None => {
-                let offer = offer_answer::offer(&local);
-                (offer.to_bytes(), None, Some(Box::new(offer)))
+                let offer = own_offer.unwrap_or_else(|| Box::new(offer_answer::offer(&local)));
+                (offer.to_bytes(), None, Some(offer))
             }
         };
         match wish {
             Wish::EarlyMedia { headers } => {
-                // Without an offer there is nothing to answer yet: media begins with the 200.
+                // Without an offer there is nothing to answer; where ours cannot go into a 183,
+                // media begins with the 200.
+                if agreed.is_none() && exchange.user_agent.early_offer(leg) == EarlyOffer::No {
+                    return;
+                }
+                exchange.user_agent.progress(now, leg, &headers, sdp);
+                if let Phase::Alerting { is_early, own_offer: kept, .. } = &mut call.phase {
+                    *is_early = true;
+                    *kept = own_offer;
+                }
                 if let Some(agreed) = agreed {
-                    exchange.user_agent.progress(now, leg, &headers, sdp);
                     self.configure(exchange, object, agreed, false);
-                    if let Some(Call { phase: Phase::Alerting { is_early, .. }, .. }) =
-                        self.calls.get_mut(&object)
-                    {
-                        *is_early = true;
-                    }
                 }
             }
             Wish::Answer { headers, display_name } => {
@@ -366,14 +405,18 @@ impl Session {
             }
             return;
         };
-        let answer = Description::parse(&sdp)
-            .ok()
-            .and_then(|offer| offer_answer::answer(&local, &offer).ok());
+        let offer = Description::parse(&sdp).ok().map(Box::new);
+        let answer = offer.as_ref().and_then(|offer| offer_answer::answer(&local, offer).ok());
         let Some((answer, agreed)) = answer else {
             let (status, _) = Refusal::NoCommonCodec.status();
             return exchange.user_agent.reject_change(now, leg, status);
         };
         exchange.user_agent.accept_change(now, leg, answer.to_bytes());
+        if let Phase::Alerting { offer: known, .. } = &mut call.phase {
+            // Before the answer it is between the gateways: the script hears nothing of it.
+            *known = offer;
+            return self.configure(exchange, object, agreed, false);
+        }
         let was_held = std::mem::replace(&mut call.is_held, agreed.is_held);
         let is_held = agreed.is_held;
         self.configure(exchange, object, agreed, true);

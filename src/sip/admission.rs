@@ -41,7 +41,7 @@ pub fn user_of<'a>(config: &'a Config, request: &Message) -> Option<&'a User> {
 }
 
 fn server_port(trunk: &Trunk) -> u16 {
-    trunk.server.port.unwrap_or(super::transport::DEFAULT_PORT)
+    trunk.server.port.unwrap_or_else(|| Hop::of(&trunk.server).map_or(5060, |hop| hop.port))
 }
 
 impl Network {

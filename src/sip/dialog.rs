@@ -115,6 +115,23 @@ impl Dialog {
         Ok(())
     }
 
+    /// Numbers requests on from where the early dialog with the same tags was.
+    pub fn follow(&mut self, early: &Self) {
+        self.local_cseq = early.local_cseq;
+        self.remote_cseq = early.remote_cseq;
+    }
+
+    /// Skips numbers that requests of ours may have taken in an early dialog of which nothing is
+    /// known any more.
+    pub fn skip(&mut self, numbers: u32) {
+        self.local_cseq = self.local_cseq.wrapping_add(numbers);
+    }
+
+    /// The peer's last request before there was a dialog.
+    pub fn set_heard(&mut self, number: u32) {
+        self.remote_cseq = Some(number);
+    }
+
     /// A target refresh request or its 2xx (§12.2.1.2, §12.2.2). A broken Contact changes
     /// nothing.
     pub fn refresh(&mut self, message: &Message, source: Destination) {

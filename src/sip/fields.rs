@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::header::{Headers, Name};
 use super::lexical::{self, Malformed, trim};
+use super::message::CSeq;
 use super::name_addr::NameAddr;
 
 impl Headers {
@@ -27,6 +28,32 @@ impl Headers {
         let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
         let seconds = lexical::saturating_number(&value[..end])?;
         Some(Duration::from_secs(u64::from(seconds)))
+    }
+
+    /// RSeq of a provisional response that wants a PRACK: one that requires 100rel
+    /// (RFC 3262 §7.1).
+    pub fn reliable(&self) -> Option<u32> {
+        let number = lexical::saturating_number(self.get(&Name::RSeq)?)?;
+        self.requires("100rel").then_some(number)
+    }
+
+    /// Which response a PRACK acknowledges (RFC 3262 §7.2).
+    pub fn rack(&self) -> Option<RAck> {
+        let (response, request) = trim(self.get(&Name::RAck)?).split_once(lexical::BLANKS)?;
+        Some(RAck {
+            response: lexical::saturating_number(response)?,
+            request: trim(request).parse().ok()?,
+        })
+    }
+
+    /// Whether Require has this option tag.
+    pub fn requires(&self, tag: &str) -> bool {
+        self.list(&Name::Require).any(|member| member.eq_ignore_ascii_case(tag))
+    }
+
+    /// Whether Supported has this option tag.
+    pub fn supports(&self, tag: &str) -> bool {
+        self.list(&Name::Supported).any(|member| member.eq_ignore_ascii_case(tag))
     }
 
     pub fn content_type(&self) -> Option<ContentType> {
@@ -91,6 +118,13 @@ pub enum Contacts {
     /// `*`: every binding, in a REGISTER that removes them.
     All,
     List(Vec<NameAddr>),
+}
+
+/// `776656 1 INVITE`: the RSeq of a response and the CSeq of its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RAck {
+    pub response: u32,
+    pub request: CSeq,
 }
 
 /// `type/subtype;parameters` (RFC 3261 §20.15).

@@ -94,6 +94,10 @@ impl Framer {
     }
 
     fn keep_alive(&mut self) -> Option<Frame> {
+        // Lone line feeds before the start line are ignored like line ends (RFC 3261 §7.5).
+        while self.buffer.get(self.start) == Some(&b'\n') {
+            self.skip(1);
+        }
         let rest = &self.buffer[self.start..];
         if rest.starts_with(b"\r\n\r\n") {
             self.skip(4);
@@ -118,10 +122,6 @@ impl Framer {
     }
 
     fn message(&mut self) -> Result<Option<Vec<u8>>, FramingError> {
-        // Lone line ends of either kind before the start line are ignored (RFC 3261 §7.5).
-        while self.buffer.get(self.start) == Some(&b'\n') {
-            self.skip(1);
-        }
         let rest = &self.buffer[self.start..];
         let Some(head) = header_end(rest, self.searched) else {
             // An empty line is found again from its first line end.

@@ -193,6 +193,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::user_agent::Prack;
 
     const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -316,6 +317,7 @@ mod tests {
             password: String::new(),
             accept_from: Vec::new(),
             options: Some(INTERVAL),
+            prack: Prack::default(),
         };
         let contact = "sip:192.0.2.1:5060".parse().unwrap();
         let request = Bench::new().health.request(&trunk, contact);

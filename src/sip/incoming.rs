@@ -106,7 +106,7 @@ impl UserAgent {
             }
             Heard::Absorbed => {}
             Heard::Provisional(id, Owner::Invite { call, attempt }) => {
-                self.calls.on_provisional(now, stack, (call, attempt), id, &response);
+                self.calls.on_provisional(now, stack, (call, attempt), id, &response, source);
             }
             Heard::Answer(id, Owner::Invite { call, attempt }) => {
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
@@ -657,7 +657,7 @@ mod tests {
             config.trunks[0].server = "sip:192.0.2.10;transport=tcp".parse().unwrap();
         });
         bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
-        let Some(Output::Connect { stream, to }) = bench.others.pop_front() else {
+        let Some(Output::Connect { stream, to, .. }) = bench.others.pop_front() else {
             panic!("Connect")
         };
         assert_eq!(to, PBX.parse().unwrap());

@@ -7,10 +7,11 @@ use super::uri::Scheme;
 use crate::stats;
 
 /// The methods that we answer with more than a refusal.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, REGISTER, REFER, NOTIFY";
+pub const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, MESSAGE, REGISTER, REFER, NOTIFY";
 
-/// The option tags that a request may require of us.
-pub const SUPPORTED: &str = "replaces, norefersub";
+/// The option tags that we understand; 100rel stands first, for those who are not told of it.
+pub const SUPPORTED: &str = "100rel, replaces, norefersub";
 
 /// Why a request is refused whoever sent it.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Refusal {
     Scheme,
     /// 420 with these option tags.
     Extension(String),
+    /// 421 with this option tag in Require.
+    Needed(&'static str),
     /// 415 with Accept: a body that must be SDP is not.
     MediaType,
     /// 415 with Accept-Encoding.
@@ -40,8 +43,8 @@ pub fn inspect(request: &Message) -> Option<Refusal> {
     if request.request_uri().is_none_or(|uri| !matches!(uri.scheme, Scheme::Sip | Scheme::Tel)) {
         return Some(Refusal::Scheme);
     }
-    let is_unknown = |tag: &&str| !SUPPORTED.split(", ").any(|one| one.eq_ignore_ascii_case(tag));
-    let required: Vec<&str> = request.headers.list(&Name::Require).filter(is_unknown).collect();
+    let required: Vec<&str> =
+        request.headers.list(&Name::Require).filter(|tag| !is_supported(tag)).collect();
     if !required.is_empty() {
         return Some(Refusal::Extension(required.join(", ")));
     }
@@ -74,6 +77,7 @@ impl Refusal {
             Self::Method => (405, Name::Allow, ALLOW),
             Self::Scheme => return stack.response(request, 416),
             Self::Extension(tags) => (420, Name::Unsupported, tags.as_str()),
+            Self::Needed(tag) => (421, Name::Require, *tag),
             Self::MediaType => (415, Name::Accept, "application/sdp"),
             Self::Encoding => (415, Name::Other("Accept-Encoding".to_owned()), "identity"),
             Self::Hops => return stack.response(request, 483),
@@ -90,6 +94,11 @@ pub fn not_allowed(stack: &Stack, request: &Message) -> Message {
     Refusal::Method.response(stack, request)
 }
 
+/// Option tags have no case (RFC 3261 §7.3.1).
+fn is_supported(tag: &str) -> bool {
+    SUPPORTED.split(", ").any(|supported| supported.eq_ignore_ascii_case(tag))
+}
+
 fn is_known(method: &Method) -> bool {
     matches!(
         method,
@@ -99,6 +108,7 @@ fn is_known(method: &Method) -> bool {
             | Method::Message
             | Method::Notify
             | Method::Options
+            | Method::Prack
             | Method::Refer
             | Method::Register
     )

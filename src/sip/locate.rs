@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::outgoing::Outgoing;
-use super::transport::{DEFAULT_PORT, Destination};
+use super::transport::Destination;
 use super::uri::{Scheme, Uri};
 use super::user_agent::Transport;
 
@@ -24,16 +24,11 @@ pub struct Hop {
 impl Hop {
     /// The hop that a URI names; `None` for schemes and transports that we do not speak.
     pub fn of(uri: &Uri) -> Option<Self> {
-        let transport = match uri.parameter("transport") {
-            None => Transport::Udp,
-            Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
-            Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-            Some(_) => return None,
-        };
-        if uri.scheme != Scheme::Sip || uri.host.is_empty() {
+        let transport = transport_of(uri)?;
+        if uri.host.is_empty() {
             return None;
         }
-        let port = uri.port.unwrap_or(DEFAULT_PORT);
+        let port = uri.port.unwrap_or(transport.default_port());
         Some(Self { host: uri.host.clone(), port, transport, flow: None })
     }
 
@@ -49,6 +44,21 @@ impl Hop {
     pub fn with_flow(mut self, flow: Option<Destination>) -> Self {
         self.flow = flow;
         self
+    }
+}
+
+/// What a URI wants to be reached by: `transport=tls` says of `sip:` what `sips:` says
+/// (RFC 5630 §3.1.3 has no other name for it), and `sips:` makes each transport a secure one.
+fn transport_of(uri: &Uri) -> Option<Transport> {
+    let named = match uri.parameter("transport") {
+        None => None,
+        Some(name) => Some(Transport::named(name)?),
+    };
+    match (uri.scheme, named) {
+        (Scheme::Sip, named) => Some(named.unwrap_or(Transport::Udp)),
+        (Scheme::Sips, None | Some(Transport::Tcp | Transport::Tls)) => Some(Transport::Tls),
+        (Scheme::Sips, Some(Transport::Ws | Transport::Wss)) => Some(Transport::Wss),
+        (Scheme::Sips, Some(Transport::Udp)) | (Scheme::Tel | Scheme::Other, _) => None,
     }
 }
 
@@ -192,6 +202,27 @@ const KEEP_NOTHING: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hop_has_the_transport_and_port_of_its_uri() {
+        let cases = [
+            ("sip:b.example", Some((Transport::Udp, 5060))),
+            ("sip:b.example;transport=TCP", Some((Transport::Tcp, 5060))),
+            ("sip:b.example;transport=tls", Some((Transport::Tls, 5061))),
+            ("sip:b.example:5060;transport=tls", Some((Transport::Tls, 5060))),
+            ("sips:b.example", Some((Transport::Tls, 5061))),
+            ("sips:b.example;transport=tcp", Some((Transport::Tls, 5061))),
+            ("sip:b.example;transport=ws", Some((Transport::Ws, 80))),
+            ("sips:b.example;transport=ws", Some((Transport::Wss, 443))),
+            ("sips:b.example;transport=udp", None),
+            ("sip:b.example;transport=sctp", None),
+            ("tel:+15551234", None),
+        ];
+        for (uri, expected) in cases {
+            let hop = Hop::of(&uri.parse().unwrap());
+            assert_eq!(hop.map(|hop| (hop.transport, hop.port)), expected, "{uri}");
+        }
+    }
 
     #[test]
     fn address_needs_no_question() {

@@ -191,7 +191,7 @@ impl Registrar {
     pub fn uses_stream(&self, peer: SocketAddr) -> bool {
         let all = self.accounts.values().flat_map(|account| &account.bindings);
         all.map(|held| &held.binding)
-            .any(|binding| binding.transport == Transport::Tcp && binding.source == peer)
+            .any(|binding| binding.transport.is_stream() && binding.source == peer)
     }
 
     fn account(&self, user: &str) -> Option<&Account> {

@@ -346,6 +346,7 @@ const MAX_REPEATS: u32 = 4;
 mod tests {
     use super::*;
     use crate::sip::digest::{self, Algorithm, Challenge, Credentials};
+    use crate::sip::user_agent::Prack;
 
     fn trunk() -> Trunk {
         Trunk {
@@ -356,6 +357,7 @@ mod tests {
             password: "secret".to_owned(),
             accept_from: Vec::new(),
             options: None,
+            prack: Prack::default(),
         }
     }
 

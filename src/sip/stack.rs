@@ -19,7 +19,7 @@ use super::transaction::TransactionId;
 use super::transaction::table::{Full, Table};
 use super::transport::{Destination, Transports};
 use super::uri::Uri;
-use super::user_agent::{CallId, Config, Event, Output, Transport, Trunk};
+use super::user_agent::{CallId, Config, Event, Output, Trunk};
 use crate::random::Random;
 use crate::stats;
 use crate::timers::Timers;
@@ -108,7 +108,8 @@ impl Stack {
     pub fn send_to_next(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
         while let Some(address) = outgoing.addresses.pop_front() {
             outgoing.tried = Some(address);
-            let Ok(way) = self.transports.open(now, outgoing.hop.transport, address) else {
+            let hop = &outgoing.hop;
+            let Ok(way) = self.transports.open(now, hop.transport, address, &hop.host) else {
                 continue;
             };
             match self.transmit(now, way, outgoing) {
@@ -186,8 +187,8 @@ impl Stack {
     pub fn contact(&self, way: Destination, user: &str) -> NameAddr {
         let (host, port) = self.transports.local_name(way);
         let mut uri = Uri::sip(user, &host, Some(port));
-        if way.transport() == Transport::Tcp {
-            uri.set_parameter("transport", Some("tcp".to_owned()));
+        if let Some(transport) = way.transport().parameter() {
+            uri.set_parameter("transport", Some(transport.to_owned()));
         }
         NameAddr::new(uri)
     }

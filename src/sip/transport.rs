@@ -15,14 +15,11 @@ use super::via::Via;
 use crate::stats;
 use crate::timers::Timers;
 
-/// The port of SIP over UDP and TCP (RFC 3261 §19.1.2).
-pub const DEFAULT_PORT: u16 = 5060;
-
 /// A way to one peer: where a request came from, or where a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
     Datagram { listener: usize, to: SocketAddr },
-    Stream { stream: StreamId, peer: SocketAddr },
+    Stream { transport: Transport, stream: StreamId, peer: SocketAddr },
 }
 
 impl Destination {
@@ -36,7 +33,7 @@ impl Destination {
     pub fn transport(&self) -> Transport {
         match self {
             Self::Datagram { .. } => Transport::Udp,
-            Self::Stream { .. } => Transport::Tcp,
+            Self::Stream { transport, .. } => *transport,
         }
     }
 
@@ -60,7 +57,8 @@ pub struct Transports {
     /// At most `max_streams`. Full: an accepted connection is closed, one of ours not opened;
     /// counted as `sip_refused_full_streams`.
     streams: HashMap<StreamId, Stream>,
-    by_peer: HashMap<SocketAddr, StreamId>,
+    /// The newest to each address.
+    by_peer: HashMap<(Transport, SocketAddr), StreamId>,
     max_streams: usize,
     max_message: usize,
     next_stream: u64,
@@ -71,7 +69,10 @@ pub struct Transports {
 
 #[derive(Debug)]
 struct Stream {
+    transport: Transport,
     peer: SocketAddr,
+    /// Whose certificate a secure one of ours was opened for; empty: an accepted one.
+    name: String,
     local: Option<SocketAddr>,
     /// Bytes that wait until the connection stands; `None` once it does. At most
     /// [`MAX_WAITING`]; what does not fit fails.
@@ -128,39 +129,47 @@ impl Transports {
         Ok(())
     }
 
-    /// The way to an address: a listener of its family, or a connection, opened when there is
-    /// none.
+    /// The way to an address of the host `name`: a listener of its family, or a connection,
+    /// opened when there is none. A secure one is used again only for the name that its
+    /// certificate was checked for (RFC 5923 §8.2 means the same).
     pub fn open(
         &mut self,
         now: Instant,
         transport: Transport,
         to: SocketAddr,
+        name: &str,
     ) -> Result<Destination, Unsent> {
-        match transport {
-            Transport::Udp => {
-                let listener = self.listener_for(Transport::Udp, to.ip()).ok_or(Unsent)?;
-                Ok(Destination::Datagram { listener, to })
-            }
-            Transport::Tcp => {
-                if let Some(&stream) = self.by_peer.get(&to) {
-                    return Ok(Destination::Stream { stream, peer: to });
-                }
-                if self.streams.len() >= self.max_streams {
-                    stats::SIP_REFUSED_FULL_STREAMS.add(1);
-                    return Err(Unsent);
-                }
-                let stream = StreamId(self.next_stream);
-                self.next_stream += 2;
-                self.insert(now, stream, to, None, Some(Vec::new()));
-                self.outputs.push_back(Output::Connect { stream, to });
-                Ok(Destination::Stream { stream, peer: to })
+        if transport == Transport::Udp {
+            let listener = self.listener_for(Transport::Udp, to.ip()).ok_or(Unsent)?;
+            return Ok(Destination::Datagram { listener, to });
+        }
+        if let Some(&stream) = self.by_peer.get(&(transport, to)) {
+            let name_of = |stream: &Stream| stream.name == name || !transport.is_secure();
+            if self.streams.get(&stream).is_some_and(name_of) {
+                return Ok(Destination::Stream { transport, stream, peer: to });
             }
         }
+        // A phone behind a WebSocket has no address to connect to (RFC 7118 §6).
+        if transport.is_websocket() {
+            return Err(Unsent);
+        }
+        if self.streams.len() >= self.max_streams {
+            stats::SIP_REFUSED_FULL_STREAMS.add(1);
+            return Err(Unsent);
+        }
+        let stream = StreamId(self.next_stream);
+        self.next_stream += 2;
+        let way = Destination::Stream { transport, stream, peer: to };
+        self.insert(now, way, stream, name, None, Some(Vec::new()));
+        let name = name.to_owned();
+        self.outputs.push_back(Output::Connect { stream, transport, to, name });
+        Ok(way)
     }
 
     /// The stream to this peer that stands.
-    pub fn stream_to(&self, peer: SocketAddr) -> Option<Destination> {
-        self.by_peer.get(&peer).map(|&stream| Destination::Stream { stream, peer })
+    pub fn stream_to(&self, transport: Transport, peer: SocketAddr) -> Option<Destination> {
+        let &stream = self.by_peer.get(&(transport, peer))?;
+        Some(Destination::Stream { transport, stream, peer })
     }
 
     /// As what we would be known on a way that is not open yet: names and addresses are those of
@@ -173,14 +182,25 @@ impl Transports {
         Destination::Datagram { listener: listener.unwrap_or(0), to }
     }
 
-    /// A peer connected.
-    pub fn accepted(&mut self, now: Instant, id: StreamId, peer: SocketAddr, local: SocketAddr) {
-        if self.streams.len() >= self.max_streams || self.streams.contains_key(&id) {
+    /// A peer connected to a listener.
+    pub fn accepted(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        listener: usize,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) {
+        let listener = self.listeners.get(listener).filter(|one| one.transport.is_stream());
+        let is_full = self.streams.len() >= self.max_streams || self.streams.contains_key(&id);
+        let Some(listener) = listener.filter(|_| !is_full) else {
             stats::SIP_REFUSED_FULL_STREAMS.add(1);
             self.outputs.push_back(Output::Close { stream: id });
             return;
-        }
-        self.insert(now, id, peer, Some(local), None);
+        };
+        let transport = listener.transport;
+        let way = Destination::Stream { transport, stream: id, peer };
+        self.insert(now, way, id, "", Some(local), None);
     }
 
     /// A connection of ours stands: what waited for it goes out.
@@ -200,8 +220,9 @@ impl Transports {
     pub fn closed(&mut self, id: StreamId) -> Option<SocketAddr> {
         let stream = self.streams.remove(&id)?;
         self.timers.disarm(id);
-        if self.by_peer.get(&stream.peer) == Some(&id) {
-            self.by_peer.remove(&stream.peer);
+        let place = (stream.transport, stream.peer);
+        if self.by_peer.get(&place) == Some(&id) {
+            self.by_peer.remove(&place);
         }
         Some(stream.peer)
     }
@@ -242,7 +263,8 @@ impl Transports {
             stream.heard = true;
             self.timers.arm(id, now + IDLE);
         }
-        let way = Destination::Stream { stream: id, peer: stream.peer };
+        let transport = stream.transport;
+        let way = Destination::Stream { transport, stream: id, peer: stream.peer };
         // Many at once get one answer: a peer cannot make us send more than it does.
         if was_pinged && stream.waiting.is_none() {
             self.outputs.push_back(Output::Stream { stream: id, data: b"\r\n".to_vec() });
@@ -306,14 +328,15 @@ impl Transports {
                 let port = if via.parameter("rport").is_some() || behind_nat {
                     to.port()
                 } else {
-                    via.port.unwrap_or(DEFAULT_PORT)
+                    via.port.unwrap_or(Transport::Udp.default_port())
                 };
                 Destination::Datagram { listener, to: SocketAddr::new(to.ip(), port) }
             }
             Destination::Stream { .. } if self.is_open(source) => source,
-            Destination::Stream { peer, .. } => {
-                let to = SocketAddr::new(peer.ip(), via.port.unwrap_or(DEFAULT_PORT));
-                self.open(now, Transport::Tcp, to).unwrap_or(source)
+            Destination::Stream { transport, peer, .. } => {
+                let port = via.port.unwrap_or(transport.default_port());
+                let to = SocketAddr::new(peer.ip(), port);
+                self.open(now, transport, to, &via.host).unwrap_or(source)
             }
         }
     }
@@ -321,12 +344,8 @@ impl Transports {
     /// The Via that we put on a request leaving this way.
     pub fn via(&self, way: Destination, branch: String) -> Via {
         let (host, port) = self.local_name(way);
-        let transport = match way.transport() {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-        };
         // With `rport` (RFC 3581 §3): the answer comes to the source.
-        Via::new(transport, &host, Some(port), branch)
+        Via::new(way.transport().via(), &host, Some(port), branch)
     }
 
     /// Host and port at which the peer of this way reaches us: sent-by and Contact.
@@ -336,16 +355,18 @@ impl Transports {
             Destination::Datagram { listener, .. } => {
                 self.listeners.get(listener).map(|listener| listener.address.port())
             }
-            Destination::Stream { .. } => self
-                .listener_for(Transport::Tcp, peer)
+            Destination::Stream { transport, stream, .. } => self
+                .listener_for(transport, peer)
                 .and_then(|listener| self.listeners.get(listener))
-                .map(|listener| listener.address.port()),
+                .map(|listener| listener.address.port())
+                // Nobody listens: the peer that looks for a connection to there finds this one.
+                .or_else(|| Some(self.streams.get(&stream)?.local?.port())),
         };
         let host = match &*self.public_address {
             public if public.is_empty() || peer.is_loopback() => self.local_ip(way).to_string(),
             public => public.to_owned(),
         };
-        (host, port.unwrap_or(DEFAULT_PORT))
+        (host, port.unwrap_or(way.transport().default_port()))
     }
 
     /// The address to write in SDP for the peer of this way.
@@ -384,8 +405,8 @@ impl Transports {
         }
         let listener = match way {
             Destination::Datagram { listener, .. } => Some(listener),
-            Destination::Stream { .. } => self
-                .listener_for(Transport::Tcp, peer)
+            Destination::Stream { transport, .. } => self
+                .listener_for(transport, peer)
                 .or_else(|| self.listener_for(Transport::Udp, peer)),
         };
         match listener.and_then(|listener| self.listeners.get(listener)) {
@@ -411,16 +432,20 @@ impl Transports {
     fn insert(
         &mut self,
         now: Instant,
+        way: Destination,
         id: StreamId,
-        peer: SocketAddr,
+        name: &str,
         local: Option<SocketAddr>,
         waiting: Option<Vec<u8>>,
     ) {
+        let (transport, peer) = (way.transport(), way.peer());
         let framer = Framer::new(self.max_message);
         let heard = waiting.is_some();
+        let name = name.to_owned();
         self.timers.arm(id, now + if heard { IDLE } else { SILENT });
-        self.streams.insert(id, Stream { peer, local, waiting, framer, active: now, heard });
-        self.by_peer.insert(peer, id);
+        let stream = Stream { transport, peer, name, local, waiting, framer, active: now, heard };
+        self.streams.insert(id, stream);
+        self.by_peer.insert((transport, peer), id);
     }
 }
 
@@ -437,7 +462,7 @@ pub fn is_private(ip: IpAddr) -> bool {
 
 /// Any address outside (RFC 5737).
 const ELSEWHERE: SocketAddr =
-    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), DEFAULT_PORT);
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
 /// Bytes that may wait for a connection: some tens of requests.
 const MAX_WAITING: usize = 64 * 1024;
 /// A stream without traffic is looked at after this time: closed, or pinged when still needed.
@@ -517,8 +542,8 @@ mod tests {
         let now = Instant::now();
         let mut transports = transports("");
         let to = address("203.0.113.9:5060");
-        let way = transports.open(now, Transport::Tcp, to).unwrap();
-        assert_eq!(transports.open(now, Transport::Tcp, to), Ok(way));
+        let way = transports.open(now, Transport::Tcp, to, "b.example").unwrap();
+        assert_eq!(transports.open(now, Transport::Tcp, to, "b.example"), Ok(way));
         transports.send(now, way, b"one".to_vec()).unwrap();
         transports.send(now, way, b"two".to_vec()).unwrap();
         let stream = StreamId(2);
@@ -536,7 +561,8 @@ mod tests {
     fn waiting_bytes_are_bounded() {
         let now = Instant::now();
         let mut transports = transports("");
-        let way = transports.open(now, Transport::Tcp, address("203.0.113.9:5060")).unwrap();
+        let way =
+            transports.open(now, Transport::Tcp, address("203.0.113.9:5060"), "b.example").unwrap();
         assert_eq!(transports.send(now, way, vec![0; MAX_WAITING]), Ok(()));
         assert_eq!(transports.send(now, way, vec![0; 1]), Err(Unsent));
     }
@@ -547,14 +573,14 @@ mod tests {
         let mut transports = transports("");
         for number in [1, 3, 5] {
             let peer = SocketAddr::new(address("203.0.113.9:0").ip(), 1000 + number as u16);
-            transports.accepted(now, StreamId(number), peer, address("192.0.2.1:5062"));
+            transports.accepted(now, StreamId(number), 1, peer, address("192.0.2.1:5062"));
         }
         assert_eq!(transports.stream_count(), 2);
         assert!(matches!(
             transports.outputs.pop_front(),
             Some(Output::Close { stream: StreamId(5) })
         ));
-        assert_eq!(transports.open(now, Transport::Tcp, address("203.0.113.9:9")), Err(Unsent));
+        assert_eq!(transports.open(now, Transport::Tcp, address("203.0.113.9:9"), ""), Err(Unsent));
     }
 
     #[test]
@@ -562,7 +588,7 @@ mod tests {
         let now = Instant::now();
         let mut transports = transports("");
         let peer = address("203.0.113.9:1000");
-        transports.accepted(now, StreamId(1), peer, address("192.0.2.1:5062"));
+        transports.accepted(now, StreamId(1), 1, peer, address("192.0.2.1:5062"));
         let later = now + Duration::from_secs(29);
         transports.receive(later, StreamId(1), b"INVITE");
         assert_eq!(transports.pop_idle(later), None);

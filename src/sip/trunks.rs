@@ -11,7 +11,7 @@ use super::outgoing::{Outcome, Outgoing, Owner};
 use super::registration::{Next, Registration};
 use super::stack::Stack;
 use super::uri::Uri;
-use super::user_agent::{Event, Transport, Trunk, TrunkState};
+use super::user_agent::{Event, Trunk, TrunkState};
 
 /// All trunks of the config, and those before a reload that still have to unregister.
 pub struct Trunks {
@@ -268,8 +268,8 @@ fn finished(stack: &Stack, mut request: Message, hop: Hop, owner: Owner) -> Box<
 fn contact(stack: &Stack, hop: &Hop) -> Uri {
     let (host, port) = stack.home(hop);
     let mut uri = Uri::sip("", &host, Some(port));
-    if hop.transport == Transport::Tcp {
-        uri.set_parameter("transport", Some("tcp".to_owned()));
+    if let Some(transport) = hop.transport.parameter() {
+        uri.set_parameter("transport", Some(transport.to_owned()));
     }
     uri
 }

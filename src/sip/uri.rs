@@ -107,9 +107,12 @@ impl Uri {
     /// Each of our parameters has its equal there; one that is missing there counts only where
     /// `must_be_in_both`.
     fn agrees_on_parameters(&self, other: &Self, must_be_in_both: impl Fn(&str) -> bool) -> bool {
-        self.parameters.iter().all(|(name, value)| match other.parameter(name) {
-            Some(theirs) => theirs.eq_ignore_ascii_case(value.as_deref().unwrap_or("")),
-            None => !must_be_in_both(name),
+        // Of a repeated one the first counts on both sides.
+        self.parameters.iter().all(|(name, _)| {
+            match (self.parameter(name), other.parameter(name)) {
+                (Some(ours), Some(theirs)) => theirs.eq_ignore_ascii_case(ours),
+                _ => !must_be_in_both(name),
+            }
         })
     }
 

@@ -5,10 +5,11 @@
 //! are what `session` asks of it. What happens inside is told by file: bytes to requests in
 //! `incoming`, calls in `invite`, what they stand on in `stack`, trunks in `trunks`.
 //!
-//! UDP and TCP, INVITE both ways with forks, early media, redirection, digest and CANCEL, BYE,
-//! INFO, MESSAGE, OPTIONS, re-INVITE of the peer, registrar, registration and keep-alive at
-//! trunks, REFER both ways, Replaces **are** supported. TLS, PRACK, UPDATE, session timers,
-//! re-INVITEs of our own, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
+//! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
+//! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE of the peer, REFER both
+//! ways, Replaces, registrar, registration and keep-alive at trunks **are** supported. UPDATE,
+//! session timers, re-INVITEs of our own, and the change to TCP for long requests (RFC 3261
+//! §18.1.1) **are not**.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -47,15 +48,80 @@ pub struct StreamId(pub u64);
 pub enum Transport {
     Udp,
     Tcp,
+    /// Over TCP.
+    Tls,
+    /// RFC 7118; we accept such connections and never open one.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
 }
 
-/// As URIs and the configuration spell it.
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Transport {
+    /// By its name as [`fmt::Display`] writes it, in any case.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+        all.into_iter().find(|one| name.eq_ignore_ascii_case(one.name()))
+    }
+
+    /// As Via spells it (RFC 3261 §20.42, RFC 7118 §5.1).
+    pub fn via(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+        }
+    }
+
+    /// The value of the URI parameter that leads to it; none is needed for UDP. That of a secure
+    /// WebSocket is `ws` too (RFC 7118 §5.2).
+    pub fn parameter(self) -> Option<&'static str> {
+        match self {
+            Self::Udp => None,
+            Self::Tcp => Some("tcp"),
+            Self::Tls => Some("tls"),
+            Self::Ws | Self::Wss => Some("ws"),
+        }
+    }
+
+    /// RFC 3261 §19.1.2, RFC 7118 §5.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+
+    pub fn is_stream(self) -> bool {
+        self != Self::Udp
+    }
+
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
-        })
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+/// As the configuration spells it.
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -99,6 +165,19 @@ pub struct Trunk {
     pub accept_from: Vec<Network>,
     /// Time between OPTIONS; `None`: off.
     pub options: Option<Duration>,
+    pub prack: Prack,
+}
+
+/// Whether provisional responses between us and a peer are acknowledged (RFC 3262), both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prack {
+    /// Not offered; an INVITE that requires it is refused with 420.
+    Off,
+    /// Where the other side supports it: descriptions only; where it requires it: all.
+    #[default]
+    Supported,
+    /// Every 18x; an INVITE that does not support it is refused with 421.
+    Required,
 }
 
 /// An address prefix such as `192.0.2.0/24`.
@@ -161,10 +240,13 @@ pub enum Output {
         stream: StreamId,
         data: Vec<u8>,
     },
-    /// Open a TCP connection.
+    /// Open a TCP connection; over TLS for a secure transport, with a certificate of `name`,
+    /// the host of the URI (RFC 5922 §4).
     Connect {
         stream: StreamId,
+        transport: Transport,
         to: SocketAddr,
+        name: String,
     },
     /// Close a stream once what was sent is out.
     Close {
@@ -197,10 +279,14 @@ pub enum Event {
     /// A new INVITE outside a dialog from a known peer; 100 Trying is sent already.
     /// INVITEs of nobody known are refused inside (403, or 401 for a user to authenticate).
     Incoming(Box<Incoming>),
-    /// 18x to our INVITE; every one.
+    /// 18x to our INVITE; every one. `sdp` is the answer to our offer; where the INVITE had none,
+    /// it is the peer's, for `answer_offer`.
     Progress { call: CallId, status: u16, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
-    /// First 2xx to our INVITE. `sdp` is the answer to our offer; the ACK is sent already.
+    /// First 2xx to our INVITE. `sdp` is the answer to our offer; the ACK is sent already. Where
+    /// the INVITE had no offer, `sdp` is the peer's, and the ACK leaves with `answer_offer`.
     Answered { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
+    /// The PRACK of our 18x with an offer arrived, with the answer.
+    EarlyAnswer { call: CallId, sdp: Vec<u8> },
     /// The ACK to our 2xx arrived; `sdp` when it carries the answer to our offer.
     Confirmed { call: CallId, sdp: Option<Vec<u8>> },
     /// Our INVITE ended without a 2xx. 408 for our own time-out, 503 for transport and DNS
@@ -214,8 +300,8 @@ pub enum Event {
     /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
     /// The call id is dead.
     Ended { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
-    /// Re-INVITE. `sdp` is the new offer; `None`: the peer wants ours. Answer with
-    /// `accept_change` or `reject_change`.
+    /// Re-INVITE, or before our answer a PRACK with an offer. `sdp` is the new offer; `None`: the
+    /// peer wants ours. Answer with `accept_change` or `reject_change`.
     Change { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
     /// INFO, answered 200 already.
     Info { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
@@ -242,7 +328,7 @@ pub struct Incoming {
     pub from: NameAddr,
     pub to: NameAddr,
     pub headers: ExtraHeaders,
-    /// `None`: delayed offer; our 2xx (or 183) then carries the offer.
+    /// `None`: delayed offer; our 2xx then carries the offer, or a 183 where `early_offer` allows.
     pub offer: Option<Vec<u8>>,
     /// Of a call that goes on from this one: one less than this one's, [`MAX_FORWARDS`] at most
     /// (RFC 7332 §4.1).
@@ -348,6 +434,17 @@ pub struct Refused {
     pub reason: String,
 }
 
+/// What an incoming call without an offer makes of ours before the answer (RFC 3262 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EarlyOffer {
+    /// It has an offer, or takes no reliable responses: the 2xx is the place.
+    No,
+    /// In a 183.
+    Possible,
+    /// No 18x leaves before a 183 with our offer.
+    Required,
+}
+
 /// What the machine holds, for gauges and for tests that expect an empty world.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -395,9 +492,9 @@ impl UserAgent {
                 let source = Destination::Datagram { listener, to: from };
                 self.on_datagram(now, source, data);
             }
-            Input::Accepted { stream, peer, local, .. } => {
+            Input::Accepted { stream, listener, peer, local } => {
                 self.make_room_for_stream();
-                self.stack.transports.accepted(now, stream, peer, local);
+                self.stack.transports.accepted(now, stream, listener, peer, local);
             }
             Input::Connected { stream, local } => {
                 self.stack.transports.connected(now, stream, local);
@@ -480,7 +577,7 @@ impl UserAgent {
         self.settle(now);
     }
 
-    /// 183 with SDP.
+    /// 183 with SDP: the answer, or our offer where [`UserAgent::early_offer`] allows.
     pub fn progress(&mut self, now: Instant, call: CallId, headers: &ExtraHeaders, sdp: Vec<u8>) {
         self.calls.progress(now, &mut self.stack, call, headers, sdp);
         self.settle(now);
@@ -509,6 +606,12 @@ impl UserAgent {
     /// id is dead for the caller; the user agent ends the dialog by itself.
     pub fn hangup(&mut self, now: Instant, call: CallId, headers: &ExtraHeaders) {
         self.calls.hangup(now, &mut self.stack, call, headers);
+        self.settle(now);
+    }
+
+    /// Our answer to the offer in a `Progress` or `Answered` to an INVITE of ours that had none.
+    pub fn answer_offer(&mut self, now: Instant, call: CallId, sdp: Vec<u8>) {
+        self.calls.answer_offer(now, &mut self.stack, call, sdp);
         self.settle(now);
     }
 
@@ -591,6 +694,11 @@ impl UserAgent {
         let address = self.calls.way(call)?.peer();
         let trunk = super::admission::trunk_of(&self.stack.config, &self.stack.names, address)?;
         Some(&trunk.name)
+    }
+
+    /// Whether a 18x to this unanswered call may carry our offer.
+    pub fn early_offer(&self, call: CallId) -> EarlyOffer {
+        self.calls.early_offer(call)
     }
 
     pub fn trunk_state(&self, name: &str) -> TrunkState {

@@ -6,6 +6,7 @@ mod digits;
 mod life;
 mod relay;
 mod sound;
+mod srtp;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -187,6 +188,7 @@ fn settings(unit: UnitId, codec: Codec) -> StreamSettings {
         sends: true,
         receives: true,
         ptime: 20 * MS,
+        srtp: None,
     }
 }
 

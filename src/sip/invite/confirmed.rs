@@ -33,6 +33,10 @@ pub(super) struct Confirmed {
     pub leaving: Option<ExtraHeaders>,
     /// The ACK of our first 2xx came, or we called.
     pub is_confirmed: bool,
+    /// RSeq of our last reliable response, where its PRACK had not come before our 2xx.
+    pub late_prack: Option<u32>,
+    /// The ACK of a 2xx with an offer, until the session answers it.
+    pub owed_ack: Option<Box<Outgoing>>,
     /// Our requests inside the dialog that have no final response. Full: the next is not sent,
     /// counted as `sip_send_failed_total`: one call cannot fill the table of transactions.
     pub open_requests: usize,
@@ -63,6 +67,8 @@ impl Confirmed {
             transfers: None,
             leaving: None,
             is_confirmed: true,
+            late_prack: None,
+            owed_ack: None,
             open_requests: 0,
         }
     }
@@ -149,6 +155,10 @@ impl Call {
     pub(super) fn leave(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
         self.is_held = false;
+        // An offer that we do not answer is acknowledged all the same (RFC 3261 §13.2.2.4).
+        if let Some(ack) = confirmed.owed_ack.take() {
+            stack.send(now, ack);
+        }
         match confirmed.is_confirmed && !confirmed.is_notifying() {
             true => self.send_bye(now, stack, headers),
             false => confirmed.leaving = Some(headers.clone()),
@@ -196,6 +206,7 @@ impl Call {
         source: Destination,
     ) -> bool {
         let confirmed = match &mut self.phase {
+            Phase::Calling(_) => return self.on_callee_request(now, stack, request, source),
             Phase::Alerting(alerting) => {
                 return alerting.has(request) && self.on_early_request(now, stack, request, source);
             }
@@ -228,6 +239,7 @@ impl Call {
             Method::Options => stack.answer(now, source, options::response(stack, request)),
             Method::Refer => self.on_refer(now, stack, request, source),
             Method::Notify => self.on_notify(now, stack, request, source),
+            Method::Prack => self.on_late_prack(now, stack, request, source),
             _ => {
                 let response = inspection::not_allowed(stack, request);
                 stack.answer(now, source, response);
@@ -252,7 +264,7 @@ impl Call {
     }
 
     /// INFO or MESSAGE: 200, and the session hears it.
-    fn on_content(
+    pub(super) fn on_content(
         &mut self,
         now: Instant,
         stack: &mut Stack,
@@ -304,8 +316,16 @@ impl Call {
         let (dialog, login) = match &mut self.phase {
             Phase::Confirmed(confirmed) => (&mut confirmed.dialog, &mut confirmed.login),
             Phase::Leaving(leaving) => (&mut leaving.dialog, &mut leaving.login),
-            _ => return,
+            Phase::Calling(_) => match self.early_of(&outgoing.request) {
+                Some(early) => early,
+                None => return,
+            },
+            Phase::Alerting(_) | Phase::Over => return,
         };
+        // A PRACK to another callee than the one that answered.
+        if dialog.remote.tag() != outgoing.request.to.tag() {
+            return;
+        }
         let status = match &outcome {
             Outcome::Response(response) => response.status().unwrap_or_default(),
             Outcome::Failed(status) => *status,
@@ -321,6 +341,10 @@ impl Call {
                 self.renumber_refer(outgoing.request.cseq.number);
             }
             return stack.send(now, outgoing);
+        }
+        // A callee that refuses it, or does not answer, ends its INVITE by itself.
+        if *outgoing.request.method() == Method::Prack {
+            return;
         }
         let is_bye = *outgoing.request.method() == Method::Bye;
         if let Phase::Confirmed(confirmed) = &mut self.phase {

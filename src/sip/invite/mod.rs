@@ -21,11 +21,13 @@ use super::outgoing::{Outcome, Outgoing, Owner};
 use super::stack::Stack;
 use super::transaction::TransactionId;
 use super::transport::Destination;
-use super::user_agent::{CallId, Event, ExtraHeaders};
+use super::user_agent::{CallId, EarlyOffer, Event, ExtraHeaders};
 use crate::slots::{Key, Slots};
 
 mod confirmed;
+mod early;
 mod modify;
+mod reliable;
 mod target;
 mod transfer;
 mod uac;
@@ -66,6 +68,8 @@ pub enum CallTimer {
     NoAnswer,
     /// Our provisional response is sent again, so that no proxy gives up (RFC 3261 §13.3.1.1).
     Progress,
+    /// Our reliable provisional response has no PRACK (RFC 3262 §3).
+    Reliable,
     /// Our 2xx is sent again (RFC 3261 §13.3.1.4).
     Answer,
     /// Our 2xx has no ACK.
@@ -75,7 +79,8 @@ pub enum CallTimer {
 }
 
 impl CallTimer {
-    const ALL: [Self; 5] = [Self::NoAnswer, Self::Progress, Self::Answer, Self::NoAck, Self::Refer];
+    const ALL: [Self; 6] =
+        [Self::NoAnswer, Self::Progress, Self::Reliable, Self::Answer, Self::NoAck, Self::Refer];
 }
 
 impl Calls {
@@ -127,6 +132,14 @@ impl Calls {
         }
     }
 
+    /// Whether a 18x to this INVITE may carry our offer, and whether the first one must.
+    pub fn early_offer(&self, id: CallId) -> EarlyOffer {
+        match self.slots.get(id.0).map(|call| &call.phase) {
+            Some(Phase::Alerting(alerting)) => alerting.early_offer(),
+            _ => EarlyOffer::No,
+        }
+    }
+
     /// Whether a call's messages come over a stream from this address.
     pub fn uses(&self, peer: SocketAddr) -> bool {
         let is_there =
@@ -148,9 +161,10 @@ impl Calls {
         (call, attempt): (CallId, u32),
         transaction: TransactionId,
         response: &Message,
+        source: Destination,
     ) {
         self.with(stack, call, |call, stack| {
-            call.on_provisional(now, stack, attempt, transaction, response);
+            call.on_provisional(now, stack, attempt, transaction, response, source);
         });
     }
 
@@ -202,6 +216,7 @@ impl Calls {
         self.with(stack, id, |call, stack| match timer {
             CallTimer::NoAnswer => call.on_no_answer(now, stack),
             CallTimer::Progress => call.on_progress_timer(now, stack),
+            CallTimer::Reliable => call.on_reliable_timer(now, stack),
             CallTimer::Answer => call.on_answer_timer(now, stack),
             CallTimer::NoAck => call.on_no_ack(now, stack),
             CallTimer::Refer => call.on_refer_timer(stack),
@@ -296,12 +311,22 @@ impl Calls {
         });
     }
 
+    pub fn answer_offer(&mut self, now: Instant, stack: &mut Stack, id: CallId, sdp: Vec<u8>) {
+        self.with(stack, id, |call, stack| call.answer_offer(now, stack, sdp));
+    }
+
     pub fn accept_change(&mut self, now: Instant, stack: &mut Stack, id: CallId, sdp: Vec<u8>) {
-        self.with(stack, id, |call, stack| call.accept_change(now, stack, sdp));
+        self.with(stack, id, |call, stack| match call.phase {
+            Phase::Alerting(_) => call.accept_early_change(now, stack, sdp),
+            _ => call.accept_change(now, stack, sdp),
+        });
     }
 
     pub fn reject_change(&mut self, now: Instant, stack: &mut Stack, id: CallId, status: u16) {
-        self.with(stack, id, |call, stack| call.reject_change(now, stack, status));
+        self.with(stack, id, |call, stack| match call.phase {
+            Phase::Alerting(_) => call.reject_early_change(now, stack, status),
+            _ => call.reject_change(now, stack, status),
+        });
     }
 
     /// Sends INFO or MESSAGE inside the dialog.

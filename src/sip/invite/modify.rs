@@ -59,7 +59,7 @@ impl Call {
         let contact = stack.contact(change.source, confirmed.dialog.contact());
         response.headers.push(Name::Contact, contact.to_string());
         response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
-        response.headers.push(Name::Supported, "");
+        response.headers.push(Name::Supported, crate::sip::inspection::SUPPORTED);
         response.set_body(super::SDP, sdp);
         let number = change.invite.cseq.number;
         self.send_answer(now, stack, change.transaction, number, &response);

@@ -104,7 +104,7 @@ fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
         Transport::Udp => {
             Some(Destination::Datagram { listener: binding.listener, to: binding.source })
         }
-        Transport::Tcp => stack.transports.stream_to(binding.source),
+        transport => stack.transports.stream_to(transport, binding.source),
     };
     let hop = match (Hop::of(&binding.contact), flow) {
         (Some(hop), flow) => hop.with_flow(flow),

@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::confirmed::Confirmed;
+use super::early::{Early, Heard, PRACKS, Provisional};
 use super::target::{self, Route};
-use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
+use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, reliable, sdp_of};
 use crate::sip::authorization::Login;
 use crate::sip::dialog::Dialog;
 use crate::sip::fields::Contacts;
 use crate::sip::header::Name;
+use crate::sip::inspection;
 use crate::sip::locate::Hop;
 use crate::sip::message::{CSeq, Message, Method, Start, reason_phrase};
 use crate::sip::name_addr::NameAddr;
@@ -19,7 +21,9 @@ use crate::sip::stack::Stack;
 use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Destination;
 use crate::sip::uri::{Scheme, Uri};
-use crate::sip::user_agent::{Binding, CallId, Event, ExtraHeaders, Invite, Refused, Target};
+use crate::sip::user_agent::{
+    Binding, CallId, Event, ExtraHeaders, Invite, Prack, Refused, Target,
+};
 use crate::stats;
 
 /// What a call is before its answer.
@@ -37,12 +41,16 @@ pub(super) struct Attempt {
     /// Known from its first provisional response on; before, there is nothing to cancel.
     transaction: Option<TransactionId>,
     wish: Wish,
-    login: Option<Login>,
+    pub login: Option<Login>,
     /// Contacts of a 3xx that are not tried yet.
     alternatives: VecDeque<Uri>,
     /// User part of our Contact.
-    contact: String,
-    is_phone: bool,
+    pub contact: String,
+    pub is_phone: bool,
+    /// Its INVITE has an offer.
+    pub has_offer: bool,
+    /// Callees that ask for PRACK, in the order in which they were first heard.
+    pub early: Vec<Early>,
     /// The trunk that it goes to, by name.
     pub trunk: Option<String>,
 }
@@ -108,6 +116,7 @@ impl Call {
             Some(trunk) => trunk.username.clone(),
             None => from.uri.user.clone().unwrap_or_default(),
         };
+        let prack = trunk.map_or(Prack::default(), |trunk| trunk.prack);
         let trunk = trunk.map(|trunk| trunk.name.clone());
         let to = target::to(stack, &route, &invite.target);
         let call_id = stack.random.hex(CALL_ID_BYTES);
@@ -128,8 +137,8 @@ impl Call {
             proxy.set_parameter("lr", None);
             headers.push(Name::Route, NameAddr::new(proxy).to_string());
         }
-        headers.push(Name::Allow, super::super::inspection::ALLOW);
-        headers.push(Name::Supported, super::super::inspection::SUPPORTED);
+        headers.push(Name::Allow, inspection::ALLOW);
+        reliable::ask(headers, prack);
         if !stack.config.product.is_empty() {
             headers.push(Name::UserAgent, stack.config.product.as_str());
         }
@@ -146,6 +155,8 @@ impl Call {
             alternatives: VecDeque::new(),
             contact,
             is_phone: matches!(invite.target, Target::User { .. }),
+            has_offer: invite.offer.is_some(),
+            early: Vec::new(),
             trunk,
         });
         stack.send(now, outgoing);
@@ -158,6 +169,7 @@ impl Call {
         number: u32,
         transaction: TransactionId,
         response: &Message,
+        source: Destination,
     ) {
         let Some(attempt) = self.attempts.iter_mut().find(|one| one.number == number) else {
             return;
@@ -166,10 +178,15 @@ impl Call {
         attempt.cancel_if_unwanted(now, stack);
         let (true, Phase::Calling(_)) = (attempt.is_wanted(), &self.phase) else { return };
         let Some(status @ 101..) = response.status() else { return };
+        let provisional = Provisional { call: self.id, transaction, response, source };
+        let Heard::New(mut sdp) = attempt.hear(now, stack, &provisional) else { return };
+        if status == 199 {
+            sdp = attempt.end_early(response.to.tag().unwrap_or_default());
+        }
         if status == 181 {
             self.tell(stack, Event::Forwarding { call: self.id });
         }
-        let (headers, sdp) = (extra_headers(response), sdp_of(response));
+        let headers = extra_headers(response);
         self.tell(stack, Event::Progress { call: self.id, status, headers, sdp });
     }
 
@@ -186,7 +203,7 @@ impl Call {
         let Some(place) = self.attempts.iter().position(|one| one.number == number) else {
             return false;
         };
-        let attempt = self.attempts.remove(place);
+        let mut attempt = self.attempts.remove(place);
         let (true, Phase::Calling(_)) = (attempt.is_wanted(), &self.phase) else {
             decline(now, stack, transaction, response, source, attempt.login);
             return true;
@@ -194,7 +211,7 @@ impl Call {
         let Some(outgoing) = stack.table.request(transaction) else { return false };
         let (contact, is_phone) = (&attempt.contact, attempt.is_phone);
         let request = &outgoing.request;
-        let dialog = match Dialog::of_answer(request, response, source, contact, is_phone) {
+        let mut dialog = match Dialog::of_answer(request, response, source, contact, is_phone) {
             Ok(dialog) => dialog,
             Err(_) => {
                 // Nowhere to send the ACK: the peer ends its side after 32 s.
@@ -203,13 +220,29 @@ impl Call {
             }
         };
         let ack = ack(&dialog, request, transaction, response);
-        stack.send(now, ack);
+        let mut sdp = sdp_of(response);
+        let tag = response.to.tag().unwrap_or_default();
+        let early = attempt.early.iter_mut().find(|early| early.is_with(tag));
+        if let Some(early) = early {
+            dialog.follow(&early.dialog);
+            if early.is_agreed {
+                // RFC 3261 §13.2.1: the first answer counts. Another callee may have been heard
+                // since, so that it is told again.
+                sdp = early.answer.take();
+            }
+        }
+        let owes_answer = !attempt.has_offer && sdp.is_some();
+        let mut confirmed = Confirmed::of_answer(dialog, attempt.login);
+        match owes_answer {
+            true => confirmed.owed_ack = Some(ack),
+            false => stack.send(now, ack),
+        }
         stack.timers.disarm((self.id, CallTimer::NoAnswer));
         for loser in &mut self.attempts {
             loser.unwant(now, stack, &ExtraHeaders::new());
         }
-        self.phase = Phase::Confirmed(Box::new(Confirmed::of_answer(dialog, attempt.login)));
-        let (headers, sdp) = (extra_headers(response), sdp_of(response));
+        self.phase = Phase::Confirmed(Box::new(confirmed));
+        let headers = extra_headers(response);
         self.tell(stack, Event::Answered { call: self.id, headers, sdp });
         true
     }
@@ -228,6 +261,7 @@ impl Call {
         };
         let attempt = &mut self.attempts[place];
         attempt.transaction = None;
+        attempt.early.clear();
         let Phase::Calling(calling) = &mut self.phase else {
             self.attempts.remove(place);
             return;
@@ -367,6 +401,7 @@ pub(super) fn decline(
     stats::SIP_ANSWERS_DECLINED.add(1);
     let ack = ack(&dialog, request, transaction, response);
     stack.send(now, ack);
+    dialog.skip(PRACKS);
     let mut bye = dialog.request(Method::Bye, Owner::Nobody);
     // Nobody waits for a challenge: what the INVITE was asked for has to do.
     if let Some(mut login) = login {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::confirmed::Confirmed;
+use super::confirmed::{Confirmed, busy};
+use super::reliable::{Demand, Reliable};
 use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::Name;
@@ -12,21 +13,31 @@ use crate::sip::stack::Stack;
 use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Destination;
 use crate::sip::uri::Uri;
-use crate::sip::user_agent::{Event, ExtraHeaders, Incoming, MAX_FORWARDS, Peer};
+use crate::sip::user_agent::{
+    EarlyOffer, Event, ExtraHeaders, Incoming, MAX_FORWARDS, Peer, Prack,
+};
+use crate::sip::{inspection, options};
 use crate::stats;
 
 /// An incoming call before its final response.
 pub(super) struct Alerting {
     pub source: Destination,
-    invite: Message,
-    transaction: TransactionId,
+    pub invite: Message,
+    pub transaction: TransactionId,
     /// Local tag.
     tag: String,
     /// User part of our Contact.
-    contact: String,
+    pub contact: String,
     is_phone: bool,
-    /// The last 18x.
+    /// The last 18x, without what makes it reliable.
     progress: Option<Message>,
+    /// When it was sent, and how many were by then.
+    progressed: Option<(Instant, u8)>,
+    demand: Demand,
+    /// From the first reliable response on.
+    pub reliable: Option<Box<Reliable>>,
+    /// CSeq of the caller's last request.
+    heard: u32,
 }
 
 /// An INVITE that may become a call.
@@ -40,6 +51,17 @@ impl Calls {
     /// Takes an INVITE in: 100 at once, then `Event::Incoming`.
     pub fn take_in(&mut self, now: Instant, stack: &mut Stack, arrived: Arrived) {
         let Arrived { peer, invite, source } = arrived;
+        let prack = match &peer {
+            Peer::Trunk(name) => stack.trunk(name).map_or(Prack::default(), |trunk| trunk.prack),
+            Peer::User(_) => Prack::default(),
+        };
+        let demand = match Demand::of(&invite, prack) {
+            Ok(demand) => demand,
+            Err(refusal) => {
+                let response = refusal.response(stack, &invite);
+                return stack.answer(now, source, response);
+            }
+        };
         let replaces = match self.replaced_by(&invite) {
             Ok(replaces) => replaces,
             Err(status) => {
@@ -82,6 +104,10 @@ impl Calls {
             contact: incoming.request_uri.user.clone().unwrap_or_default(),
             is_phone: matches!(incoming.peer, Peer::User(_)),
             progress: None,
+            progressed: None,
+            demand,
+            reliable: None,
+            heard: invite.cseq.number,
             invite,
         };
         if let Some(call) = self.slots.get_mut(id.0) {
@@ -96,8 +122,10 @@ impl Call {
     pub(super) fn ring(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
         if let Phase::Alerting(alerting) = &mut self.phase {
             let response = alerting.response(stack, 180, headers);
-            alerting.send_progress(now, stack, response);
-            stack.timers.arm((self.id, CallTimer::Progress), now + PROGRESS_INTERVAL);
+            if !alerting.may_send(now, &response) {
+                return stats::SIP_PROVISIONALS_SKIPPED.add(1);
+            }
+            self.send_progress(now, stack, response);
         }
     }
 
@@ -112,17 +140,33 @@ impl Call {
         if let Phase::Alerting(alerting) = &mut self.phase {
             let mut response = alerting.response(stack, 183, headers);
             response.set_body(super::SDP, sdp);
-            alerting.send_progress(now, stack, response);
-            stack.timers.arm((self.id, CallTimer::Progress), now + PROGRESS_INTERVAL);
+            self.send_progress(now, stack, response);
         }
+    }
+
+    fn send_progress(&mut self, now: Instant, stack: &mut Stack, response: Message) {
+        let Phase::Alerting(alerting) = &mut self.phase else { return };
+        stack.timers.arm((self.id, CallTimer::Progress), now + PROGRESS_INTERVAL);
+        alerting.progress = Some(response.clone());
+        if !alerting.demand.includes(&response) {
+            stack.table.respond(now, &mut stack.transports, alerting.transaction, &response);
+            return;
+        }
+        let new = || Box::new(Reliable::new(&alerting.invite, stack));
+        alerting.reliable.get_or_insert_with(new).push(response);
+        self.proceed(now, stack);
     }
 
     pub(super) fn on_progress_timer(&mut self, now: Instant, stack: &mut Stack) {
         if let Phase::Alerting(alerting) = &mut self.phase
-            && let Some(response) = alerting.progress.take()
+            && let Some(mut response) = alerting.progress.take()
         {
-            alerting.send_progress(now, stack, response);
-            stack.timers.arm((self.id, CallTimer::Progress), now + PROGRESS_INTERVAL);
+            // What was described reliably is known.
+            if alerting.reliable.as_ref().is_some_and(|reliable| reliable.has_described()) {
+                response.headers.remove(&Name::ContentType);
+                response.body.clear();
+            }
+            self.send_progress(now, stack, response);
         }
     }
 
@@ -135,9 +179,17 @@ impl Call {
         display_name: Option<&str>,
         sdp: Vec<u8>,
     ) {
-        let Phase::Alerting(alerting) = &self.phase else { return };
+        let Phase::Alerting(alerting) = &mut self.phase else { return };
+        let (mut has_described, mut late_prack) = (false, None);
+        if let Some(reliable) = &mut alerting.reliable {
+            if reliable.holds(headers, display_name, &sdp) {
+                return;
+            }
+            has_described = reliable.has_described();
+            late_prack = reliable.awaited();
+        }
         let Alerting { invite, tag, contact, is_phone, .. } = &**alerting;
-        let dialog = match Dialog::of_invite(invite, tag, alerting.source, contact, *is_phone) {
+        let mut dialog = match Dialog::of_invite(invite, tag, alerting.source, contact, *is_phone) {
             Ok(dialog) => dialog,
             // The Record-Route of the INVITE is broken: we could never send a request.
             Err(_) => {
@@ -152,13 +204,20 @@ impl Call {
             identity.parameters.clear();
             response.headers.push(Name::PAssertedIdentity, identity.to_string());
         }
-        response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
-        response.headers.push(Name::Supported, crate::sip::inspection::SUPPORTED);
-        response.set_body(super::SDP, sdp);
+        response.headers.push(Name::Allow, inspection::ALLOW);
+        response.headers.push(Name::Supported, inspection::SUPPORTED);
+        // A description that was acknowledged is not repeated (RFC 6337 §3.1).
+        if !has_described {
+            response.set_body(super::SDP, sdp);
+        }
+        dialog.set_heard(alerting.heard);
         let number = alerting.invite.cseq.number;
         let transaction = alerting.transaction;
         stack.timers.disarm((self.id, CallTimer::Progress));
-        self.phase = Phase::Confirmed(Box::new(Confirmed::of_invite(dialog)));
+        stack.timers.disarm((self.id, CallTimer::Reliable));
+        let mut confirmed = Confirmed::of_invite(dialog);
+        confirmed.late_prack = late_prack;
+        self.phase = Phase::Confirmed(Box::new(confirmed));
         self.send_answer(now, stack, transaction, number, &response);
     }
 
@@ -198,13 +257,15 @@ impl Call {
         }
     }
 
-    fn end_alerting(
+    pub(super) fn end_alerting(
         &mut self,
         now: Instant,
         stack: &mut Stack,
         status: u16,
         headers: &ExtraHeaders,
     ) {
+        // An offer of a PRACK that the session has not answered.
+        self.reject_early_change(now, stack, 487);
         let Phase::Alerting(alerting) = &self.phase else { return };
         let mut response = alerting.response(stack, status, headers);
         if status == 503 {
@@ -214,7 +275,7 @@ impl Call {
         self.phase = Phase::Over;
     }
 
-    fn tell_cancelled(&self, stack: &mut Stack, status: u16, headers: ExtraHeaders) {
+    pub(super) fn tell_cancelled(&self, stack: &mut Stack, status: u16, headers: ExtraHeaders) {
         let reason = reason_phrase(status).to_owned();
         self.tell(stack, Event::Cancelled { call: self.id, status, reason, headers });
     }
@@ -228,9 +289,29 @@ impl Alerting {
             && request.from.tag() == self.invite.from.tag()
     }
 
-    fn send_progress(&mut self, now: Instant, stack: &mut Stack, response: Message) {
-        stack.table.respond(now, &mut stack.transports, self.transaction, &response);
-        self.progress = Some(response);
+    /// Whether a 18x of ours may carry our offer.
+    pub fn early_offer(&self) -> EarlyOffer {
+        let has_described = self.reliable.as_ref().is_some_and(|one| one.has_described());
+        match self.demand {
+            _ if has_described || sdp_of(&self.invite).is_some() => EarlyOffer::No,
+            Demand::None => EarlyOffer::No,
+            Demand::Descriptions => EarlyOffer::Possible,
+            Demand::All => EarlyOffer::Required,
+        }
+    }
+
+    /// `ring()` may be called in a loop: not the same again at once, and not without end.
+    fn may_send(&mut self, now: Instant, response: &Message) -> bool {
+        let (is_same_again, sent) = match (self.progressed, &self.progress) {
+            (Some((at, sent)), Some(last)) => (now < at + SAME_AGAIN && last == response, sent),
+            (Some((_, sent)), None) => (false, sent),
+            (None, _) => (false, 0),
+        };
+        let may = !is_same_again && sent < PROVISIONALS;
+        if may {
+            self.progressed = Some((now, sent + 1));
+        }
+        may
     }
 
     /// With what makes a dialog (RFC 3261 §12.1.1): tag, Contact and Record-Route.
@@ -261,12 +342,35 @@ impl Call {
         request: &Message,
         source: Destination,
     ) -> bool {
-        if *request.method() != Method::Bye {
-            return false;
+        let Phase::Alerting(alerting) = &mut self.phase else { return false };
+        if let Some(refusal) = inspection::inspect(request) {
+            stack.answer(now, source, refusal.response(stack, request));
+            return true;
         }
-        let response = stack.response(request, 200);
-        stack.answer(now, source, response);
-        self.cancel_alerting(now, stack, request);
+        if request.cseq.number <= alerting.heard {
+            stats::SIP_REFUSED_REQUESTS.add(1);
+            let response = stack.response(request, 500);
+            stack.answer(now, source, response);
+            return true;
+        }
+        alerting.heard = request.cseq.number;
+        match request.method() {
+            Method::Bye => {
+                let response = stack.response(request, 200);
+                stack.answer(now, source, response);
+                self.cancel_alerting(now, stack, request);
+            }
+            Method::Prack => self.on_prack(now, stack, request, source),
+            Method::Info | Method::Message => self.on_content(now, stack, request, source),
+            Method::Options => stack.answer(now, source, options::response(stack, request)),
+            Method::Invite => {
+                // RFC 3261 §14.2: its turn comes after our final response.
+                stats::SIP_REFUSED_REQUESTS.add(1);
+                let response = busy(stack, request);
+                stack.answer(now, source, response);
+            }
+            _ => stack.answer(now, source, inspection::not_allowed(stack, request)),
+        }
         true
     }
 }
@@ -278,6 +382,10 @@ fn hops_left(invite: &Message) -> u8 {
     hops.min(MAX_FORWARDS).saturating_sub(1)
 }
 
+/// How soon the same 18x goes out again at a script's wish.
+const SAME_AGAIN: Duration = Duration::from_secs(1);
+/// Most `ring()` of one call: one each second of a minute, and a few.
+const PROVISIONALS: u8 = 64;
 /// RFC 3261 §13.3.1.1: every minute.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -49,6 +49,7 @@ impl Bench {
             password: String::new(),
             accept_from: vec![Network { address: [192, 0, 2, 10].into(), prefix: 32 }],
             options: None,
+            prack: Prack::default(),
         };
         let user =
             User { name: "alice".into(), password: "secret".into(), display_name: String::new() };

@@ -63,6 +63,7 @@ impl Storm {
                 password: String::new(),
                 accept_from: vec![Network { address: address(1 - agent).ip(), prefix: 32 }],
                 options: None,
+                prack: Prack::default(),
             };
             let limits = Limits {
                 calls: 50,

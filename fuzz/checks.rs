@@ -1,0 +1,153 @@
+//! What must hold of any bytes that a peer may send. The fuzz targets call it with what the
+//! fuzzer finds, `tests/fuzz.rs` with the corpora and with damaged copies of them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use branchline::sdp::description::{Description, Direction};
+use branchline::sdp::offer_answer::{self, Codec, Local};
+use branchline::sip::digest::{self, Challenge, Credentials, Nonces};
+use branchline::sip::fields::Contacts;
+use branchline::sip::framing::{Frame, Framer};
+use branchline::sip::header::Name;
+use branchline::sip::message::{Message, Method};
+use branchline::sip::name_addr::NameAddr;
+use branchline::sip::uri::Uri;
+use branchline::sip::via::Via;
+
+/// What is read and written again is read as the same, also what is read only on demand; an
+/// error that can be answered gives a good answer.
+pub fn message(data: &[u8]) {
+    match Message::parse(data) {
+        Ok(message) => {
+            read_fields(&message);
+            let again = Message::parse(&message.to_bytes());
+            assert_eq!(again, Ok(message));
+        }
+        Err(error) => {
+            if let Some(request) = &error.answerable {
+                let response = Message::response_to(request, error.status(), "");
+                assert!(Message::parse(&response.to_bytes()).is_ok(), "{error}: no good answer");
+            }
+        }
+    }
+}
+
+fn read_fields(message: &Message) {
+    let headers = &message.headers;
+    let _ = (headers.content_type(), headers.retry_after(), headers.expires());
+    let _ = headers.max_forwards();
+    let _ = headers.name_addrs(&Name::Route);
+    for name in [Name::Authorization, Name::ProxyAuthorization] {
+        let _ = digest::credentials(headers, &name, "example.com");
+        let _ = digest::challenges(headers, &name);
+    }
+    if let Ok(Contacts::List(contacts)) = headers.contacts() {
+        for contact in contacts {
+            let _ = (contact.expires(), contact.preference());
+            let written = contact.to_string();
+            assert_eq!(written.parse(), Ok(contact), "{written}");
+        }
+    }
+}
+
+/// However a stream is cut, it holds the same messages and ends at the same error, and nothing
+/// more than the limit is kept.
+pub fn framing(data: &[u8]) {
+    let whole = frames(&[data]);
+    let step = usize::from(data.first().copied().unwrap_or(0) % 16) + 1;
+    assert_eq!(frames(&data.chunks(step).collect::<Vec<_>>()), whole, "in steps of {step}");
+}
+
+/// The messages of a stream, and its error.
+fn frames(chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+    const LIMIT: usize = 2000;
+    let mut framer = Framer::new(LIMIT);
+    let mut list = Vec::new();
+    for chunk in chunks {
+        framer.push(chunk);
+        while let Some(frame) = framer.next() {
+            match frame {
+                Ok(Frame::Message(bytes)) => {
+                    assert!(bytes.len() <= LIMIT);
+                    list.push(Some(bytes));
+                }
+                Ok(Frame::Ping | Frame::Pong) => {}
+                Err(_) => list.push(None),
+            }
+        }
+    }
+    list
+}
+
+/// What is read and written again is read as the same; an answer to it agrees with it.
+pub fn sdp(data: &[u8]) {
+    let Ok(description) = Description::parse(data) else { return };
+    let again = Description::parse(&description.to_bytes());
+    assert_eq!(again.as_ref(), Ok(&description));
+    for address in
+        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into())]
+    {
+        let local = local(address);
+        let ours = offer_answer::offer(&local);
+        let _ = offer_answer::agree(&local, &ours, &description);
+        if let Ok((answer, agreed)) = offer_answer::answer(&local, &description) {
+            let written = Description::parse(&answer.to_bytes());
+            assert_eq!(written.as_ref(), Ok(&answer));
+            assert_eq!(answer.media.len(), description.media.len(), "a section for each");
+            assert!(agreed.remote.port() != 0 || agreed.direction == Direction::Inactive);
+        }
+    }
+}
+
+fn local(address: IpAddr) -> Local {
+    Local {
+        address,
+        port: 16384,
+        origin_id: 1,
+        origin_version: 1,
+        codecs: vec![Codec::Pcma, Codec::Pcmu],
+        direction: Direction::SendRecv,
+        ptime: Duration::from_millis(20),
+    }
+}
+
+/// A challenge can be answered, and the answer proves the password, that password only.
+pub fn digest(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(credentials) = Credentials::parse(&text) {
+        let _ = digest::verify(&credentials, "secret", &Method::Register);
+        let _ = Nonces::new(&[7; 32], Duration::from_secs(60))
+            .check(&credentials.nonce, Duration::from_secs(1));
+    }
+    let Ok(challenge) = Challenge::parse(&text) else { return };
+    let method = Method::Invite;
+    let ours = digest::answer(&challenge, "alice", "secret", &method, "sip:b@example.com", 1, "c");
+    let written = ours.to_string();
+    let Ok(credentials) = Credentials::parse(&written) else {
+        panic!("our own credentials are not read: {written}");
+    };
+    assert!(digest::verify(&credentials, "secret", &method), "{written}");
+    assert!(!digest::verify(&credentials, "other", &method), "{written}");
+}
+
+/// What is read and written again is read as the same.
+pub fn uri(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(uri) = text.parse::<Uri>() {
+        let written = uri.to_string();
+        assert_eq!(written.parse().as_ref(), Ok(&uri), "{written}");
+        assert!(uri.matches(&uri), "{written}");
+    }
+    if let Ok(address) = text.parse::<NameAddr>() {
+        let written = address.to_string();
+        assert_eq!(written.parse(), Ok(address), "{written}");
+    }
+    if let Ok(list) = Via::parse_list(&text) {
+        for via in list {
+            let written = via.to_string();
+            let _ = (via.branch(), via.received(), via.rport());
+            assert_eq!(Via::parse_list(&written), Ok(vec![via]), "{written}");
+        }
+    }
+}
