@@ -4,8 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use branchline::sdp::crypto::OwnKeys;
 use branchline::sdp::description::{Description, Direction};
-use branchline::sdp::offer_answer::{self, Codec, Local};
+use branchline::sdp::offer_answer::{self, Codec, Local, Profile, Srtp};
 use branchline::sip::digest::{self, Challenge, Credentials, Nonces};
 use branchline::sip::fields::Contacts;
 use branchline::sip::framing::{Frame, Framer};
@@ -109,6 +110,11 @@ fn local(address: IpAddr) -> Local {
         codecs: vec![Codec::Pcma, Codec::Pcmu],
         direction: Direction::SendRecv,
         ptime: Duration::from_millis(20),
+        srtp: Some(Srtp {
+            keys: OwnKeys::new([0x11; OwnKeys::BYTES]),
+            is_required: false,
+            profile: Profile::Opportunistic,
+        }),
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod clock;
 pub mod config;
+pub mod dns;
 pub mod logger;
 pub mod random;
 pub mod rules;

@@ -84,6 +84,15 @@ metrics! {
     counter SIP_STREAMS_CUT "sip_streams_cut_total" "Silent TCP connections closed early to make room.";
     counter SIP_TRANSACTIONS_CUT "sip_transactions_cut_total" "Finished transactions forgotten early to make room.";
     counter SIP_TRUNK_CHECKS_FAILED "sip_trunk_checks_failed_total" "OPTIONS to a trunk without an answer that shows it alive.";
+    counter SIP_TARGETS_CHANGED "sip_targets_changed_total" "Requests that went on to the next address of their peer.";
+    counter DNS_CACHE_HITS "dns_cache_hits_total" "Requests to a named peer that needed no DNS question.";
+    counter DNS_FAILED "dns_failed_total" "DNS questions that no server answered.";
+    counter DNS_FOREIGN "dns_foreign_total" "DNS messages dropped because they fit no question: late, broken or forged.";
+    counter DNS_QUERIES "dns_queries_total" "DNS queries sent.";
+    counter DNS_REFUSED "dns_refused_total" "DNS queries that a server refused or could not answer.";
+    counter DNS_REFUSED_FULL "dns_refused_full_total" "Requests that failed because too many DNS questions were open.";
+    counter DNS_STALE "dns_stale_total" "Expired DNS records used further because no server answered.";
+    counter DNS_TIMEOUTS "dns_timeouts_total" "DNS queries that a server did not answer in time.";
     counter MEDIA_UNITS_REFUSED "media_units_refused_total" "Calls, players and recorders for which media had no place or port.";
     counter MEDIA_ROUTES_REFUSED "media_routes_refused_total" "Routes between media units that cannot be.";
     counter MEDIA_TICKS_SKIPPED "media_ticks_skipped_total" "Steps of 20 ms that the media thread was too late for.";

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Small foundations that anybody may use.
 const GROUND: &[&str] =
-    &["budget", "clock", "config", "logger", "random", "rules", "slots", "stats", "timers"];
+    &["budget", "clock", "config", "dns", "logger", "random", "rules", "slots", "stats", "timers"];
 
 /// They never import each other.
 const LEAVES: &[&str] = &["media", "scenario", "sdp", "sip", "storage"];

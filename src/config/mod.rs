@@ -5,6 +5,7 @@
 //! collects what is wrong, `parse` knows the tables. No file is read here: the caller lends the
 //! environment and the files.
 
+mod dns;
 mod network;
 mod parse;
 mod problem;
@@ -28,6 +29,7 @@ pub struct Config {
     pub gateway: Gateway,
     pub control: Control,
     pub sip: Sip,
+    pub dns: crate::dns::Settings,
     pub media: Media,
     pub scenario: Scenario,
     pub tts: Tts,

@@ -51,6 +51,7 @@ fn read_document<'s>(source: &'s Source<'s>, document: &'s DeTable<'s>) -> Confi
     let config = Config {
         control: control(root.table("control")),
         sip: sip(root.table("sip")),
+        dns: super::dns::settings(root.table("dns")),
         media: media(root.table("media")),
         scenario: scenario(root.table("scenario")),
         tts: tts(root.table("tts")),

@@ -171,6 +171,7 @@ impl Reactor {
         config.control.api_key.clone_from(&self.gateway.config().control.api_key);
         let rules: usize = config.applications.iter().map(|one| one.rules.len()).sum();
         let (trunks, users) = (config.trunks.len(), config.users.len());
+        self.tasks.configure_dns(config.dns.clone());
         self.gateway.reload(Instant::now(), Arc::new(config));
         self.settle();
         log::info!("configuration taken: {rules} rules, {trunks} trunks, {users} users");

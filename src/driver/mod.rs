@@ -23,6 +23,7 @@ pub mod environment;
 
 mod culprit;
 mod disk;
+mod dns;
 mod http_client;
 mod http_pool;
 mod http_server;

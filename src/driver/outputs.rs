@@ -131,7 +131,7 @@ impl Reactor {
             }
             sip::Output::Connect { stream, to, .. } => self.streams.connect(stream, to),
             sip::Output::Close { stream } => self.streams.close(stream),
-            sip::Output::Resolve { query, host, port } => self.tasks.resolve(query, host, port),
+            sip::Output::Resolve { query, question } => self.tasks.resolve(query, question),
             // The gateway keeps these to itself.
             sip::Output::Event(_) => {}
         }

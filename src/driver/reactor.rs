@@ -221,8 +221,8 @@ impl Reactor {
                     self.tasks.end_fetch(session, request);
                     self.feed(Input::Fetched { session, request, result });
                 }
-                Done::Resolved { query, addresses } => {
-                    self.feed(Input::Sip(sip::Input::Resolved { query, addresses }));
+                Done::Resolved { query, answer } => {
+                    self.feed(Input::Sip(sip::Input::Resolved { query, answer }));
                 }
                 Done::Reloaded { request, result } => self.take_config(request, result),
             }

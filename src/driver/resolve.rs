@@ -1,6 +1,5 @@
-//! Host names to addresses (A and AAAA) by the system's resolver, on the blocking pool.
-//!
-//! Answers are kept by whoever asked: `sip` for a minute. SRV records are **not** looked up.
+//! Host names to addresses for the HTTP client, by the system's resolver on the blocking pool:
+//! whatever names it knows. The names of SIP peers are `driver/dns.rs`'s.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use smol::lock::Semaphore;
 /// Looks names up, a few at one time.
 #[derive(Clone)]
 pub struct Resolver {
-    /// Full: the next waits in line; `sip` has at most 64 questions open.
+    /// Full: the next waits in line.
     places: Arc<Semaphore>,
 }
 

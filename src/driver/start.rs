@@ -13,6 +13,7 @@ use smol::channel::{Sender, bounded};
 
 use super::data_dir::{self, Lock};
 use super::disk::{self, DiskHandle, DiskOptions};
+use super::dns::Resolver;
 use super::environment;
 use super::http_client::{self, Client};
 use super::http_pool;
@@ -127,6 +128,7 @@ impl Parts<'_> {
         let pool = http_pool::Pool::new(config.limits.http_pool_bytes);
         let client = Client::new(http_client::Limits::of(&config.limits), pool.clone());
         let sounds = sounds(config, client.clone());
+        let resolver = Resolver::new(config.dns.clone(), self.random.fork());
         let streams = Streams::new(executor.clone(), stream_sender, config.limits.sip_streams);
         let mut listeners = Vec::new();
         let mut udp = Vec::new();
@@ -178,7 +180,7 @@ impl Parts<'_> {
             control,
             udp,
             streams,
-            tasks: Tasks::new(executor.clone(), done_sender, sounds, client),
+            tasks: Tasks::new(executor.clone(), done_sender, sounds, client, resolver),
             workers,
             media,
             disk,

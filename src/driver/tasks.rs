@@ -3,17 +3,17 @@
 //! [`Done`].
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use smol::channel::Sender;
 use smol::{LocalExecutor, Task};
 
+use super::dns::Resolver;
 use super::http_client::Client;
-use super::resolve::Resolver;
 use super::sounds::Sounds;
 use crate::config::{Config, Problem};
+use crate::dns::{self, Answer, Question};
 use crate::gateway::RequestId;
 use crate::media::clip::Clip;
 use crate::scenario::command::{HttpRequest, Sound};
@@ -33,7 +33,7 @@ pub enum Done {
     },
     Resolved {
         query: u64,
-        addresses: Vec<SocketAddr>,
+        answer: Answer,
     },
     /// `request`: the HTTP request that waits to know.
     Reloaded {
@@ -61,13 +61,14 @@ impl Tasks {
         done: Sender<Done>,
         sounds: Sounds,
         client: Client,
+        resolver: Resolver,
     ) -> Self {
         Self {
             executor,
             done,
             sounds: Rc::new(sounds),
             client,
-            resolver: Resolver::new(),
+            resolver,
             loads: HashMap::new(),
             fetches: HashMap::new(),
         }
@@ -114,11 +115,14 @@ impl Tasks {
         self.fetches.remove(&session);
     }
 
-    pub fn resolve(&self, query: u64, host: String, port: u16) {
+    pub fn resolve(&self, query: u64, question: Question) {
         let resolver = self.resolver.clone();
-        self.run(
-            async move { Done::Resolved { query, addresses: resolver.resolve(host, port).await } },
-        );
+        self.run(async move { Done::Resolved { query, answer: resolver.answer(question).await } });
+    }
+
+    /// How DNS servers are asked from now on.
+    pub fn configure_dns(&self, settings: dns::Settings) {
+        self.resolver.configure(settings);
     }
 
     /// Reads the configuration again, with what it names.

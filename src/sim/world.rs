@@ -11,6 +11,7 @@ use super::link::{Link, Packet, Weather};
 use super::phone::{Dial, Manner, Phone};
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, FileText};
+use crate::dns::zone::Zone;
 use crate::gateway::{
     Access, Gateway, Input, Output, Reply, SessionUrls, Setup, StartSession, worker_limits,
 };
@@ -36,6 +37,8 @@ pub struct Plan {
     pub lines: usize,
     /// More tables for the config, TOML.
     pub config: String,
+    /// What DNS says.
+    pub zone: Zone,
 }
 
 impl Default for Plan {
@@ -47,6 +50,7 @@ impl Default for Plan {
             phones: Vec::new(),
             lines: 0,
             config: String::new(),
+            zone: Zone::default(),
         }
     }
 }
@@ -75,6 +79,8 @@ pub struct World {
     /// Requests that scripts made, and what each is answered with.
     pub fetched: Vec<HttpRequest>,
     pub fetch_result: HttpResult,
+    /// What DNS says.
+    pub zone: Zone,
     pub started: Vec<SessionUrls>,
     pub answers: Vec<(u64, Option<Answer>)>,
     /// How often a script threw and its session went on.
@@ -131,6 +137,7 @@ impl World {
             sounds: HashMap::new(),
             fetched: Vec::new(),
             fetch_result: HttpResult { code: 200, ..HttpResult::default() },
+            zone: plan.zone.clone(),
             started: Vec::new(),
             answers: Vec::new(),
             exceptions: 0,
@@ -368,9 +375,8 @@ impl World {
                 let from = SocketAddr::new(GATEWAY, 5060);
                 self.link.send(now, Packet { from, to, data });
             }
-            Output::Sip(sip::Output::Resolve { query, host, port }) => {
-                let addresses = host.parse().map(|ip| SocketAddr::new(ip, port)).into_iter();
-                let input = sip::Input::Resolved { query, addresses: addresses.collect() };
+            Output::Sip(sip::Output::Resolve { query, question }) => {
+                let input = sip::Input::Resolved { query, answer: self.zone.answer(&question) };
                 self.gateway.handle_input(now, Input::Sip(input));
             }
             // The world has no streams: whoever asks for one learns that it is closed.

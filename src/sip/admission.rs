@@ -13,15 +13,11 @@ use super::user_agent::{Config, Network, Trunk, User};
 /// among equals the one whose server it is, else the first.
 pub fn trunk_of<'a>(config: &'a Config, names: &Names, source: SocketAddr) -> Option<&'a Trunk> {
     let claim = |trunk: &Trunk| {
-        let hop = Hop::of(&trunk.server);
-        let is_server = hop.is_some_and(|hop| {
-            hop.port == source.port() && names.has_address(&hop.host, hop.port, source.ip())
-        });
+        // Behind a name: whatever addresses its services were found to have of late.
+        let found = Hop::of(&trunk.server).and_then(|hop| names.claim(&hop, source));
+        let is_server = found.is_some_and(|claim| claim.is_server);
         let prefix = match trunk.accept_from.is_empty() {
-            // Behind a name: whatever addresses it was last found to have.
-            true => names
-                .has_address(&trunk.server.host, server_port(trunk), source.ip())
-                .then_some(WHOLE_ADDRESS),
+            true => found.map(|_| WHOLE_ADDRESS),
             false => {
                 let networks = trunk.accept_from.iter();
                 networks.filter(|network| network.contains(source.ip())).map(Network::bits).max()
@@ -38,10 +34,6 @@ pub fn trunk_of<'a>(config: &'a Config, names: &Names, source: SocketAddr) -> Op
 pub fn user_of<'a>(config: &'a Config, request: &Message) -> Option<&'a User> {
     let name = request.from.uri.user.as_deref()?;
     config.users.iter().find(|user| user.name == name)
-}
-
-fn server_port(trunk: &Trunk) -> u16 {
-    trunk.server.port.unwrap_or_else(|| Hop::of(&trunk.server).map_or(5060, |hop| hop.port))
 }
 
 impl Network {

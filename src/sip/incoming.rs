@@ -11,7 +11,7 @@ use super::inspection;
 use super::invite::Arrived;
 use super::message::{Message, Method};
 use super::options;
-use super::outgoing::{Outcome, Owner};
+use super::outgoing::Owner;
 use super::registrar::Source;
 use super::transaction::table::{Heard, Seen};
 use super::transport::Destination;
@@ -95,6 +95,7 @@ impl UserAgent {
             return;
         }
         let stack = &mut self.stack;
+        stack.names.forgive(source.peer());
         match stack.table.receive_response(now, &mut stack.transports, &response) {
             Heard::Stray => {
                 stats::SIP_DROPPED.add(1);
@@ -111,10 +112,15 @@ impl UserAgent {
             Heard::Answer(id, Owner::Invite { call, attempt }) => {
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
             }
-            Heard::Provisional(..) | Heard::Answer(..) => {}
-            Heard::Final(outgoing) => {
-                self.on_outcome(now, outgoing, Outcome::Response(Box::new(response)));
+            // It was given up for another target of its hop.
+            Heard::Provisional(id, Owner::Nobody) => {
+                stack.table.cancel(now, &mut stack.transports, id, |_| {});
             }
+            Heard::Answer(id, Owner::Nobody) => {
+                self.calls.decline(now, stack, id, &response, source);
+            }
+            Heard::Provisional(..) | Heard::Answer(..) => {}
+            Heard::Final(outgoing) => self.on_final(now, outgoing, response),
         }
     }
 
@@ -464,24 +470,6 @@ mod tests {
     }
 
     #[test]
-    fn trunk_behind_a_name_is_known_by_its_addresses_from_the_start() {
-        let mut bench = Bench::with(|config| {
-            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
-            config.trunks[0].accept_from.clear();
-        });
-        bench.drain();
-        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
-            panic!("Resolve")
-        };
-        let addresses = vec!["192.0.2.9:5060".parse().unwrap(), PBX.parse().unwrap()];
-        bench.input(Input::Resolved { query, addresses });
-        bench.receive(&invite());
-        bench.expect("SIP/2.0 100");
-        bench.receive_from(STRANGER, &invite().replace("z9hG4bK1", "z9hG4bK2"));
-        assert_eq!(bench.sent().to, STRANGER.parse().unwrap());
-    }
-
-    #[test]
     fn options_is_answered_to_anybody_without_state() {
         let mut bench = Bench::new();
         bench.receive_from(STRANGER, &request("OPTIONS", "1", "", "", ""));
@@ -663,57 +651,6 @@ mod tests {
         assert_eq!(to, PBX.parse().unwrap());
         bench.input(Input::Closed { stream });
         assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
-        bench.empty();
-    }
-
-    #[test]
-    fn trunk_by_name_is_looked_up_and_its_addresses_tried_in_order() {
-        let mut bench = Bench::with(|config| {
-            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
-        });
-        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
-        let Some(Output::Resolve { query, host, port: 5060 }) = bench.others.pop_front() else {
-            panic!("Resolve")
-        };
-        assert_eq!(host, "pbx.example");
-        let [first, second] = ["192.0.2.61:5060", "192.0.2.62:5060"].map(|a| a.parse().unwrap());
-        bench.input(Input::Resolved { query, addresses: vec![first, second] });
-        let invite = bench.expect("INVITE ");
-        assert_eq!(invite.to, first);
-        bench.input(Input::Unreachable { to: first });
-        let again = bench.expect("INVITE ");
-        assert_eq!(again.to, second);
-        assert_ne!(again.branch(), invite.branch());
-        bench.input(Input::Unreachable { to: second });
-        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
-    }
-
-    #[test]
-    fn unknown_name_fails_the_call_with_503() {
-        let mut bench = Bench::with(|config| {
-            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
-        });
-        bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
-        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
-            panic!("Resolve")
-        };
-        bench.input(Input::Resolved { query, addresses: Vec::new() });
-        assert!(matches!(bench.event(), Event::Failed { status: 503, .. }));
-        bench.empty();
-    }
-
-    #[test]
-    fn call_hung_up_during_the_look_up_is_never_sent() {
-        let mut bench = Bench::with(|config| {
-            config.trunks[0].server = "sip:pbx.example".parse().unwrap();
-        });
-        let call = bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
-        let Some(Output::Resolve { query, .. }) = bench.others.pop_front() else {
-            panic!("Resolve")
-        };
-        bench.act(|agent, now| agent.hangup(now, call, &Vec::new()));
-        bench.input(Input::Resolved { query, addresses: vec![PBX.parse().unwrap()] });
-        bench.quiet();
         bench.empty();
     }
 

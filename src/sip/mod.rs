@@ -1,9 +1,9 @@
 //! SIP (RFC 3261) without sockets.
 //!
-//! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`, `refer`,
-//! `message`, `parse`, `write`, `framing`, `digest`. Below the usages: `transport`, `locate`,
-//! `transaction`, together the `stack`. Usages: `invite` with `dialog` and `info`, `options`,
-//! `registrar`, and for our trunks `registration` and `health`. Who may: `inspection`,
+//! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
+//! `refer`, `message`, `parse`, `write`, `framing`, `digest`. Below the usages: `transport`,
+//! `locate`, `transaction`, together the `stack`. Usages: `invite` with `dialog` and `info`,
+//! `options`, `registrar`, and for our trunks `registration` and `health`. Who may: `inspection`,
 //! `admission`, `challenge`; what we prove ourselves: `authorization`.
 
 pub mod admission;

@@ -1,10 +1,10 @@
 //! A request on its way out: what is sent, where to, and who wants to know what came of it.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::health::Check;
-use super::locate::Hop;
+use super::locate::{Hop, Target};
 use super::message::Message;
 use super::transaction::TransactionId;
 use super::user_agent::CallId;
@@ -15,19 +15,38 @@ pub struct Outgoing {
     /// Without Via until it is sent; Contact is added then too.
     pub request: Message,
     pub hop: Hop,
-    /// Addresses of the hop that are not tried yet.
-    pub addresses: VecDeque<SocketAddr>,
-    /// The address that it was last sent to.
-    pub tried: Option<SocketAddr>,
+    pub search: Search,
+    /// Places of the hop that are not tried yet.
+    pub targets: VecDeque<Target>,
+    /// Where it was last sent to.
+    pub tried: Option<Target>,
+    /// When it was sent to the first of its targets.
+    pub begun: Option<Instant>,
     /// User part of the Contact to add; `None`: the request carries none, or has its own.
     pub contact: Option<String>,
     pub owner: Owner,
 }
 
+/// The search for the hop's targets while it lasts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Search {
+    pub begun: Option<Instant>,
+    /// Times that answers were waited for, and the first look.
+    pub rounds: u32,
+}
+
 impl Outgoing {
     pub fn new(request: Message, hop: Hop, owner: Owner) -> Box<Self> {
-        let addresses = VecDeque::new();
-        Box::new(Self { request, hop, addresses, tried: None, contact: None, owner })
+        Box::new(Self {
+            request,
+            hop,
+            search: Search::default(),
+            targets: VecDeque::new(),
+            tried: None,
+            begun: None,
+            contact: None,
+            owner,
+        })
     }
 
     pub fn with_contact(mut self: Box<Self>, user: &str) -> Box<Self> {

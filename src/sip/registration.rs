@@ -151,6 +151,11 @@ impl Registration {
         request
     }
 
+    /// As what our contact was sent, where that was known no earlier.
+    pub fn note_contact(&mut self, contact: Uri) {
+        self.contact = Some(contact);
+    }
+
     /// A final response to the last request.
     pub fn handle_response(&mut self, now: Instant, response: &Message) -> Next {
         let Phase::Sent(request) = &self.phase else { return Next::Wait };

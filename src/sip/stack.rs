@@ -7,16 +7,17 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::fields::Contacts;
 use super::header::Name;
 use super::invite::CallTimer;
-use super::locate::{Hop, Located, Names};
+use super::locate::{Abilities, Hop, Located, Names, Target};
 use super::message::{Message, Method};
 use super::name_addr::NameAddr;
 use super::outgoing::{Outgoing, Owner};
-use super::transaction::TransactionId;
 use super::transaction::table::{Full, Table};
+use super::transaction::{PATIENCE, TransactionId};
 use super::transport::{Destination, Transports};
 use super::uri::Uri;
 use super::user_agent::{CallId, Config, Event, Output, Trunk};
@@ -48,7 +49,7 @@ impl Stack {
                 limits.streams,
                 limits.message_bytes,
             ),
-            names: Names::default(),
+            names: Names::new(Abilities::of(&config.listeners)),
             table: Table::new(limits.transactions, &mut random),
             timers: Timers::new(),
             failures: VecDeque::new(),
@@ -71,48 +72,43 @@ impl Stack {
         self.transports.outputs.push_back(Output::Event(event));
     }
 
-    /// Sends a request on its flow, or to the addresses of its hop, one after the other.
+    /// Sends a request on its flow, or to the targets of its hop, one after the other.
     pub fn send(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
         if let Some(way) = outgoing.hop.flow
             && self.transports.is_open(way)
         {
-            return match self.transmit(now, way, outgoing) {
+            return match self.transmit(now, way, outgoing, PATIENCE) {
                 Ok(()) => {}
                 Err(outgoing) => self.fail(outgoing, 503),
             };
         }
-        match self.names.locate(now, &outgoing.hop.host, outgoing.hop.port) {
-            Located::Addresses(addresses) => {
-                outgoing.addresses = addresses.into();
-                self.send_to_next(now, outgoing);
-            }
-            Located::Ask(query) => {
-                let (host, port) = (outgoing.hop.host.clone(), outgoing.hop.port);
-                self.transports.outputs.push_back(Output::Resolve { query, host, port });
-                self.wait_for(query, outgoing);
-            }
-            Located::Asked(query) => self.wait_for(query, outgoing),
-            Located::Nowhere => self.fail(outgoing, 503),
+        outgoing.begun = None;
+        match self.names.locate(now, &mut self.random, outgoing) {
+            Located::Found(outgoing) => self.send_to_next(now, outgoing),
+            Located::Waiting => {}
+            Located::Nowhere(outgoing) => self.fail(outgoing, 503),
+        }
+        self.ask_names();
+    }
+
+    /// Hands on the questions of names.
+    pub fn ask_names(&mut self) {
+        while let Some((query, question)) = self.names.poll_question() {
+            self.transports.outputs.push_back(Output::Resolve { query, question });
         }
     }
 
-    /// Asks for the addresses of a hop, so that its requests are known by them.
-    pub fn look_up(&mut self, now: Instant, hop: &Hop) {
-        if let Located::Ask(query) = self.names.locate(now, &hop.host, hop.port) {
-            let (host, port) = (hop.host.clone(), hop.port);
-            self.transports.outputs.push_back(Output::Resolve { query, host, port });
-        }
-    }
-
-    /// Sends a request to the next address of its hop that takes it.
+    /// Sends a request to the next target of its hop that takes it.
     pub fn send_to_next(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
-        while let Some(address) = outgoing.addresses.pop_front() {
-            outgoing.tried = Some(address);
-            let hop = &outgoing.hop;
-            let Ok(way) = self.transports.open(now, hop.transport, address, &hop.host) else {
+        while let Some(target) = outgoing.targets.pop_front() {
+            outgoing.tried = Some(target);
+            let Target { transport, address } = target;
+            let host = &outgoing.hop.host;
+            let Ok(way) = self.transports.open(now, transport, address, host) else {
                 continue;
             };
-            match self.transmit(now, way, outgoing) {
+            let patience = patience(now, &mut outgoing);
+            match self.transmit(now, way, outgoing, patience) {
                 Ok(()) => return,
                 Err(unsent) => outgoing = unsent,
             }
@@ -207,13 +203,9 @@ impl Stack {
         if let Some(flow) = hop.flow {
             return flow;
         }
-        let address = self.names.known_address(&hop.host, hop.port);
-        self.transports.towards(hop.transport, address)
-    }
-
-    fn wait_for(&mut self, query: u64, outgoing: Box<Outgoing>) {
-        if let Err(outgoing) = self.names.wait(query, outgoing) {
-            self.fail(outgoing, 503);
+        match self.names.first_target(hop) {
+            Some(target) => self.transports.towards(target.transport, Some(target.address)),
+            None => self.transports.towards(hop.usual_transport(), None),
         }
     }
 
@@ -222,16 +214,25 @@ impl Stack {
         now: Instant,
         way: Destination,
         mut outgoing: Box<Outgoing>,
+        patience: Duration,
     ) -> Result<(), Box<Outgoing>> {
         if let Some(user) = &outgoing.contact {
-            let contact = self.contact(way, user).to_string();
-            outgoing.request.headers.remove(&Name::Contact);
-            outgoing.request.headers.push(Name::Contact, contact);
+            let mut contact = self.contact(way, user);
+            let headers = &mut outgoing.request.headers;
+            if let Ok(Contacts::List(mut old)) = headers.contacts()
+                && let Some(old) = old.pop()
+            {
+                // Such as the time that a REGISTER asks for.
+                contact.parameters = old.parameters;
+            }
+            headers.remove(&Name::Contact);
+            headers.push(Name::Contact, contact.to_string());
         }
         if *outgoing.request.method() == Method::Ack {
             return self.transmit_ack(now, way, outgoing);
         }
-        self.table.start_client(now, &mut self.transports, way, outgoing, &mut self.random)?;
+        let (transports, random) = (&mut self.transports, &mut self.random);
+        self.table.start_client(now, transports, way, outgoing, patience, random)?;
         Ok(())
     }
 
@@ -254,6 +255,21 @@ impl Stack {
         Ok(())
     }
 }
+
+/// How long the next target of a request has for its first answer. All of them together have the
+/// time of one transaction (RFC 3263 §4.3, RFC 3261 §17.1.1.2), so that dead ones do not add up.
+fn patience(now: Instant, outgoing: &mut Outgoing) -> Duration {
+    let begun = *outgoing.begun.get_or_insert(now);
+    let left = PATIENCE.saturating_sub(now.saturating_duration_since(begun));
+    match outgoing.targets.is_empty() {
+        true => left.max(SHORT_PATIENCE),
+        false => SHORT_PATIENCE,
+    }
+}
+
+/// While others are left to try: four sendings over UDP (RFC 3261 §17.1.1.2: 0, 0.5, 1.5, 3.5 s)
+/// and a connection's second SYN; a server that is there says 100 within 0.2 s.
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// When a peer may come again after a refusal for lack of room (RFC 3261 §20.33).
 pub const RETRY_AFTER_S: &str = "5";

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::fields::Contacts;
 use super::header::Name;
 use super::health::{Check, Health, combined};
 use super::locate::Hop;
@@ -62,9 +63,6 @@ impl Trunks {
             if self.list.iter().any(|kept| !kept.is_retired && kept.trunk == trunk) {
                 continue;
             }
-            if let (true, Some(hop)) = (trunk.accept_from.is_empty(), Hop::of(&trunk.server)) {
-                stack.look_up(now, &hop);
-            }
             let random = &mut stack.random;
             let registration =
                 trunk.register.then(|| Registration::new(now, &trunk, random.fork()));
@@ -79,6 +77,11 @@ impl Trunks {
             });
             self.next_number = self.next_number.wrapping_add(1);
         }
+        // Their requests are known by their addresses, and calls to them do not wait for DNS.
+        let hops = stack.config.trunks.iter().filter_map(|trunk| Hop::of(&trunk.server));
+        let hops = hops.collect();
+        stack.names.watch(now, hops);
+        stack.ask_names();
         self.forget_finished();
     }
 
@@ -132,10 +135,19 @@ impl Trunks {
         now: Instant,
         stack: &mut Stack,
         number: u32,
+        outgoing: &Outgoing,
         outcome: &Outcome,
     ) {
         let Some(kept) = self.list.iter_mut().find(|kept| kept.number == number) else { return };
         let Some(registration) = &mut kept.registration else { return };
+        if let Ok(Contacts::List(mut list)) = outgoing.request.headers.contacts()
+            && let Some(contact) = list.pop()
+        {
+            registration.note_contact(contact.uri);
+        }
+        if let (Outcome::Response(_), Some(tried)) = (outcome, outgoing.tried) {
+            stack.names.prefer(&outgoing.hop, tried);
+        }
         match outcome {
             Outcome::Failed(status) => {
                 registration.failed(now, *status, silence(*status));
@@ -261,14 +273,25 @@ fn finished(stack: &Stack, mut request: Message, hop: Hop, owner: Owner) -> Box<
     if !stack.config.product.is_empty() {
         request.headers.push(Name::UserAgent, stack.config.product.as_str());
     }
-    Outgoing::new(request, hop, owner)
+    // Behind a name the transport, and with it our contact, may not be known before it is sent.
+    let user = match request.headers.contacts() {
+        Ok(Contacts::List(mut list)) if hop.literal().is_none() => {
+            list.pop().map(|contact| contact.uri.user.unwrap_or_default())
+        }
+        _ => None,
+    };
+    let mut outgoing = Outgoing::new(request, hop, owner);
+    outgoing.contact = user;
+    outgoing
 }
 
 /// Our address as the trunk sees it, without user.
 fn contact(stack: &Stack, hop: &Hop) -> Uri {
     let (host, port) = stack.home(hop);
     let mut uri = Uri::sip("", &host, Some(port));
-    if let Some(transport) = hop.transport.parameter() {
+    let target = stack.names.first_target(hop);
+    let transport = target.map_or(hop.usual_transport(), |target| target.transport);
+    if let Some(transport) = transport.parameter() {
         uri.set_parameter("transport", Some(transport.to_owned()));
     }
     uri

@@ -7,7 +7,7 @@
 //!
 //! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
 //! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE of the peer, REFER both
-//! ways, Replaces, registrar, registration and keep-alive at trunks **are** supported. UPDATE,
+//! ways, Replaces, registrar, registration and keep-alive at trunks **are** supported. TLS, UPDATE,
 //! session timers, re-INVITEs of our own, and the change to TCP for long requests (RFC 3261
 //! §18.1.1) **are not**.
 
@@ -21,7 +21,7 @@ use super::info::Content;
 use super::invite::Calls;
 pub use super::invite::{Found, MOST_REFERS, REFER_PATIENCE};
 use super::locate::Hop;
-use super::message::Method;
+use super::message::{Message, Method};
 use super::name_addr::NameAddr;
 use super::outgoing::{Outcome, Outgoing, Owner};
 pub use super::refer::Replaces;
@@ -30,6 +30,7 @@ use super::stack::Stack;
 use super::transport::Destination;
 use super::trunks::Trunks;
 use super::uri::Uri;
+use crate::dns;
 use crate::logger::Burst;
 use crate::random::Random;
 use crate::slots::Key;
@@ -218,8 +219,8 @@ pub enum Input<'a> {
     Stream { stream: StreamId, data: &'a [u8] },
     /// The stream ended, or could not be opened.
     Closed { stream: StreamId },
-    /// The answer to `Output::Resolve`; empty: no such host.
-    Resolved { query: u64, addresses: Vec<SocketAddr> },
+    /// The answer to `Output::Resolve`.
+    Resolved { query: u64, answer: dns::Answer },
     /// A UDP send failed (`EHOSTUNREACH`, ICMP): what waits for this address fails with 503.
     Unreachable { to: SocketAddr },
     /// `poll_timeout` has come.
@@ -252,11 +253,10 @@ pub enum Output {
     Close {
         stream: StreamId,
     },
-    /// Look a host name up (A, AAAA).
+    /// Ask for records; `Input::Resolved` must follow, whatever comes of it.
     Resolve {
         query: u64,
-        host: String,
-        port: u16,
+        question: dns::Question,
     },
     Event(Event),
 }
@@ -504,10 +504,11 @@ impl UserAgent {
                 self.stack.transports.closed(stream);
                 self.on_stream_lost(now, stream);
             }
-            Input::Resolved { query, addresses } => {
-                for outgoing in self.stack.names.resolved(now, query, addresses) {
+            Input::Resolved { query, answer } => {
+                for outgoing in self.stack.names.resolved(now, query, answer) {
                     self.resume(now, outgoing);
                 }
+                self.stack.ask_names();
             }
             Input::Unreachable { to } => self.on_lost(
                 now,
@@ -527,6 +528,7 @@ impl UserAgent {
             self.stack.table.next_timeout(),
             self.stack.timers.next(),
             self.stack.transports.next_timeout(),
+            self.stack.names.poll_timeout(),
             self.registrar.poll_timeout(),
             self.trunks.poll_timeout(),
         ];
@@ -764,7 +766,7 @@ impl UserAgent {
     pub(super) fn on_outcome(&mut self, now: Instant, outgoing: Box<Outgoing>, outcome: Outcome) {
         match outgoing.owner {
             Owner::Registration { trunk } => {
-                self.trunks.on_registration(now, &mut self.stack, trunk, &outcome);
+                self.trunks.on_registration(now, &mut self.stack, trunk, &outgoing, &outcome);
             }
             Owner::Health { trunk, check } => {
                 self.trunks.on_check(now, &mut self.stack, trunk, check, &outcome);
@@ -790,6 +792,8 @@ impl UserAgent {
         while let Some((call, timer)) = self.stack.timers.pop_due(now) {
             self.calls.on_timer(now, &mut self.stack, call, timer);
         }
+        self.stack.names.handle_timeout(now);
+        self.stack.ask_names();
         self.registrar.handle_timeout(now);
         self.trunks.handle_timeout(now, &mut self.stack);
         while let Some((stream, peer)) = self.stack.transports.pop_idle(now) {
@@ -814,15 +818,43 @@ impl UserAgent {
         }
     }
 
-    /// The next address of a request's hop, while it is wanted (RFC 3263 §4.3).
+    /// A request that its target did not answer.
     fn try_elsewhere(&mut self, now: Instant, outgoing: Box<Outgoing>, status: u16) {
-        if outgoing.addresses.is_empty() || !self.calls.wants(&outgoing.owner) {
-            return self.on_outcome(now, outgoing, Outcome::Failed(status));
+        self.shun_target(now, &outgoing, None);
+        match self.has_alternative(&outgoing) {
+            true => self.send_elsewhere(now, outgoing),
+            false => self.on_outcome(now, outgoing, Outcome::Failed(status)),
         }
-        if let Some(tried) = outgoing.tried {
-            self.stack.names.demote(&outgoing.hop.host, tried);
+    }
+
+    /// A final response: 503 is that of one server of several (RFC 3263 §4.3).
+    pub(super) fn on_final(&mut self, now: Instant, outgoing: Box<Outgoing>, response: Message) {
+        if response.status() == Some(503) {
+            self.shun_target(now, &outgoing, response.headers.retry_after());
+            if self.has_alternative(&outgoing) {
+                return self.send_elsewhere(now, outgoing);
+            }
         }
+        self.on_outcome(now, outgoing, Outcome::Response(Box::new(response)));
+    }
+
+    /// Whether another target of a request's hop is left, and the request still wanted.
+    fn has_alternative(&self, outgoing: &Outgoing) -> bool {
+        !outgoing.targets.is_empty() && self.calls.wants(&outgoing.owner)
+    }
+
+    fn send_elsewhere(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
+        stats::SIP_TARGETS_CHANGED.add(1);
+        self.calls.begin_again(&outgoing.owner);
+        outgoing.request.via.clear();
         self.stack.send_to_next(now, outgoing);
+    }
+
+    /// Others of the same name are asked first for a while.
+    fn shun_target(&mut self, now: Instant, outgoing: &Outgoing, time: Option<Duration>) {
+        if let (Some(tried), None) = (outgoing.tried, outgoing.hop.literal()) {
+            self.stack.names.shun(now, tried, time);
+        }
     }
 
     /// The name of a request's hop is known, or known not to be.

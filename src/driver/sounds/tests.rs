@@ -73,6 +73,7 @@ fn config(folder: &TestFolder) -> Config {
         },
         control: Default::default(),
         sip: Default::default(),
+        dns: Default::default(),
         media: Default::default(),
         scenario: Default::default(),
         tts: Tts { engine: TtsEngine::Command, command, ..Tts::default() },

@@ -335,7 +335,7 @@ impl Call {
         {
             dialog.renumber(&mut outgoing.request);
             outgoing.request.via.clear();
-            outgoing.addresses.clear();
+            outgoing.targets.clear();
             login.sign(&mut outgoing.request, &mut stack.random);
             if *outgoing.request.method() == Method::Refer {
                 self.renumber_refer(outgoing.request.cseq.number);

@@ -185,6 +185,26 @@ impl Calls {
         }
     }
 
+    /// A 2xx of a target that was given up for another.
+    pub fn decline(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        transaction: TransactionId,
+        response: &Message,
+        source: Destination,
+    ) {
+        uac::decline(now, stack, transaction, response, source, None);
+    }
+
+    /// A request goes to another target: what the last one said of it is past.
+    pub fn begin_again(&mut self, owner: &Owner) {
+        let Owner::Invite { call, attempt } = owner else { return };
+        if let Some(call) = self.slots.get_mut(call.0) {
+            call.begin_again(*attempt);
+        }
+    }
+
     /// What became of a request of a call.
     pub fn on_outcome(
         &mut self,

@@ -247,6 +247,14 @@ impl Call {
         true
     }
 
+    /// An INVITE goes to another target: there is nothing to cancel until that one answers.
+    pub(super) fn begin_again(&mut self, number: u32) {
+        if let Some(attempt) = self.attempts.iter_mut().find(|one| one.number == number) {
+            attempt.transaction = None;
+            attempt.early.clear();
+        }
+    }
+
     /// An INVITE got its final refusal, or nobody answered it.
     pub(super) fn on_invite_outcome(
         &mut self,
@@ -434,7 +442,7 @@ fn send_again(now: Instant, stack: &mut Stack, mut outgoing: Box<Outgoing>) {
     let number = outgoing.request.cseq.number.wrapping_add(1);
     outgoing.request.cseq = CSeq { number, method: Method::Invite };
     outgoing.request.via.clear();
-    outgoing.addresses.clear();
+    outgoing.targets.clear();
     stack.send(now, outgoing);
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::dns::zone::Zone;
 use crate::random::Random;
 use crate::sip::user_agent::*;
 
@@ -14,6 +15,10 @@ pub struct Bench {
     sent: VecDeque<Sent>,
     /// Everything but datagrams and events.
     pub others: VecDeque<Output>,
+    /// Answers questions at once; `None`: they are among the others.
+    pub zone: Option<Zone>,
+    /// Those that it answered.
+    pub questions: Vec<String>,
 }
 
 /// One message that we sent.
@@ -72,7 +77,15 @@ impl Bench {
         change(&mut config);
         let now = Instant::now();
         let agent = UserAgent::new(now, config, Random::seeded(1));
-        Self { now, agent, events: VecDeque::new(), sent: VecDeque::new(), others: VecDeque::new() }
+        Self {
+            now,
+            agent,
+            events: VecDeque::new(),
+            sent: VecDeque::new(),
+            others: VecDeque::new(),
+            zone: None,
+            questions: Vec::new(),
+        }
     }
 
     /// A message of the trunk.
@@ -117,6 +130,12 @@ impl Bench {
                     self.sent.push_back(Sent { to, text });
                 }
                 Output::Event(event) => self.events.push_back(event),
+                Output::Resolve { query, question } if self.zone.is_some() => {
+                    self.questions.push(question.to_string());
+                    let answer = self.zone.as_ref().map(|zone| zone.answer(&question));
+                    let answer = answer.expect("there is a zone");
+                    self.agent.handle_input(self.now, Input::Resolved { query, answer });
+                }
                 other => self.others.push_back(other),
             }
         }

@@ -1,4 +1,5 @@
 //! What tests of several files share, and those of the whole user agent.
 
 pub mod bench;
+mod failover;
 mod storm;

@@ -22,23 +22,32 @@ pub enum State {
 pub struct Client {
     state: State,
     reliability: Reliability,
+    patience: Duration,
     /// Timer E's next interval.
     interval: Duration,
 }
 
 impl Client {
-    pub fn start(reliability: Reliability, deadlines: &mut Deadlines<'_>) -> Self {
+    /// `patience`: until the first response; from then on the RFC's own.
+    pub fn start(
+        reliability: Reliability,
+        patience: Duration,
+        deadlines: &mut Deadlines<'_>,
+    ) -> Self {
         if reliability == Reliability::Unreliable {
             deadlines.arm(Timer::E, T1);
         }
-        deadlines.arm(Timer::F, PATIENCE);
-        Self { state: State::Trying, reliability, interval: T1 }
+        deadlines.arm(Timer::F, patience);
+        Self { state: State::Trying, reliability, patience, interval: T1 }
     }
 
     /// A response with this status came.
     pub fn receive(&mut self, status: u16, deadlines: &mut Deadlines<'_>) -> ClientStep {
         match (self.state, status) {
             (State::Trying | State::Proceeding, 100..=199) => {
+                if self.state == State::Trying && self.patience < PATIENCE {
+                    deadlines.arm(Timer::F, PATIENCE);
+                }
                 self.state = State::Proceeding;
                 ClientStep::Deliver
             }
@@ -89,7 +98,7 @@ mod tests {
 
     fn unreliable() -> (Bench, Client) {
         let mut bench = Bench::new();
-        let machine = Client::start(Reliability::Unreliable, &mut bench.deadlines());
+        let machine = Client::start(Reliability::Unreliable, PATIENCE, &mut bench.deadlines());
         (bench, machine)
     }
 
@@ -142,7 +151,7 @@ mod tests {
     #[test]
     fn reliable_request_is_sent_once_and_ends_at_once() {
         let mut bench = Bench::new();
-        let mut machine = Client::start(Reliability::Reliable, &mut bench.deadlines());
+        let mut machine = Client::start(Reliability::Reliable, PATIENCE, &mut bench.deadlines());
         machine.receive(200, &mut bench.deadlines());
         assert_eq!(bench.next(), Some((Timer::K, 0)));
     }

@@ -29,11 +29,16 @@ pub struct ClientInvite {
 }
 
 impl ClientInvite {
-    pub fn start(reliability: Reliability, deadlines: &mut Deadlines<'_>) -> Self {
+    /// `patience`: until the first response.
+    pub fn start(
+        reliability: Reliability,
+        patience: Duration,
+        deadlines: &mut Deadlines<'_>,
+    ) -> Self {
         if reliability == Reliability::Unreliable {
             deadlines.arm(Timer::A, T1);
         }
-        deadlines.arm(Timer::B, PATIENCE);
+        deadlines.arm(Timer::B, patience);
         Self { state: State::Calling, reliability, interval: T1 }
     }
 
@@ -96,6 +101,12 @@ impl ClientInvite {
         }
     }
 
+    /// After timer B came early: the request is not sent again, but an answer may still come.
+    pub fn abandon(&mut self, deadlines: &mut Deadlines<'_>) {
+        self.state = State::Calling;
+        deadlines.arm(Timer::B, PATIENCE);
+    }
+
     pub fn state(&self) -> State {
         self.state
     }
@@ -108,7 +119,8 @@ mod tests {
 
     fn unreliable() -> (Bench, ClientInvite) {
         let mut bench = Bench::new();
-        let machine = ClientInvite::start(Reliability::Unreliable, &mut bench.deadlines());
+        let machine =
+            ClientInvite::start(Reliability::Unreliable, PATIENCE, &mut bench.deadlines());
         (bench, machine)
     }
 
@@ -138,7 +150,8 @@ mod tests {
     #[test]
     fn reliable_invite_is_sent_once() {
         let mut bench = Bench::new();
-        let mut machine = ClientInvite::start(Reliability::Reliable, &mut bench.deadlines());
+        let mut machine =
+            ClientInvite::start(Reliability::Reliable, PATIENCE, &mut bench.deadlines());
         assert_eq!(bench.next(), Some((Timer::B, 32000)));
         assert_eq!(machine.fire(Timer::B, &mut bench.deadlines()), ClientStep::TimedOut);
     }
@@ -182,7 +195,8 @@ mod tests {
     #[test]
     fn reliable_failure_ends_at_once() {
         let mut bench = Bench::new();
-        let mut machine = ClientInvite::start(Reliability::Reliable, &mut bench.deadlines());
+        let mut machine =
+            ClientInvite::start(Reliability::Reliable, PATIENCE, &mut bench.deadlines());
         machine.receive(486, &mut bench.deadlines());
         assert_eq!(bench.next(), Some((Timer::D, 0)));
     }

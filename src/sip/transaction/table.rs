@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::client::Client;
 use super::client_invite::ClientInvite;
 use super::server::Server;
 use super::server_invite::{ServerInvite, State};
-use super::{ClientStep, Deadlines, ServerStep, Timer, TransactionId};
+use super::{ClientStep, Deadlines, PATIENCE, ServerStep, Timer, TransactionId};
 use crate::random::Random;
 use crate::sip::message::{CSeq, Message, Method, Start};
 use crate::sip::outgoing::{Outgoing, Owner};
@@ -144,13 +144,15 @@ impl Table {
     }
 
     /// Sends a request for the first time. Gives it back where there is no room or no way; then
-    /// its Via is taken off again.
+    /// its Via is taken off again. `patience`: the time for the first answer, [`PATIENCE`] where
+    /// nobody else could be asked.
     pub fn start_client(
         &mut self,
         now: Instant,
         transports: &mut Transports,
         way: Destination,
         mut outgoing: Box<Outgoing>,
+        patience: Duration,
         random: &mut Random,
     ) -> Result<TransactionId, Box<Outgoing>> {
         let branch = Self::branch(random);
@@ -176,8 +178,12 @@ impl Table {
             way,
             kept,
             |deadlines| match is_invite {
-                true => Machine::ClientInvite(ClientInvite::start(way.reliability(), deadlines)),
-                false => Machine::Client(Client::start(way.reliability(), deadlines)),
+                true => Machine::ClientInvite(ClientInvite::start(
+                    way.reliability(),
+                    patience,
+                    deadlines,
+                )),
+                false => Machine::Client(Client::start(way.reliability(), patience, deadlines)),
             },
             now,
         );
@@ -211,7 +217,7 @@ impl Table {
         let outgoing = Outgoing::new(request, hop, Owner::Nobody);
         let side = Side::Client { key, outgoing: Some(outgoing), forks: Vec::new() };
         let start = |deadlines: &mut Deadlines<'_>| {
-            Machine::Client(Client::start(way.reliability(), deadlines))
+            Machine::Client(Client::start(way.reliability(), PATIENCE, deadlines))
         };
         let id = self.insert(side, way, bytes, start, now);
         self.clients.insert(key, id);
@@ -449,13 +455,34 @@ impl Table {
                 send(now, transports, entry.way, &entry.bytes);
                 Some(None)
             }
-            Fired::Client(ClientStep::TimedOut) => Some(self.remove(id)),
+            Fired::Client(ClientStep::TimedOut) => Some(self.give_up(now, id)),
             Fired::Client(ClientStep::End) | Fired::Server(ServerStep::End) => {
                 self.remove(id);
                 Some(None)
             }
             Fired::Client(_) | Fired::Server(_) => Some(None),
         }
+    }
+
+    /// Ends a transaction without an answer. An INVITE that goes on to another target may yet ring
+    /// at this one: a part of it stays to be cancelled or declined then, as nobody's.
+    fn give_up(&mut self, now: Instant, id: TransactionId) -> Option<Box<Outgoing>> {
+        if let Some(entry) = self.entries.get_mut(id.0)
+            && let Machine::ClientInvite(machine) = &mut entry.machine
+            && let Side::Client { outgoing: Some(outgoing), .. } = &mut entry.side
+            && !outgoing.targets.is_empty()
+        {
+            machine.abandon(&mut Deadlines { timers: &mut self.timers, id, now });
+            let mut rest =
+                Outgoing::new(outgoing.request.clone(), outgoing.hop.clone(), Owner::Nobody);
+            rest.contact.clone_from(&outgoing.contact);
+            let mut outgoing = std::mem::replace(outgoing, rest);
+            outgoing.request.via.clear();
+            entry.bytes = Vec::new();
+            self.linger(id);
+            return Some(outgoing);
+        }
+        self.remove(id)
     }
 
     /// Requests that wait for an answer from this address; they end without one.
