@@ -69,6 +69,7 @@ metrics! {
     counter SIP_AUTHENTICATION_FAILED "sip_authentication_failed_total" "Requests with a wrong password or of an unknown user.";
     counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
+    counter SIP_HEADERS_DROPPED "sip_headers_dropped_total" "Header fields that scripts do not see because a message had too many bytes of them.";
     counter SIP_PRACKS_MISSED "sip_pracks_missed_total" "Incoming calls refused with 504 because a reliable provisional response had no PRACK.";
     counter SIP_PROVISIONALS_SKIPPED "sip_provisionals_skipped_total" "Provisional responses not sent because the same had just been, or a call had too many.";
     counter SIP_REFUSED_CALLERS "sip_refused_callers_total" "INVITEs refused because they came from nobody known.";
@@ -77,6 +78,8 @@ metrics! {
     counter SIP_REFUSED_FULL_STREAMS "sip_refused_full_streams_total" "TCP connections refused because there were too many.";
     counter SIP_REFUSED_FULL_TRANSACTIONS "sip_refused_full_transactions_total" "Requests refused with 503 because the table of transactions was full.";
     counter SIP_REFUSED_REQUESTS "sip_refused_requests_total" "Requests refused for what they are: method, extension, body, order.";
+    counter SIP_REFUSED_TRUNK_CALLS "sip_refused_trunk_calls_total" "Calls that went elsewhere or were refused because max_calls or max_cps of a trunk was reached.";
+    counter SIP_REFUSED_USER_CALLS "sip_refused_user_calls_total" "Calls refused because max_calls of a user was reached.";
     counter SIP_REGISTRATIONS_FAILED "sip_registrations_failed_total" "Registrations of ours at a trunk that were refused or unanswered.";
     counter SIP_RETRANSMISSIONS "sip_retransmissions_total" "SIP messages sent again because no answer came.";
     counter SIP_RETRANSMISSIONS_ABSORBED "sip_retransmissions_absorbed_total" "Requests that came again and were not handled twice.";

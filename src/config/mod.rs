@@ -12,6 +12,7 @@ mod problem;
 mod read;
 #[cfg(test)]
 mod tests;
+mod trunk;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,6 +23,9 @@ pub use network::Network;
 pub use parse::stable_id;
 pub use problem::Problem;
 pub use read::{Environment, FileText};
+pub use trunk::{
+    Account, CalledFrom, Caps, FromUser, Identity, Privacy, SendIdentity, is_reserved_header,
+};
 
 /// Everything the gateway is told.
 #[derive(Debug, Clone)]
@@ -39,6 +43,17 @@ pub struct Config {
     pub routes: Vec<Route>,
     pub users: Vec<User>,
     pub applications: Vec<Application>,
+}
+
+impl Config {
+    pub fn trunk(&self, name: &str) -> Option<&Trunk> {
+        self.trunks.iter().find(|trunk| trunk.name == name)
+    }
+
+    /// What a trunk or user may speak: its own list, or that of `[media]`.
+    pub fn codecs(&self, own: Option<&[Codec]>) -> Vec<Codec> {
+        own.filter(|own| !own.is_empty()).unwrap_or(&self.media.codecs).to_vec()
+    }
 }
 
 /// `[gateway]`
@@ -332,6 +347,11 @@ pub struct Trunk {
     pub dtmf: Dtmf,
     /// Zero: off.
     pub options: Duration,
+    /// In the order of preference; empty: those of `[media]`.
+    pub codecs: Vec<Codec>,
+    pub account: Account,
+    pub identity: Identity,
+    pub caps: Caps,
     pub prack: Prack,
 }
 
@@ -366,6 +386,10 @@ pub struct User {
     pub name: String,
     pub password: String,
     pub display_name: String,
+    /// In the order of preference; empty: those of `[media]`.
+    pub codecs: Vec<Codec>,
+    /// At one time, both ways; 0: no limit.
+    pub max_calls: usize,
 }
 
 /// `[[application]]`

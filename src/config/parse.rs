@@ -11,7 +11,7 @@ use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
     OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
-    Trunk, Tts, TtsEngine, User,
+    Trunk, Tts, TtsEngine, User, trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -162,11 +162,10 @@ fn media(table: Table<'_>) -> Media {
     if last < first + 3 {
         table.problem("rtp_ports", format!("[{first}, {last}] has room for no two calls"));
     }
-    let codecs = [("PCMA", Codec::Pcma), ("PCMU", Codec::Pcmu)];
     let media = Media {
         // Both fit: the range ends at 65535.
         rtp_ports: (first as u16, last as u16),
-        codecs: preferences(&table, "codecs", &codecs, default.codecs),
+        codecs: preferences(&table, "codecs", CODECS, default.codecs),
         threads: table.size("threads", 1..=16, default.threads),
     };
     table.finish();
@@ -199,6 +198,14 @@ fn preferences<T: Copy + PartialEq>(
         table.problem(key, format!("is empty; give at least one of {}", names.join(", ")));
     }
     found
+}
+
+/// The codecs of one trunk or user; empty: those of `[media]`.
+fn own_codecs(table: &Table<'_>) -> Vec<Codec> {
+    match table.strings("codecs").is_some_and(|items| items.is_empty()) {
+        true => Vec::new(),
+        false => preferences(table, "codecs", CODECS, Vec::new()),
+    }
 }
 
 fn scenario(table: Table<'_>) -> Scenario {
@@ -381,14 +388,19 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
             }
         };
         // A trunk named by address calls from that address, unless the operator says otherwise.
-        let own_address = host.and_then(|host| host.parse::<IpAddr>().ok());
-        let own_network = own_address
-            .map(|address| Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } });
+        // Calls come in by the way on which ours go out.
+        let account = trunk::account(&table);
+        let hosts = [host, check_server(&account.outbound_proxy).ok()];
+        let own_addresses =
+            hosts.into_iter().flatten().filter_map(|host| host.parse::<IpAddr>().ok());
+        let own_networks = own_addresses
+            .map(|address| Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } })
+            .collect();
         let trunk = Trunk {
             register: table.flag("register", false),
             username: table.string("username", ""),
             password: table.string("password", ""),
-            accept_from: networks(&table, "accept_from", own_network.into_iter().collect()),
+            accept_from: networks(&table, "accept_from", own_networks),
             caller_id: table.string("caller_id", ""),
             dtmf: table.choice(
                 "dtmf",
@@ -401,6 +413,10 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
                 Dtmf::Auto,
             ),
             options: seconds(&table, "options_s", 0..=3600, Duration::from_secs(30)),
+            codecs: own_codecs(&table),
+            account,
+            identity: trunk::identity(&table),
+            caps: trunk::caps(&table),
             prack: table.choice(
                 "prack",
                 &[
@@ -426,6 +442,9 @@ fn check_trunk(table: &Table<'_>, trunk: &Trunk, earlier: &[Trunk]) {
     }
     if trunk.register && trunk.username.is_empty() {
         table.problem("register", "is true but username is empty: who is to be registered?");
+    }
+    if trunk.identity.from_user == trunk::FromUser::Username && trunk.username.is_empty() {
+        table.problem("from_user", "is \"username\" but username is empty");
     }
     if trunk.caller_id.contains(char::is_whitespace) {
         table.problem("caller_id", format!("\"{}\" contains a space", trunk.caller_id));
@@ -474,6 +493,8 @@ fn users(root: &Table<'_>) -> Vec<User> {
         let user = User {
             password: table.string("password", ""),
             display_name: table.string("display_name", ""),
+            codecs: own_codecs(&table),
+            max_calls: table.size("max_calls", 0..=100_000, 0),
             name,
         };
         if user.password.is_empty() && !table.has("password") {
@@ -733,7 +754,7 @@ fn sip_listen(text: &str) -> Result<SipListen, String> {
 }
 
 /// `sip:host[:port][;transport=udp|tcp]`; gives the host, without brackets.
-fn check_server(text: &str) -> Result<&str, String> {
+pub(super) fn check_server(text: &str) -> Result<&str, String> {
     let wanted = || format!("\"{text}\" is not like sip:192.0.2.10:5060;transport=udp");
     let rest = text.strip_prefix("sip:").ok_or_else(wanted)?;
     let (address, parameter) = match rest.split_once(';') {
@@ -774,7 +795,7 @@ fn check_server(text: &str) -> Result<&str, String> {
 }
 
 /// An IP address or a host name by its characters (RFC 3261 §25.1).
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let is_name = |text: &str| {
         text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };
@@ -839,6 +860,9 @@ fn seconds(
 fn texts(items: Option<Vec<Item>>) -> Vec<String> {
     items.into_iter().flatten().map(|item| item.text).collect()
 }
+
+/// As the configuration names them.
+const CODECS: &[(&str, Codec)] = &[("PCMA", Codec::Pcma), ("PCMU", Codec::Pcmu)];
 
 const MIB: u64 = 1 << 20;
 const DAY_S: u64 = 24 * 60 * 60;

@@ -251,6 +251,54 @@ fn trunks_are_checked() {
 }
 
 #[test]
+fn trunks_account_callers_and_size_are_checked() {
+    check(
+        &format!(
+            "{TRUNK}outbound_proxy = '192.0.2.40'\nexpires_s = 5\nfrom_user = 'username'\n\
+             from_domain = 'a b'\nsend_identity = 'p-a-i'\nprivacy = 'yes'\n\
+             pass_headers = ['Diversion', 'Via', 'v', 'a b']\ncodecs = ['G729']\nmax_calls = -1\n"
+        ),
+        &[
+            "config.toml:4: [trunk.office] outbound_proxy \"192.0.2.40\" is not like \
+             sip:192.0.2.10:5060;transport=udp",
+            "config.toml:5: [trunk.office] expires_s 5 is not between 60 and 86400",
+            "config.toml:6: [trunk.office] from_user is \"username\" but username is empty",
+            "config.toml:7: [trunk.office] from_domain \"a b\" is not an address or host name",
+            "config.toml:8: [trunk.office] send_identity \"p-a-i\" is not one of none, pai, ppi, rpid",
+            "config.toml:9: [trunk.office] privacy \"yes\" is not one of id, user, header, full, none",
+            "config.toml:10: [trunk.office] pass_headers \"Via\" is the gateway's own to write",
+            "config.toml:10: [trunk.office] pass_headers \"v\" is the gateway's own to write",
+            "config.toml:10: [trunk.office] pass_headers \"a b\" is not the name of a header field",
+            "config.toml:11: [trunk.office] codecs \"G729\" is not one of PCMA, PCMU",
+            "config.toml:12: [trunk.office] max_calls -1 is not between 0 and 100000",
+        ],
+    );
+}
+
+#[test]
+fn trunk_behind_a_proxy_accepts_its_address() {
+    let config = parse(&format!("{TRUNK}outbound_proxy = 'sip:192.0.2.40'\n")).unwrap();
+    let accepted: Vec<_> = config.trunks[0].accept_from.iter().map(ToString::to_string).collect();
+    assert_eq!(accepted, ["192.0.2.10/32", "192.0.2.40/32"]);
+}
+
+/// The defaults of the sample's trunk are those of a trunk that says nothing.
+#[test]
+fn sample_shows_the_defaults_of_a_trunk() {
+    let sample = parse(include_str!("../../config.toml")).unwrap();
+    let mut plain = parse("[[trunk]]\nname = 'self'\nserver = 'sip:127.0.0.1:5060'\n").unwrap();
+    plain.trunks[0].accept_from.clone_from(&sample.trunks[0].accept_from);
+    assert_eq!(sample.trunks[0], plain.trunks[0]);
+    let text = parse("[[trunk]]\nxxxxxxxxxxxxxxxxxxxxxx = 1\n")
+        .unwrap_err()
+        .iter()
+        .find_map(|problem| Some(problem.to_string().split_once("known here: ")?.1.to_owned()));
+    for key in text.unwrap().split(", ") {
+        assert!(include_str!("../../config.toml").contains(&format!("\n{key} = ")), "{key}");
+    }
+}
+
+#[test]
 fn trunk_named_by_address_accepts_that_address() {
     let trunks = parse(&format!("{TRUNK}[[trunk]]\nname = 'b'\nserver = 'sip:[2001:db8::1]:5070'"));
     let trunks = trunks.unwrap().trunks;

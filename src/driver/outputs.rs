@@ -175,6 +175,7 @@ impl Reactor {
         }
         match command {
             engine::Command::Open { unit, .. }
+            | engine::Command::Move { unit, .. }
             | engine::Command::Play { unit, .. }
             | engine::Command::Record { unit, .. }
             | engine::Command::RecordCall { unit, .. } => {

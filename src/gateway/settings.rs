@@ -62,6 +62,12 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 password: trunk.password.clone(),
                 accept_from: trunk.accept_from.iter().map(network).collect(),
                 options: (!trunk.options.is_zero()).then_some(trunk.options),
+                account: account(&trunk.account),
+                identity: policy(trunk),
+                caps: sip::Caps {
+                    calls: trunk.caps.calls,
+                    calls_per_second: trunk.caps.calls_per_second,
+                },
                 prack: match trunk.prack {
                     config::Prack::Off => sip::Prack::Off,
                     config::Prack::Supported => sip::Prack::Supported,
@@ -76,6 +82,7 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 name: user.name.clone(),
                 password: user.password.clone(),
                 display_name: user.display_name.clone(),
+                max_calls: user.max_calls,
             })
             .collect(),
         product: format!("branchline/{}", env!("CARGO_PKG_VERSION")),
@@ -87,6 +94,49 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
             contacts_per_user: limits.contacts_per_user,
             message_bytes: limits.sip_message_bytes,
         },
+    }
+}
+
+fn account(account: &config::Account) -> sip::Account {
+    let proxy = &account.outbound_proxy;
+    sip::Account {
+        outbound_proxy: (!proxy.is_empty())
+            .then(|| proxy.parse::<Uri>().expect("Config::parse checked the URI")),
+        auth_username: account.auth_username.clone(),
+        realm: account.realm.clone(),
+        contact_user: account.contact_user.clone(),
+        expires: account.expires,
+    }
+}
+
+fn policy(trunk: &config::Trunk) -> sip::Policy {
+    let identity = &trunk.identity;
+    sip::Policy {
+        is_trusted: identity.trusts,
+        form: match identity.sends {
+            config::SendIdentity::None => sip::Form::None,
+            config::SendIdentity::Pai => sip::Form::Asserted,
+            config::SendIdentity::Ppi => sip::Form::Preferred,
+            config::SendIdentity::Rpid => sip::Form::RemoteParty,
+        },
+        from_user: match identity.from_user {
+            config::FromUser::Caller => sip::FromUser::Caller,
+            config::FromUser::Username => sip::FromUser::Account,
+        },
+        from_domain: identity.from_domain.clone(),
+        number: trunk.caller_id.clone(),
+        privacy: match identity.privacy {
+            config::Privacy::None => sip::Privacy::None,
+            config::Privacy::Id => sip::Privacy::Id,
+            config::Privacy::User => sip::Privacy::User,
+            config::Privacy::Header => sip::Privacy::Header,
+            config::Privacy::Full => sip::Privacy::Full,
+        },
+        called: match identity.called_from {
+            config::CalledFrom::Request => sip::Called::RequestUri,
+            config::CalledFrom::To => sip::Called::To,
+        },
+        pass_headers: identity.pass_headers.clone(),
     }
 }
 

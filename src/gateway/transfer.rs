@@ -47,9 +47,10 @@ impl Gateway {
         let Some(transferee) = session.partner(origin.call) else {
             return self.refuse_transfer(now, leg, origin, 603);
         };
-        let trunk = || self.exchange.user_agent.trunk_at(leg).map(str::to_owned);
-        let peer = session.peer(origin.call).cloned().or_else(|| trunk().map(sip::Peer::Trunk));
-        let Some(peer) = peer else { return self.refuse_transfer(now, leg, origin, 403) };
+        // Whoever the script called by a URI shall not have us call others.
+        let Some(peer) = self.exchange.user_agent.peer(leg) else {
+            return self.refuse_transfer(now, leg, origin, 403);
+        };
         let (media, initiator) = (session.place.media, session.record.initiator_address.clone());
         let Some(referred) = session.referred(origin.call, transferee, peer, refer) else { return };
         self.exchange.user_agent.accept_refer(now, leg);
@@ -96,7 +97,7 @@ impl Gateway {
             Some(other) if own(other) => Err(488),
             Some(other) if replaces.is_early_only && self.is_connected(other) => Err(486),
             Some(other) if !self.is_connected(other) => Err(481),
-            Some(other) if !self.have_same_peer(leg, origin, other) => Err(403),
+            Some(other) if !self.have_same_peer(leg, other) => Err(403),
             Some(other) if !self.share_media(origin, other) => Err(488),
             Some(other) => Ok(other),
         };
@@ -119,16 +120,14 @@ impl Gateway {
     }
 
     /// Whether both calls are one peer's. Of a peer that is no trunk's or user's: at one address.
-    fn have_same_peer(&self, leg: sip::CallId, origin: SessionCall, other: SessionCall) -> bool {
-        let peer = |call: SessionCall| self.session(call.session)?.peer(call.call);
-        match (peer(origin), peer(other)) {
-            (Some(one), Some(other)) => one == other,
-            (None, None) => {
-                let other = self.session(other.session).and_then(|one| one.leg(other.call));
-                let address = |leg| self.exchange.user_agent.peer_address(leg);
-                other.is_some_and(|other| address(leg).is_some() && address(leg) == address(other))
-            }
-            (Some(_), None) | (None, Some(_)) => false,
+    fn have_same_peer(&self, leg: sip::CallId, other: SessionCall) -> bool {
+        let user_agent = &self.exchange.user_agent;
+        let Some(other) = self.session(other.session).and_then(|one| one.leg(other.call)) else {
+            return false;
+        };
+        match (user_agent.peer(leg), user_agent.peer(other)) {
+            (None, None) => user_agent.peer_address(leg) == user_agent.peer_address(other),
+            (one, other) => one == other,
         }
     }
 
@@ -144,11 +143,12 @@ impl Gateway {
         incoming: sip::Incoming,
         replaced: sip::CallId,
     ) {
+        let user_agent = &self.exchange.user_agent;
         let place = self.exchange.leg(replaced);
         let refusal = match place.and_then(|(id, call)| Some((self.session(id)?, call))) {
             None => Some(481),
             Some((session, call)) if !session.is_connected(call) => Some(481),
-            Some((session, call)) if session.peer(call) != Some(&incoming.peer) => Some(403),
+            _ if user_agent.peer(replaced) != Some(incoming.peer.clone()) => Some(403),
             Some(_) => None,
         };
         match (refusal, place) {

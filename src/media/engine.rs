@@ -58,6 +58,12 @@ pub enum Command {
         unit: UnitId,
         address: IpAddr,
     },
+    /// Give a call unit another port pair, on this address; `Opened` or `OpenFailed` follows. Who
+    /// hears whom stays.
+    Move {
+        unit: UnitId,
+        address: IpAddr,
+    },
     /// What offer/answer agreed on, the first time and after every re-INVITE.
     Configure {
         unit: UnitId,
@@ -375,6 +381,7 @@ impl Engine {
     fn carry_out(&mut self, now: Instant, command: Command) {
         match command {
             Command::Open { unit, address } => self.open(now, unit, address),
+            Command::Move { unit, address } => self.move_to(unit, address),
             Command::Configure { unit, settings } => self.configure(now, unit, settings),
             Command::Play { unit, source, looped, paused } => {
                 let player = Player::new(now, unit, source, looped, paused);
@@ -465,6 +472,26 @@ impl Engine {
             None => {
                 self.sockets.free(socket);
                 self.ports.release(port);
+            }
+        }
+    }
+
+    fn move_to(&mut self, unit: UnitId, address: IpAddr) {
+        let Some(key) = self.units.key(unit) else { return };
+        let Some(stream) = self.units.call_mut(key) else { return };
+        self.sockets.disown(stream.socket);
+        self.ports.release(stream.port);
+        self.outputs.push_back(Output::Unbind { socket: stream.socket });
+        match self.ports.take() {
+            Some(port) => {
+                let socket = self.sockets.reserve();
+                stream.move_to(socket, address, port);
+                self.sockets.own(socket, key);
+                self.outputs.push_back(Output::Bind { socket, address, port });
+            }
+            None => {
+                self.units.remove(unit);
+                self.refuse(unit);
             }
         }
     }

@@ -170,6 +170,16 @@ impl Stream {
         }
     }
 
+    /// Another socket, about to be bound; the peer of the one before is forgotten.
+    pub fn move_to(&mut self, socket: SocketId, address: IpAddr, port: u16) {
+        (self.socket, self.address, self.port) = (socket, address, port);
+        self.failed_binds = 0;
+        self.is_open = false;
+        self.settings = None;
+        self.early = None;
+        self.latch = Latch::default();
+    }
+
     pub fn configure(&mut self, now: Instant, mut settings: StreamSettings) {
         match (&mut self.srtp, settings.srtp.take()) {
             (Some(context), Some(keys)) => context.change(*keys),

@@ -7,17 +7,14 @@
 /// Number of a call, player or recorder inside its session.
 pub type Object = u32;
 
-/// `X-Name: value` pairs, checked already: names start with `X-`, values hold no control
-/// characters and fit 200 bytes; `VI-CallTimeout` where the method allows it.
+/// `X-Name: value` pairs, checked already: names start with `X-` or are User-to-User, in methods
+/// that call somebody any that is not the gateway's own; values hold no control characters and fit
+/// 200 bytes, those of other names 512; `VI-CallTimeout` where the method allows it.
 pub type ExtraHeaders = Vec<(String, String)>;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    CallPstn {
-        call: Object,
-        number: String,
-        callerid: Option<String>,
-    },
+    CallPstn(Box<CallPstn>),
     CallSip(Box<CallSip>),
     CallUser {
         call: Object,
@@ -171,12 +168,24 @@ impl Command {
                 sound.payload_bytes()
             }
             Self::HttpRequest(request) => request.payload_bytes(),
-            Self::CallPstn { number, .. } => number.len(),
+            Self::CallPstn(parameters) => {
+                parameters.number.len() + pairs_bytes(&parameters.headers)
+            }
             Self::CallSip(parameters) => parameters.to.len(),
             Self::CallUser { username, callerid, .. } => username.len() + callerid.len(),
             _ => 0,
         }
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CallPstn {
+    pub call: Object,
+    pub number: String,
+    pub callerid: Option<String>,
+    /// The caller is whoever called us, and Diversion says so.
+    pub follow_diversion: bool,
+    pub headers: ExtraHeaders,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -12,6 +12,7 @@ use super::convert::Trouble;
 use super::event::{CallEvent, Event, HttpResult, PlayerEvent};
 use super::heap::{Account, Charge};
 use super::worker::{Answer, Belongings, Limits, Output, Script, SessionId};
+use crate::config::is_reserved_header;
 use crate::random::Random;
 
 /// The Rust side of one session's runtime.
@@ -412,35 +413,66 @@ impl Host {
         rejections.into_iter().map(|(_, trouble)| trouble).collect()
     }
 
-    /// What of a script's headers may leave (section 8): names that start with `X-`, and
-    /// `VI-CallTimeout` where `allows_timeout`; the others are dropped with a line in the log.
+    /// What of a script's headers may leave (section 8): names that start with `X-`, User-to-User,
+    /// and what the carrier allows; the others are dropped with a line in the log.
     pub fn checked_headers(
         &self,
         headers: Vec<(String, String)>,
-        allows_timeout: bool,
+        carrier: Carrier,
     ) -> ExtraHeaders {
         let mut checked = ExtraHeaders::new();
+        let mut bytes = 0;
         for (name, value) in headers {
-            let is_extra = name.get(..2).is_some_and(|prefix| prefix.eq_ignore_ascii_case("X-"))
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            let is_timeout = allows_timeout && name.eq_ignore_ascii_case("VI-CallTimeout");
-            let problem = if !is_extra && !is_timeout {
+            let is_token = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            let is_x = name.get(..2).is_some_and(|prefix| prefix.eq_ignore_ascii_case("X-"));
+            let is_extra = is_x || name.eq_ignore_ascii_case("User-to-User");
+            let size = name.len() + value.len();
+            let longest = if is_x { HEADER_BYTES } else { LONG_HEADER_BYTES };
+            let problem = if !is_token || !is_extra && !carrier.allows(&name) {
                 Some("scripts may set only X- headers")
             } else if value.chars().any(char::is_control) {
                 Some("control character in its value")
-            } else if name.len() + value.len() > HEADER_BYTES {
-                Some("longer than 200 bytes")
-            } else if checked.len() >= HEADERS {
+            } else if size > longest {
+                Some(if is_x { "longer than 200 bytes" } else { "longer than 512 bytes" })
+            } else if checked.len() >= HEADERS || bytes + size > BLOCK_BYTES {
                 Some("too many headers")
             } else {
                 None
             };
             match problem {
                 Some(problem) => self.log(format!("header {name} dropped: {problem}")),
-                None => checked.push((name, value)),
+                None => {
+                    bytes += size;
+                    checked.push((name, value));
+                }
             }
         }
         checked
+    }
+}
+
+/// What a script's headers are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// `callPSTN` and `callSIP`. The trunk's `pass_headers` is asked later.
+    Call,
+    /// `callUser`: `VI-CallTimeout` too.
+    CallToUser,
+    /// Anything else.
+    Message,
+}
+
+impl Carrier {
+    fn allows(self, name: &str) -> bool {
+        match self {
+            Self::Call => {
+                let is_control =
+                    name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("VI-"));
+                !is_control && !is_reserved_header(name)
+            }
+            Self::CallToUser => name.eq_ignore_ascii_case("VI-CallTimeout"),
+            Self::Message => false,
+        }
     }
 }
 
@@ -456,6 +488,9 @@ const LONGEST_DELAY_MS: f64 = i32::MAX as f64;
 const PROMISE: Duration = Duration::from_secs(30);
 /// Rejected promises remembered at one time; more in one callback are not reported one by one.
 const REJECTIONS: usize = 64;
-/// Section 1.6: one SIP header field, and a block of 4095 bytes.
+/// Section 1.6: one SIP header field, and a block of them.
 const HEADER_BYTES: usize = 200;
+const BLOCK_BYTES: usize = 4095;
+/// Of other names: 128 octets of User-to-User in hexadecimal (RFC 7433 §3.1), or a History-Info.
+const LONG_HEADER_BYTES: usize = 512;
 const HEADERS: usize = 20;

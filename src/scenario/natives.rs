@@ -11,10 +11,11 @@ use rquickjs::{Coerced, Ctx, Exception, FromJs, Function, Object as JsObject, Re
 
 use super::bytecode;
 use super::command::{
-    CallSip, Command, ExtraHeaders, HttpRequest, Object, RecordParameters, Sound, Speech, UrlSound,
+    CallPstn, CallSip, Command, ExtraHeaders, HttpRequest, Object, RecordParameters, Sound, Speech,
+    UrlSound,
 };
 use super::convert::{Words, bytes, numbers, optional, pairs};
-use super::host::Host;
+use super::host::{Carrier, Host};
 use super::mentions::Mentions;
 use super::text;
 use super::worker::Script;
@@ -79,7 +80,7 @@ impl<'js> Natives<'_, 'js> {
     fn send_headers(&self, name: &str, command: fn(Object, ExtraHeaders) -> Command) -> Result<()> {
         let host = self.host.clone();
         self.add(name, move |ctx: Ctx<'js>, object: Number, headers: Value<'js>| {
-            host.command(command(object.0, extra_headers(&ctx, &host, headers, false)?));
+            host.command(command(object.0, extra_headers(&ctx, &host, headers, Carrier::Message)?));
             Result::Ok(())
         })
     }
@@ -149,7 +150,7 @@ impl<'js> Natives<'_, 'js> {
         self.send_pair("stopMediaTo", |from, to| Command::StopMediaTo { from, to })?;
         let host = self.host.clone();
         let answer = move |ctx: Ctx<'js>, call: Number, headers: Value<'js>, name: Value<'js>| {
-            let headers = extra_headers(&ctx, &host, headers, false)?;
+            let headers = extra_headers(&ctx, &host, headers, Carrier::Message)?;
             let display_name = optional(&ctx, name)?;
             host.command(Command::Answer { call: call.0, headers, display_name });
             Result::Ok(())
@@ -157,7 +158,7 @@ impl<'js> Natives<'_, 'js> {
         self.add("answer", answer)?;
         let host = self.host.clone();
         self.add("reject", move |ctx: Ctx<'js>, call: Number, code: f64, headers: Value<'js>| {
-            let headers = extra_headers(&ctx, &host, headers, false)?;
+            let headers = extra_headers(&ctx, &host, headers, Carrier::Message)?;
             host.command(Command::Reject { call: call.0, status: code as u16, headers });
             Result::Ok(())
         })?;
@@ -206,7 +207,7 @@ impl<'js> Natives<'_, 'js> {
         let info = move |ctx: Ctx<'js>, call: Number, kind: Words, body: Words, headers| {
             let fits = kind.0.len() <= MIME_TYPE_BYTES && body.0.len() <= IN_DIALOG_BYTES;
             if fits {
-                let headers = extra_headers(&ctx, &host, headers, false)?;
+                let headers = extra_headers(&ctx, &host, headers, Carrier::Message)?;
                 let (mime_type, body) = (kind.0, body.0);
                 host.command(Command::SendInfo { call: call.0, mime_type, body, headers });
             }
@@ -217,9 +218,20 @@ impl<'js> Natives<'_, 'js> {
 
     fn calls_out(&self) -> Result<()> {
         let host = self.host.clone();
-        let pstn = move |ctx: Ctx<'js>, call: Number, number: Words, callerid: Value<'js>| {
-            let (number, callerid) = (number.0, optional(&ctx, callerid)?);
-            host.command(Command::CallPstn { call: call.0, number, callerid });
+        let pstn = move |ctx: Ctx<'js>,
+                         call: Number,
+                         number: Words,
+                         callerid: Value<'js>,
+                         follow_diversion: bool,
+                         headers: Value<'js>| {
+            let parameters = CallPstn {
+                call: call.0,
+                number: number.0,
+                callerid: optional(&ctx, callerid)?,
+                follow_diversion,
+                headers: extra_headers(&ctx, &host, headers, Carrier::Call)?,
+            };
+            host.command(Command::CallPstn(Box::new(parameters)));
             Result::Ok(())
         };
         self.add("callPstn", pstn)?;
@@ -239,7 +251,7 @@ impl<'js> Natives<'_, 'js> {
                 display_name: text("displayName")?,
                 auth_user: text("authUser")?,
                 password: text("password")?,
-                headers: extra_headers(&ctx, &host, options.get("headers")?, false)?,
+                headers: extra_headers(&ctx, &host, options.get("headers")?, Carrier::Call)?,
                 out_proxy: text("outProxy")?,
             };
             host.command(Command::CallSip(Box::new(parameters)));
@@ -254,7 +266,7 @@ impl<'js> Natives<'_, 'js> {
                          display_name: Value<'js>,
                          headers: Value<'js>| {
             let display_name = optional(&ctx, display_name)?;
-            let headers = extra_headers(&ctx, &host, headers, true)?;
+            let headers = extra_headers(&ctx, &host, headers, Carrier::CallToUser)?;
             let (call, username, callerid) = (call.0, username.0, callerid.0);
             host.command(Command::CallUser { call, username, callerid, display_name, headers });
             Result::Ok(())
@@ -387,7 +399,7 @@ impl<'js> Natives<'_, 'js> {
         })?;
         let host = self.host.clone();
         let transfer = move |ctx: Ctx<'js>, call: Number, to: Words, other: Number, headers| {
-            let headers = extra_headers(&ctx, &host, headers, true)?;
+            let headers = extra_headers(&ctx, &host, headers, Carrier::CallToUser)?;
             let other = Some(other.0).filter(|other| *other > 0);
             host.command(Command::TransferTo { call: call.0, to: to.0, other, headers });
             Result::Ok(())
@@ -439,7 +451,7 @@ fn extra_headers<'js>(
     ctx: &Ctx<'js>,
     host: &Host,
     headers: Value<'js>,
-    allows_timeout: bool,
+    carrier: Carrier,
 ) -> Result<ExtraHeaders> {
     let Some(object) = headers.as_object() else { return Ok(ExtraHeaders::new()) };
     let mut pairs = Vec::new();
@@ -447,7 +459,7 @@ fn extra_headers<'js>(
         let (name, value) = entry?;
         pairs.push((name, Words::from_js(ctx, value)?.0));
     }
-    Ok(host.checked_headers(pairs, allows_timeout))
+    Ok(host.checked_headers(pairs, carrier))
 }
 
 /// What `shared.speech`, `shared.urlSound` and tone scripts look like.

@@ -11,7 +11,7 @@ use crate::media::engine::{self, StreamSettings, UnitId};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::sdp::description::{Description, Direction};
 use crate::sdp::offer_answer::{self, Agreed, Local};
-use crate::sip::user_agent::{CallId, Peer, Target};
+use crate::sip::user_agent::{CallId, Diverted, Target};
 use crate::storage::record::CallRecord;
 
 /// A call of a session.
@@ -19,8 +19,6 @@ pub struct Call {
     pub object: Object,
     pub unit: UnitId,
     pub phase: Phase,
-    /// Whose it is, where that is known.
-    pub peer: Option<Peer>,
     /// The call that it heard last by the script's will.
     pub hears: Option<Object>,
     /// From the first transfer on.
@@ -39,6 +37,8 @@ pub struct Call {
     pub playback: Option<Playback>,
     pub recorder: Option<UnitId>,
     pub dtmf: Dtmf,
+    /// What may be agreed on with this peer, in the order of preference.
+    pub codecs: Vec<Codec>,
     /// Digits still to be sent by SIP INFO.
     pub info_digits: VecDeque<char>,
     /// For the history; its duration and end are filled in when the call ends.
@@ -83,8 +83,12 @@ pub struct Outgoing {
     pub caller: String,
     pub display_name: String,
     pub credentials: Option<(String, String)>,
+    pub diverted: Option<Diverted>,
     pub headers: ExtraHeaders,
+    /// Of all targets together.
     pub timeout: Duration,
+    /// When the first INVITE left.
+    pub since: Option<Instant>,
 }
 
 impl Call {
@@ -96,16 +100,6 @@ impl Call {
             | Phase::Answering { leg, .. }
             | Phase::Connected { leg, .. } => Some(*leg),
             Phase::Referred(referral) => referral.leg,
-        }
-    }
-
-    /// Whose it is, of a call that we make: the trunk or user that takes it.
-    pub fn peer_called(&mut self) -> Option<Peer> {
-        let Phase::Calling { outgoing, .. } = &mut self.phase else { return None };
-        match outgoing.targets.pop_front()? {
-            Target::Trunk { name, .. } => Some(Peer::Trunk(name)),
-            Target::User { name } => Some(Peer::User(name)),
-            Target::Uri { .. } => None,
         }
     }
 

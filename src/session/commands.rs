@@ -27,8 +27,9 @@ impl Session {
             _ => {}
         }
         match command {
-            Command::CallPstn { call, number, callerid } => {
-                let dialled = self.dial_pstn(exchange, &number, callerid);
+            Command::CallPstn(parameters) => {
+                let call = parameters.call;
+                let dialled = self.dial_pstn(exchange, *parameters);
                 self.call_out(now, exchange, call, dialled);
             }
             Command::CallSip(parameters) => {

@@ -8,13 +8,13 @@ use super::call::{Call, Outgoing, Phase, codecs_preferring};
 use super::ending::truncate_bytes;
 use super::exchange::{Exchange, Role, Timer};
 use super::refusal::{Refusal, tries_next_trunk};
-use crate::config::{Config, Dtmf, Trunk};
+use crate::config::{Codec, Config, Dtmf, Trunk};
 use crate::media::engine::Command as MediaCommand;
 use crate::rules;
-use crate::scenario::command::{CallSip, ExtraHeaders, Object};
+use crate::scenario::command::{CallPstn, CallSip, ExtraHeaders, Object};
 use crate::sdp::offer_answer;
 use crate::sip::uri::Uri;
-use crate::sip::user_agent::{Invite, Refused, Target, TrunkState};
+use crate::sip::user_agent::{Diverted, Invite, Refused, Target, TrunkState};
 use crate::storage::record::CallRecord;
 
 /// A number or URI that the dial plan understood.
@@ -41,9 +41,9 @@ impl Dialled {
                 targets: VecDeque::from([Target::User { name: username.clone() }]),
                 caller: callerid.clone(),
                 display_name: display_name.unwrap_or_default(),
-                credentials: None,
                 headers,
                 timeout,
+                ..Outgoing::default()
             },
             local_number: callerid,
             remote_number: username,
@@ -68,26 +68,31 @@ impl Dialled {
 }
 
 impl Session {
-    /// `callPSTN`: the first route that matches, its trunks that are not down, in order.
+    /// `callPSTN`: the first route that matches, its trunks that are not down, in order; those
+    /// that did not answer of late come last.
     pub(super) fn dial_pstn(
         &mut self,
         exchange: &Exchange,
-        number: &str,
-        callerid: Option<String>,
+        parameters: CallPstn,
     ) -> Result<Dialled, (Refusal, String)> {
-        let refuse = |refusal| (refusal, number.to_owned());
+        let CallPstn { number, callerid, follow_diversion, headers, .. } = parameters;
+        let refuse = |refusal| (refusal, number.clone());
         let config = &exchange.config;
-        let dial = rules::dial(&config.routes, number).ok_or(refuse(Refusal::NoRoute))?;
-        let alive: Vec<&String> = dial
+        let dial = rules::dial(&config.routes, &number).ok_or(refuse(Refusal::NoRoute))?;
+        let mut alive: Vec<&String> = dial
             .trunks
             .iter()
             .filter(|name| {
                 !matches!(exchange.user_agent.trunk_state(name), TrunkState::Down { .. })
             })
             .collect();
+        alive.sort_by_key(|name| exchange.user_agent.is_doubtful(name));
         let first = *alive.first().ok_or(refuse(Refusal::NoTrunk))?;
-        let trunk = config.trunks.iter().find(|trunk| trunk.name == *first);
-        let caller = callerid.unwrap_or_default();
+        let trunk = config.trunk(first);
+        let (caller, diverted) = match follow_diversion.then(|| self.diversion()).flatten() {
+            Some((caller, diverted)) => (caller, Some(diverted)),
+            None => (callerid.unwrap_or_default(), None),
+        };
         let local_number = match trunk {
             Some(trunk) if caller.is_empty() => trunk.caller_id.clone(),
             _ => caller.clone(),
@@ -98,16 +103,24 @@ impl Session {
             outgoing: Outgoing {
                 targets: alive.iter().map(target).collect(),
                 caller,
-                display_name: String::new(),
-                credentials: None,
-                headers: Vec::new(),
+                headers,
+                diverted,
                 timeout: config.limits.ring_timeout,
+                ..Outgoing::default()
             },
             local_number,
-            remote_number: number.to_owned(),
+            remote_number: number,
             remote_number_type: "pstn",
             dtmf: trunk.map_or(Dtmf::Auto, |trunk| trunk.dtmf),
         })
+    }
+
+    /// The caller of the latest incoming call that stands, and how it came to us.
+    fn diversion(&self) -> Option<(String, Diverted)> {
+        let call = self.calls.values().rfind(|call| call.record.is_incoming)?;
+        let CallRecord { local_number, remote_number, .. } = &call.record;
+        let diverted = Diverted { number: local_number.clone(), earlier: self.diversions.clone() };
+        Some((remote_number.clone(), diverted))
     }
 
     /// `callSIP`: any SIP URI, through a trunk's registration if one is named.
@@ -165,6 +178,7 @@ impl Session {
                 credentials,
                 headers: parameters.headers,
                 timeout: config.limits.ring_timeout,
+                ..Outgoing::default()
             },
             local_number: caller,
             remote_number: parameters.to,
@@ -214,7 +228,6 @@ impl Session {
             object,
             unit,
             phase: Phase::Opening { outgoing: Box::new(dialled.outgoing) },
-            peer: None,
             hears: None,
             transfers: None,
             address,
@@ -228,6 +241,7 @@ impl Session {
             playback: None,
             recorder: None,
             dtmf: dialled.dtmf,
+            codecs: Vec::new(),
             info_digits: VecDeque::new(),
             record,
         };
@@ -269,31 +283,59 @@ impl Session {
     pub(super) fn send_invite(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
         let preferred = self.codec_of_the_other_leg(object);
         exchange.timers.disarm(Timer::Alerting(self.place.session, object));
-        let Some(call) = self.calls.get_mut(&object) else { return };
-        let Some(port) = call.port else { return };
-        let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
-        let offer = offer_answer::offer(&call.local(port, codecs));
-        let Phase::Opening { outgoing } = &mut call.phase else { return };
         let mut refused = Refused { status: 404, reason: "Not Found".into() };
-        while let Some(target) = outgoing.targets.front() {
-            let trunk = trunk_of(&exchange.config, target);
+        loop {
+            let Some(call) = self.calls.get_mut(&object) else { return };
+            let Some(port) = call.port else { return };
+            let Phase::Opening { outgoing } = &mut call.phase else { return };
+            let Some(target) = outgoing.targets.front() else { break };
+            // Each trunk may be reached from another address of ours.
+            let address = exchange.user_agent.local_ip_for(target);
+            if address != call.address {
+                (call.address, call.port) = (address, None);
+                let timer = Timer::Alerting(self.place.session, object);
+                exchange.timers.arm(timer, now + OPENING);
+                let unit = call.unit;
+                return exchange.media(self.place, MediaCommand::Move { unit, address });
+            }
+            let config = &exchange.config;
+            let trunk = trunk_of(config, target);
+            let name = trunk.map(|trunk| trunk.name.clone());
             if let Some(trunk) = trunk {
                 call.dtmf = trunk.dtmf;
             }
+            call.codecs = config.codecs(own_codecs(config, target));
+            let since = *outgoing.since.get_or_insert(now);
+            let passed =
+                |name: &str| is_passed(name) || trunk.is_some_and(|trunk| passes(trunk, name));
+            let (headers, dropped): (ExtraHeaders, ExtraHeaders) =
+                outgoing.headers.iter().cloned().partition(|(name, _)| passed(name));
             let caller = match trunk {
                 Some(trunk) if outgoing.caller.is_empty() => trunk.caller_id.clone(),
                 _ => outgoing.caller.clone(),
             };
-            let invite = Invite {
+            let mut invite = Invite {
                 target: target.clone(),
                 caller,
                 display_name: outgoing.display_name.clone(),
                 credentials: outgoing.credentials.clone(),
-                headers: outgoing.headers.clone(),
-                offer: Some(offer.to_bytes()),
-                timeout: outgoing.timeout,
+                diverted: outgoing.diverted.clone(),
+                headers,
+                offer: None,
+                timeout: outgoing.timeout.saturating_sub(now.saturating_duration_since(since)),
+                patience: (outgoing.targets.len() > 1).then_some(PATIENCE),
                 max_forwards: self.max_forwards,
             };
+            let offer =
+                offer_answer::offer(&call.local(port, codecs_preferring(&call.codecs, preferred)));
+            invite.offer = Some(offer.to_bytes());
+            for (header, _) in dropped {
+                let peer = name.as_deref().unwrap_or("this peer");
+                let why = format!("header {header} dropped: {peer} has it not in pass_headers");
+                self.log_call(exchange, object, &why);
+            }
+            let Some(call) = self.calls.get_mut(&object) else { return };
+            let Phase::Opening { outgoing } = &mut call.phase else { return };
             match exchange.user_agent.invite(now, invite) {
                 Ok(leg) => {
                     let outgoing = std::mem::take(outgoing);
@@ -302,8 +344,12 @@ impl Session {
                     return;
                 }
                 Err(refusal) => {
-                    refused = refusal;
                     outgoing.targets.pop_front();
+                    let (status, reason) = (refusal.status, &refusal.reason);
+                    let peer = name.as_deref().unwrap_or("peer");
+                    let line = format!("{peer} is not called: {status} {reason}");
+                    refused = refusal;
+                    self.log_call(exchange, object, &line);
                 }
             }
         }
@@ -323,11 +369,17 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Phase::Calling { outgoing, .. } = &mut call.phase else { return };
         outgoing.targets.pop_front();
-        if !tries_next_trunk(status) || outgoing.targets.is_empty() {
+        let since = outgoing.since.unwrap_or(now);
+        let is_over = now.saturating_duration_since(since) >= outgoing.timeout;
+        // Whoever rang is there: that nobody picked up is no fault of the trunk.
+        let rang_out = status == 408 && call.has_rung;
+        if !tries_next_trunk(status) || outgoing.targets.is_empty() || is_over || rang_out {
             return self.fail(now, exchange, object, status, reason, headers);
         }
         let outgoing = std::mem::take(outgoing);
         call.phase = Phase::Opening { outgoing };
+        // What an early answer agreed on was with the trunk before.
+        call.agreed = None;
         crate::stats::TRUNK_FAILOVERS.add(1);
         self.log_call(exchange, object, &format!("{status} {reason}: trying the next trunk"));
         self.send_invite(now, exchange, object);
@@ -343,7 +395,28 @@ impl Session {
 
 fn trunk_of<'a>(config: &'a Config, target: &Target) -> Option<&'a Trunk> {
     let Target::Trunk { name, .. } = target else { return None };
-    config.trunks.iter().find(|trunk| trunk.name == *name)
+    config.trunk(name)
+}
+
+fn own_codecs<'a>(config: &'a Config, target: &Target) -> Option<&'a [Codec]> {
+    match target {
+        Target::Trunk { name, .. } => config.trunk(name).map(|trunk| &*trunk.codecs),
+        Target::User { name } => {
+            let user = config.users.iter().find(|user| user.name == *name);
+            user.map(|user| &*user.codecs)
+        }
+        Target::Uri { .. } => None,
+    }
+}
+
+/// Section 8 of the VoxEngine reference, and RFC 7433.
+fn is_passed(name: &str) -> bool {
+    let is_extra = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("X-"));
+    is_extra || name.eq_ignore_ascii_case("User-to-User")
+}
+
+fn passes(trunk: &Trunk, name: &str) -> bool {
+    trunk.identity.pass_headers.iter().any(|passed| passed.eq_ignore_ascii_case(name))
 }
 
 /// `VI-CallTimeout` is for us (section 8 of the VoxEngine reference), not for the peer.
@@ -358,5 +431,8 @@ pub(super) fn take_call_timeout(headers: &mut ExtraHeaders) -> Option<Duration> 
 const DIALLED_BYTES: usize = 512;
 /// Media answers at once, unless its thread is gone or stuck.
 const OPENING: Duration = Duration::from_secs(5);
+/// Time for any response of a trunk when another is left: five sendings over UDP are one too many
+/// for a caller who waits (RFC 3261 §17.1.1.2: 0, 0.5, 1.5, 3.5, 7.5 s).
+const PATIENCE: Duration = Duration::from_secs(6);
 /// Section 1.6: 10 to 400 seconds.
 const CALL_TIMEOUT_S: (u64, u64) = (10, 400);

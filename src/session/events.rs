@@ -9,7 +9,7 @@ use super::call::{Call, Phase, Wish, codecs_preferring};
 use super::exchange::{Exchange, Role, Timer, host_text};
 use super::journal::CallName;
 use super::refusal::Refusal;
-use crate::config::Dtmf;
+use crate::config::{Codec, Dtmf};
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::{CallAlerting, CallEvent};
@@ -29,20 +29,28 @@ impl Session {
     ) -> CallAlerting {
         self.max_forwards = self.max_forwards.min(incoming.max_forwards);
         let address = exchange.user_agent.local_ip(incoming.call);
-        let destination = incoming.request_uri.user.clone().unwrap_or_default();
-        let (callerid, client_type) = match &incoming.peer {
-            Peer::User(name) => (name.clone(), "user"),
-            Peer::Trunk(_) => (incoming.from.uri.user.clone().unwrap_or_default(), "sip"),
+        let destination = incoming.number;
+        let (callerid, display_name, uri) = match (&incoming.peer, incoming.caller) {
+            (Peer::User(name), _) => (name.clone(), incoming.from.display_name, incoming.from.uri),
+            (Peer::Trunk(_), Some(caller)) => (caller.user, caller.display_name, caller.uri),
+            (Peer::Trunk(_), None) => {
+                let user = incoming.from.uri.user.clone().unwrap_or_default();
+                (user, incoming.from.display_name, incoming.from.uri)
+            }
         };
-        let dtmf = match &incoming.peer {
-            Peer::Trunk(name) => exchange
-                .config
-                .trunks
-                .iter()
-                .find(|trunk| trunk.name == *name)
-                .map_or(Dtmf::Auto, |trunk| trunk.dtmf),
-            Peer::User(_) => Dtmf::Auto,
+        let config = &exchange.config;
+        let (client_type, dtmf, codecs) = match &incoming.peer {
+            Peer::Trunk(name) => {
+                let trunk = config.trunk(name);
+                let codecs = config.codecs(trunk.map(|trunk| &*trunk.codecs));
+                ("sip", trunk.map_or(Dtmf::Auto, |trunk| trunk.dtmf), codecs)
+            }
+            Peer::User(name) => {
+                let user = config.users.iter().find(|user| user.name == *name);
+                ("user", Dtmf::Auto, config.codecs(user.map(|user| &*user.codecs)))
+            }
         };
+        self.diversions = incoming.diversions;
         let record = CallRecord {
             local_number: destination.clone(),
             remote_number: callerid.clone(),
@@ -57,8 +65,8 @@ impl Session {
         let leg = incoming.call;
         let phase =
             Phase::Alerting { leg, offer, own_offer: None, wish: Wish::Nothing, is_early: false };
-        let peer = Some(incoming.peer);
-        let object = self.add_incoming_call(now, exchange, phase, address, dtmf, peer, record);
+        let new = NewIncoming { phase, address, dtmf, codecs, record };
+        let object = self.add_incoming_call(now, exchange, new);
         exchange.add_leg(leg, self.place.session, object);
         let from = crate::logger::Private(&callerid).to_string();
         let to = crate::logger::Private(&destination).to_string();
@@ -69,31 +77,28 @@ impl Session {
         let own_host = host_text(address);
         let to_host = incoming.to.uri.host.clone();
         let host = if to_host.is_empty() { own_host } else { to_host };
-        let from_user = incoming.from.uri.user.clone().unwrap_or_default();
+        let from_user = uri.user.as_deref().unwrap_or_default();
+        let from_host = if uri.host.is_empty() { &host } else { &uri.host };
         CallAlerting {
             call: object,
             callerid,
             to_uri: format!("sip:{destination}@{host}"),
-            from_uri: format!("sip:{from_user}@{}", incoming.from.uri.host),
+            from_uri: format!("sip:{from_user}@{from_host}"),
             destination,
-            display_name: incoming.from.display_name,
+            display_name,
             headers,
             client_type: client_type.to_owned(),
         }
     }
 
     /// A call that the script has yet to answer; `record` knows its numbers.
-    #[expect(clippy::too_many_arguments, reason = "all that incoming calls differ in")]
     pub(super) fn add_incoming_call(
         &mut self,
         now: Instant,
         exchange: &mut Exchange,
-        phase: Phase,
-        address: IpAddr,
-        dtmf: Dtmf,
-        peer: Option<Peer>,
-        record: CallRecord,
+        new: NewIncoming,
     ) -> Object {
+        let NewIncoming { phase, address, dtmf, codecs, record } = new;
         let object = CallName::incoming(self.incoming_so_far);
         self.incoming_so_far += 1;
         self.call_attempts += 1;
@@ -104,7 +109,6 @@ impl Session {
             object,
             unit,
             phase,
-            peer,
             hears: None,
             transfers: None,
             address,
@@ -118,6 +122,7 @@ impl Session {
             playback: None,
             recorder: None,
             dtmf,
+            codecs,
             info_digits: VecDeque::new(),
             record: CallRecord { id, start, is_incoming: true, ..record },
         };
@@ -145,14 +150,13 @@ impl Session {
                 let Some(call) = self.calls.get_mut(&object) else { return };
                 let Phase::Calling { offer, .. } = &call.phase else { return };
                 let offer = offer.clone();
-                let agreed = agree(call, exchange, &offer, sdp.as_deref());
+                let agreed = agree(call, &offer, sdp.as_deref());
                 // A 200 without SDP repeats what a 18x said.
                 if agreed.is_none() && (sdp.is_some() || call.agreed.is_none()) {
                     let (code, reason) = Refusal::NoCommonCodec.status();
                     exchange.user_agent.hangup(now, leg, &Vec::new());
                     return self.fail(now, exchange, object, code, reason.into(), headers);
                 }
-                call.peer = call.peer_called();
                 call.phase = Phase::Connected { leg, since: now, offer: None };
                 if let Some(agreed) = agreed {
                     self.configure(exchange, object, agreed, true);
@@ -172,8 +176,7 @@ impl Session {
                     | Phase::Alerting { .. }
                     | Phase::Referred(_) => return,
                 };
-                let agreed =
-                    offer.as_ref().map(|offer| agree(call, exchange, offer, sdp.as_deref()));
+                let agreed = offer.as_ref().map(|offer| agree(call, offer, sdp.as_deref()));
                 if is_first {
                     call.phase = Phase::Connected { leg, since: now, offer: None };
                 }
@@ -243,7 +246,7 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Phase::Calling { offer, .. } = &call.phase else { return };
         let offer = offer.clone();
-        let agreed = sdp.and_then(|sdp| agree(call, exchange, &offer, Some(&sdp)));
+        let agreed = sdp.and_then(|sdp| agree(call, &offer, Some(&sdp)));
         let is_first_ring = (180..=183).contains(&status) && !call.has_rung;
         call.has_rung |= is_first_ring;
         if is_first_ring {
@@ -275,7 +278,7 @@ impl Session {
             | Phase::Referred(_) => return,
         };
         let Some(offer) = offer else { return };
-        if let Some(agreed) = agree(call, exchange, &offer, Some(sdp)) {
+        if let Some(agreed) = agree(call, &offer, Some(sdp)) {
             return self.configure(exchange, object, agreed, is_answered);
         }
         let (status, reason) = Refusal::NoCommonCodec.status();
@@ -335,7 +338,7 @@ impl Session {
             return;
         }
         let (leg, offer, own_offer) = (*leg, offer.clone(), own_offer.take());
-        let codecs = codecs_preferring(&exchange.config.media.codecs, None);
+        let codecs = codecs_preferring(&call.codecs, None);
         let local = call.local(port, codecs);
         let (sdp, agreed, own_offer) = match &offer {
             Some(offer) => match offer_answer::answer(&local, offer) {
@@ -395,7 +398,7 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let (Some(leg), Some(port)) = (call.leg(), call.port) else { return };
         let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-        let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
+        let codecs = codecs_preferring(&call.codecs, preferred);
         let local = call.local(port, codecs);
         let Some(sdp) = sdp else {
             let offer = offer_answer::offer(&local);
@@ -568,15 +571,20 @@ impl Session {
     }
 }
 
+/// What incoming calls differ in.
+pub(super) struct NewIncoming {
+    pub phase: Phase,
+    pub address: IpAddr,
+    pub dtmf: Dtmf,
+    pub codecs: Vec<Codec>,
+    /// Its numbers; what is the session's to know is filled in.
+    pub record: CallRecord,
+}
+
 /// What our offer and the peer's answer agree on; `None` is an answer that we can't use.
-fn agree(
-    call: &mut Call,
-    exchange: &Exchange,
-    offer: &Description,
-    answer: Option<&[u8]>,
-) -> Option<Agreed> {
+fn agree(call: &mut Call, offer: &Description, answer: Option<&[u8]>) -> Option<Agreed> {
     let answer = Description::parse(answer?).ok()?;
-    let codecs = codecs_preferring(&exchange.config.media.codecs, None);
+    let codecs = codecs_preferring(&call.codecs, None);
     let local = call.local(call.port?, codecs);
     offer_answer::agree(&local, offer, &answer).ok()
 }

@@ -73,6 +73,8 @@ pub struct Session {
     exceptions: u32,
     /// Of its outgoing calls: those that go on from an incoming one pass fewer gateways.
     max_forwards: u8,
+    /// Of the latest incoming call, for those that go on from it.
+    diversions: Vec<String>,
     log_file: String,
     log_bytes: u64,
 }
@@ -110,6 +112,7 @@ impl Session {
             hides_tones: false,
             exceptions: 0,
             max_forwards: MAX_FORWARDS,
+            diversions: Vec::new(),
             log_file: new.log_file,
             log_bytes: 0,
         }

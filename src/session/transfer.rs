@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::Session;
 use super::call::{Call, Phase, codecs_preferring};
 use super::dial::take_call_timeout;
+use super::events::NewIncoming;
 use super::exchange::{Exchange, Role, SessionCall, Timer, host_text};
 use crate::config::Dtmf;
 use crate::logger::Private;
@@ -395,8 +396,10 @@ impl Session {
         let referral = Box::new(Referral { origin, leg: None, is_answered: false });
         let phase = Phase::Referred(referral);
         self.max_forwards = self.max_forwards.min(max_forwards);
-        let object =
-            self.add_incoming_call(now, exchange, phase, address, Dtmf::Auto, Some(peer), record);
+        let codecs = exchange.config.codecs(None);
+        let dtmf = Dtmf::Auto;
+        let new = NewIncoming { phase, address, dtmf, codecs, record };
+        let object = self.add_incoming_call(now, exchange, new);
         let (from, to) = (Private(&callerid).to_string(), Private(&destination).to_string());
         self.log_call(exchange, object, &format!("transferred by {from} to {to}"));
         let host = host_text(address);
@@ -545,7 +548,7 @@ impl Session {
         call.agreed = other.agreed;
         call.is_held = other.is_held;
         call.dtmf = other.dtmf;
-        call.peer = other.peer;
+        call.codecs = other.codecs;
         let replaced = call.leg();
         let since = call.connected_since();
         match &mut call.phase {
@@ -586,7 +589,7 @@ impl Session {
         incoming: Incoming,
     ) {
         let new = incoming.call;
-        let answer = self.answer_replacing(exchange, object, incoming.offer.as_deref());
+        let answer = self.answer_replacing(object, incoming.offer.as_deref());
         let (sdp, agreed, offer) = match answer {
             Ok(answer) => answer,
             Err(status) => {
@@ -597,7 +600,6 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Phase::Connected { leg: old, since, .. } = call.phase else { return };
         call.phase = Phase::Connected { leg: new, since, offer };
-        call.peer = Some(incoming.peer);
         let was_held = std::mem::replace(&mut call.is_held, false);
         exchange.user_agent.accept(now, new, &Vec::new(), None, sdp);
         exchange.remove_leg(old);
@@ -616,7 +618,6 @@ impl Session {
     #[expect(clippy::type_complexity, reason = "what `replace_leg` alone takes apart")]
     fn answer_replacing(
         &mut self,
-        exchange: &Exchange,
         object: Object,
         offer: Option<&[u8]>,
     ) -> Result<(Vec<u8>, Option<offer_answer::Agreed>, Option<Box<Description>>), u16> {
@@ -625,7 +626,7 @@ impl Session {
             return Err(481);
         };
         let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-        let codecs = codecs_preferring(&exchange.config.media.codecs, preferred);
+        let codecs = codecs_preferring(&call.codecs, preferred);
         let local = call.local(port, codecs);
         let Some(offer) = offer else {
             let offer = offer_answer::offer(&local);
@@ -642,11 +643,6 @@ impl Session {
 
     pub fn leg(&self, object: Object) -> Option<CallId> {
         self.calls.get(&object)?.leg()
-    }
-
-    /// Whose call it is, as far as it is known.
-    pub fn peer(&self, object: Object) -> Option<&Peer> {
-        self.calls.get(&object)?.peer.as_ref()
     }
 
     /// What the target's session is to know of the transferor and of whom it brings.

@@ -1,20 +1,36 @@
 //! Whose request this is (design section 5, `accept_from` and `[[user]]`).
 //!
 //! A trunk is known by the address of its requests, a user by digest. Nothing is kept of a
-//! request until it is known whose it is.
+//! request until it is known whose it is. Whether a trunk or user may have another call is asked
+//! here too.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
+use super::invite::Party;
 use super::locate::{Hop, Names};
 use super::message::Message;
-use super::user_agent::{Config, Network, Trunk, User};
+use super::user_agent::{Config, Network, Refused, Target, Trunk, User, UserAgent};
+use crate::stats;
 
-/// The trunk that sends from this address: the one with the longest network that holds it;
-/// among equals the one whose server it is, else the first.
-pub fn trunk_of<'a>(config: &'a Config, names: &Names, source: SocketAddr) -> Option<&'a Trunk> {
+/// The trunk that sends this from this address: the one with the longest network that holds it;
+/// among equals the one whose registered contact is called, then the one whose server or proxy it
+/// is, then the one whose account stands in To, else the first.
+pub fn trunk_of<'a>(
+    config: &'a Config,
+    names: &Names,
+    source: SocketAddr,
+    request: &Message,
+) -> Option<&'a Trunk> {
+    let called = request.request_uri().and_then(|uri| uri.user.as_deref());
+    let is_called = |trunk: &Trunk| trunk.register && called == Some(trunk.contact_user());
+    let is_named = |trunk: &Trunk| {
+        !trunk.username.is_empty() && request.to.uri.user.as_deref() == Some(&*trunk.username)
+    };
     let claim = |trunk: &Trunk| {
         // Behind a name: whatever addresses its services were found to have of late.
-        let found = Hop::of(&trunk.server).and_then(|hop| names.claim(&hop, source));
+        let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
+        let found = Hop::of(next).and_then(|hop| names.claim(&hop, source));
         let is_server = found.is_some_and(|claim| claim.is_server);
         let prefix = match trunk.accept_from.is_empty() {
             true => found.map(|_| WHOLE_ADDRESS),
@@ -23,7 +39,7 @@ pub fn trunk_of<'a>(config: &'a Config, names: &Names, source: SocketAddr) -> Op
                 networks.filter(|network| network.contains(source.ip())).map(Network::bits).max()
             }
         };
-        prefix.map(|prefix| (prefix, is_server))
+        prefix.map(|prefix| (prefix, is_called(trunk), is_server, is_named(trunk)))
     };
     // `max_by_key` gives the last of equals, hence from the end.
     let claims = config.trunks.iter().rev().filter_map(|trunk| Some((claim(trunk)?, trunk)));
@@ -34,6 +50,50 @@ pub fn trunk_of<'a>(config: &'a Config, names: &Names, source: SocketAddr) -> Op
 pub fn user_of<'a>(config: &'a Config, request: &Message) -> Option<&'a User> {
     let name = request.from.uri.user.as_deref()?;
     config.users.iter().find(|user| user.name == name)
+}
+
+impl UserAgent {
+    /// Whether a call may go there: `max_calls` and `max_cps` of a trunk, `max_calls` of a user.
+    pub(super) fn admit_outgoing(&mut self, now: Instant, target: &Target) -> Result<(), Refused> {
+        let party = match target {
+            Target::Trunk { .. } | Target::User { .. } => Party::called(target),
+            Target::Uri { .. } => return Ok(()),
+        };
+        if self.is_full_for(&party) {
+            // RFC 3261 §21.4.24: a user who is talking is busy; a trunk without a line is not.
+            let status = if party.trunk().is_some() { 503 } else { 486 };
+            return Err(Refused { status, reason: "max_calls reached".to_owned() });
+        }
+        let Some(trunk) = party.trunk().and_then(|name| self.stack.trunk(name)) else {
+            return Ok(());
+        };
+        let most = trunk.caps.calls_per_second;
+        if most > 0 && !self.trunks.take_turn(now, &trunk.name, most) {
+            stats::SIP_REFUSED_TRUNK_CALLS.add(1);
+            return Err(Refused { status: 503, reason: "max_cps reached".to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Whether a trunk or user has all the calls that it may have; the refusal is counted.
+    pub(super) fn is_full_for(&self, party: &Party) -> bool {
+        let (most, counter) = match party {
+            Party::Anybody => return false,
+            Party::Trunk(name) => {
+                let trunk = self.stack.trunk(name);
+                (trunk.map_or(0, |trunk| trunk.caps.calls), &stats::SIP_REFUSED_TRUNK_CALLS)
+            }
+            Party::User(name) => {
+                let user = self.stack.config.users.iter().find(|user| user.name == *name);
+                (user.map_or(0, |user| user.max_calls), &stats::SIP_REFUSED_USER_CALLS)
+            }
+        };
+        let is_full = most > 0 && self.calls.count_of(party) >= most;
+        if is_full {
+            counter.add(1);
+        }
+        is_full
+    }
 }
 
 impl Network {

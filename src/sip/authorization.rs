@@ -10,6 +10,8 @@ use crate::random::Random;
 pub struct Login {
     username: String,
     password: String,
+    /// The only realm that gets a proof; empty: any.
+    realm: String,
     /// One for each realm, the proxy's and the server's.
     challenges: Vec<Answered>,
 }
@@ -30,8 +32,14 @@ impl Login {
         Self {
             username: username.to_owned(),
             password: password.to_owned(),
+            realm: String::new(),
             challenges: Vec::new(),
         }
+    }
+
+    /// Answers challenges of this realm only; empty: any.
+    pub fn for_realm(self, realm: &str) -> Self {
+        Self { realm: realm.to_owned(), ..self }
     }
 
     /// Takes in a 401 or 407 to `request`. Whether sending it again, signed, has a chance: not
@@ -42,7 +50,8 @@ impl Login {
             (Name::WwwAuthenticate, Name::Authorization),
             (Name::ProxyAuthenticate, Name::ProxyAuthorization),
         ] {
-            let all = digest::challenges(&response.headers, &theirs);
+            let mut all = digest::challenges(&response.headers, &theirs);
+            all.retain(|challenge| self.realm.is_empty() || challenge.realm == self.realm);
             let Some(challenge) = digest::strongest(&all) else { continue };
             let refused = digest::credentials(&request.headers, &ours, &challenge.realm);
             let has_room = self.challenges.len() < MAX_REALMS;

@@ -179,6 +179,7 @@ mod tests {
                 name: name.to_owned(),
                 password: password.to_owned(),
                 display_name: String::new(),
+                max_calls: 0,
             })
             .to_vec()
     }

@@ -12,11 +12,13 @@ pub enum Name {
     Authorization,
     CallId,
     Contact,
+    ContentDisposition,
     ContentEncoding,
     ContentLength,
     ContentType,
     CSeq,
     Date,
+    Diversion,
     Event,
     Expires,
     From,
@@ -25,6 +27,8 @@ pub enum Name {
     MinSe,
     Path,
     PAssertedIdentity,
+    PPreferredIdentity,
+    Privacy,
     ProxyAuthenticate,
     ProxyAuthorization,
     RAck,
@@ -32,6 +36,7 @@ pub enum Name {
     RecordRoute,
     ReferTo,
     ReferredBy,
+    RemotePartyId,
     Replaces,
     Require,
     RetryAfter,
@@ -95,14 +100,18 @@ spellings! {
     Allow "Allow" "Allow";
     AllowEvents "Allow-Events" "u";
     Authorization "Authorization" "Authorization";
+    ContentDisposition "Content-Disposition" "Content-Disposition";
     ContentEncoding "Content-Encoding" "e";
     Date "Date" "Date";
+    Diversion "Diversion" "Diversion";
     Event "Event" "o";
     Expires "Expires" "Expires";
     MinExpires "Min-Expires" "Min-Expires";
     MinSe "Min-SE" "Min-SE";
     Path "Path" "Path";
     PAssertedIdentity "P-Asserted-Identity" "P-Asserted-Identity";
+    PPreferredIdentity "P-Preferred-Identity" "P-Preferred-Identity";
+    Privacy "Privacy" "Privacy";
     ProxyAuthenticate "Proxy-Authenticate" "Proxy-Authenticate";
     ProxyAuthorization "Proxy-Authorization" "Proxy-Authorization";
     RAck "RAck" "RAck";
@@ -110,6 +119,7 @@ spellings! {
     RecordRoute "Record-Route" "Record-Route";
     ReferTo "Refer-To" "r";
     ReferredBy "Referred-By" "b";
+    RemotePartyId "Remote-Party-ID" "Remote-Party-ID";
     Replaces "Replaces" "Replaces";
     Require "Require" "Require";
     RetryAfter "Retry-After" "Retry-After";

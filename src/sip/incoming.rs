@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::admission;
 use super::challenge::Refusal;
 use super::header::Name;
-use super::inspection;
-use super::invite::Arrived;
+use super::inspection::{self, Refusal as Inspected};
+use super::invite::{Arrived, Party};
 use super::message::{Message, Method};
 use super::options;
 use super::outgoing::Owner;
@@ -110,6 +110,9 @@ impl UserAgent {
                 self.calls.on_provisional(now, stack, (call, attempt), id, &response, source);
             }
             Heard::Answer(id, Owner::Invite { call, attempt }) => {
+                if let Some(trunk) = self.calls.trunk_of(call) {
+                    self.trunks.heard(trunk);
+                }
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
             }
             // It was given up for another target of its hop.
@@ -178,7 +181,10 @@ impl UserAgent {
             // No subscription of ours.
             Method::Notify => self.refuse(now, source, &request, 489),
             // REFER outside a dialog would have us call whom a stranger names.
-            Method::Message | Method::Refer => self.refuse(now, source, &request, 403),
+            Method::Message | Method::Refer => {
+                let response = Inspected::Outside.response(&self.stack, &request);
+                self.stack.answer(now, source, response);
+            }
             // BYE and INFO exist inside dialogs only.
             _ => self.refuse(now, source, &request, 481),
         }
@@ -192,6 +198,9 @@ impl UserAgent {
 
     fn on_invite(&mut self, now: Instant, source: Destination, invite: Message) {
         match self.peer_of(now, source, &invite) {
+            Ok(peer) if self.is_full_for(&Party::of(&peer)) => {
+                self.stack.refuse_full(now, &invite, source);
+            }
             Ok(peer) => {
                 let arrived = Arrived { peer, invite, source };
                 self.calls.take_in(now, &mut self.stack, arrived);
@@ -219,7 +228,7 @@ impl UserAgent {
     ) -> Result<Peer, Option<Refusal>> {
         let config = &self.stack.config;
         let address = source.peer();
-        let trunk = admission::trunk_of(config, &self.stack.names, address);
+        let trunk = admission::trunk_of(config, &self.stack.names, address, invite);
         let user = admission::user_of(config, invite);
         let has_proof = invite.header(&Name::Authorization).is_some();
         // A phone on the trunk's own machine is a phone.
@@ -485,10 +494,11 @@ mod tests {
         let cases = [
             ("SUBSCRIBE", "", 405),
             ("PUBLISH", "", 405),
-            ("REFER", "", 403),
-            ("FOO", "", 405),
+            ("REFER", "", 405),
+            ("FOO", "", 501),
             ("NOTIFY", "", 489),
-            ("MESSAGE", "", 403),
+            ("MESSAGE", "", 405),
+            ("PRACK", "", 481),
             ("INFO", "", 481),
             ("BYE", "", 481),
             ("BYE", "none", 481),
@@ -499,7 +509,11 @@ mod tests {
             let mut bench = Bench::new();
             bench.receive(&request(method, "1", tag, "", ""));
             let refusal = bench.expect(&format!("SIP/2.0 {status}"));
-            assert_eq!(refusal.header("Allow").is_empty(), status != 405, "{method}");
+            assert_eq!(
+                refusal.header("Allow").is_empty(),
+                !matches!(status, 405 | 501),
+                "{method}"
+            );
             bench.quiet();
             assert_eq!(bench.agent.usage(), Usage::default());
         }

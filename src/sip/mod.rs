@@ -3,8 +3,8 @@
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
 //! `refer`, `message`, `parse`, `write`, `framing`, `digest`. Below the usages: `transport`,
 //! `locate`, `transaction`, together the `stack`. Usages: `invite` with `dialog` and `info`,
-//! `options`, `registrar`, and for our trunks `registration` and `health`. Who may: `inspection`,
-//! `admission`, `challenge`; what we prove ourselves: `authorization`.
+//! `options`, `registrar`, `trunks`. Who may: `inspection`, `admission`, `challenge`; what we prove
+//! ourselves: `authorization`; who calls: `identity`.
 
 pub mod admission;
 pub mod authorization;
@@ -14,7 +14,7 @@ pub mod digest;
 pub mod fields;
 pub mod framing;
 pub mod header;
-pub mod health;
+pub mod identity;
 pub mod incoming;
 pub mod info;
 pub mod inspection;
@@ -28,7 +28,6 @@ pub mod outgoing;
 pub mod parse;
 pub mod refer;
 pub mod registrar;
-pub mod registration;
 pub mod stack;
 pub mod transaction;
 pub mod transport;

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::health::Check;
 use super::locate::{Hop, Target};
 use super::message::Message;
 use super::transaction::TransactionId;
+use super::trunks::Check;
 use super::user_agent::CallId;
 
 /// From its making until its final response or failure.

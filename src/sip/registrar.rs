@@ -457,6 +457,7 @@ mod tests {
             name: (*name).to_owned(),
             password: "secret".to_owned(),
             display_name: String::new(),
+            max_calls: 0,
         };
         names.iter().map(user).collect()
     }

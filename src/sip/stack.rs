@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::fields::Contacts;
 use super::header::Name;
+use super::inspection;
 use super::invite::CallTimer;
 use super::locate::{Abilities, Hop, Located, Names, Target};
 use super::message::{Message, Method};
@@ -19,8 +20,9 @@ use super::outgoing::{Outgoing, Owner};
 use super::transaction::table::{Full, Table};
 use super::transaction::{PATIENCE, TransactionId};
 use super::transport::{Destination, Transports};
+use super::trunks::ServiceRoutes;
 use super::uri::Uri;
-use super::user_agent::{CallId, Config, Event, Output, Trunk};
+use super::user_agent::{CallId, Config, Event, Output, Peer, Policy, Trunk};
 use crate::random::Random;
 use crate::stats;
 use crate::timers::Timers;
@@ -31,6 +33,7 @@ pub struct Stack {
     pub transports: Transports,
     pub names: Names,
     pub table: Table,
+    pub service_routes: ServiceRoutes,
     /// Timers of calls.
     pub timers: Timers<(CallId, CallTimer)>,
     /// Requests that could not be sent, until the user agent tells their owners. Each input or
@@ -51,6 +54,7 @@ impl Stack {
             ),
             names: Names::new(Abilities::of(&config.listeners)),
             table: Table::new(limits.transactions, &mut random),
+            service_routes: ServiceRoutes::default(),
             timers: Timers::new(),
             failures: VecDeque::new(),
             secret: random.next_u64(),
@@ -66,6 +70,14 @@ impl Stack {
 
     pub fn trunk(&self, name: &str) -> Option<&Trunk> {
         self.config.trunks.iter().find(|trunk| trunk.name == name)
+    }
+
+    /// What a peer that is a trunk is believed and told.
+    pub fn policy(&self, peer: &Peer) -> Option<&Policy> {
+        match peer {
+            Peer::Trunk(name) => self.trunk(name).map(|trunk| &trunk.identity),
+            Peer::User(_) => None,
+        }
     }
 
     pub fn tell(&mut self, event: Event) {
@@ -162,7 +174,9 @@ impl Stack {
 
     /// A final response, finished.
     pub fn response(&self, request: &Message, status: u16) -> Message {
-        self.finish(Message::response_to(request, status, ""))
+        let mut response = self.finish(Message::response_to(request, status, ""));
+        inspection::explain(self, &mut response);
+        response
     }
 
     /// Adds our product, and a To tag that stays the same for the same request.

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use super::challenge::Authenticator;
 pub use super::digest::Algorithm;
+pub use super::identity::{Called, Caller, Diverted, Form, FromUser, Policy, Privacy};
 use super::info::Content;
-use super::invite::Calls;
+use super::invite::{CallTimer, Calls, Party};
 pub use super::invite::{Found, MOST_REFERS, REFER_PATIENCE};
 use super::locate::Hop;
 use super::message::{Message, Method};
@@ -29,6 +30,7 @@ use super::registrar::Registrar;
 use super::stack::Stack;
 use super::transport::Destination;
 use super::trunks::Trunks;
+pub use super::trunks::{Account, Caps};
 use super::uri::Uri;
 use crate::dns;
 use crate::logger::Burst;
@@ -166,6 +168,9 @@ pub struct Trunk {
     pub accept_from: Vec<Network>,
     /// Time between OPTIONS; `None`: off.
     pub options: Option<Duration>,
+    pub account: Account,
+    pub identity: Policy,
+    pub caps: Caps,
     pub prack: Prack,
 }
 
@@ -193,6 +198,8 @@ pub struct User {
     pub name: String,
     pub password: String,
     pub display_name: String,
+    /// Calls at one time, both ways; 0: no limit.
+    pub max_calls: usize,
 }
 
 /// Capacities; each refusal at one of them is answered 503 with Retry-After and counted.
@@ -327,6 +334,12 @@ pub struct Incoming {
     pub request_uri: Uri,
     pub from: NameAddr,
     pub to: NameAddr,
+    /// The number that is called.
+    pub number: String,
+    /// Who calls, as a trusted trunk asserts it; `None`: whoever From names.
+    pub caller: Option<Caller>,
+    /// Diversion fields of a trunk's INVITE, the latest first.
+    pub diversions: Vec<String>,
     pub headers: ExtraHeaders,
     /// `None`: delayed offer; our 2xx then carries the offer, or a 183 where `early_offer` allows.
     pub offer: Option<Vec<u8>>,
@@ -405,11 +418,16 @@ pub struct Invite {
     pub display_name: String,
     /// Digest credentials other than the trunk's.
     pub credentials: Option<(String, String)>,
+    /// The call came to another number of ours and goes on from there.
+    pub diverted: Option<Diverted>,
     pub headers: ExtraHeaders,
     /// SDP offer; `None` asks the peer for one.
     pub offer: Option<Vec<u8>>,
     /// Time to a final response before CANCEL and `Failed` 408.
     pub timeout: Duration,
+    /// Time to any response at all before `Failed` 408, where there is somewhere else to go;
+    /// `None`: the transaction's own.
+    pub patience: Option<Duration>,
     /// Gateways and proxies that it may still pass; [`MAX_FORWARDS`] where it begins here.
     pub max_forwards: u8,
 }
@@ -564,6 +582,7 @@ impl UserAgent {
     }
 
     pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<CallId, Refused> {
+        self.admit_outgoing(now, &invite.target)?;
         let bindings = match &invite.target {
             Target::User { name } => self.registrar.bindings(now, name),
             Target::Trunk { .. } | Target::Uri { .. } => Vec::new(),
@@ -691,11 +710,9 @@ impl UserAgent {
         self.calls.way(call).map(|way| way.peer())
     }
 
-    /// The trunk whose address the peer of this call has.
-    pub fn trunk_at(&self, call: CallId) -> Option<&str> {
-        let address = self.calls.way(call)?.peer();
-        let trunk = super::admission::trunk_of(&self.stack.config, &self.stack.names, address)?;
-        Some(&trunk.name)
+    /// Whose call it is; `None`: whoever a URI named.
+    pub fn peer(&self, call: CallId) -> Option<Peer> {
+        self.calls.peer(call)
     }
 
     /// Whether a 18x to this unanswered call may carry our offer.
@@ -705,6 +722,16 @@ impl UserAgent {
 
     pub fn trunk_state(&self, name: &str) -> TrunkState {
         self.trunks.state(name)
+    }
+
+    /// Whether calls to this trunk went unanswered of late: others come first.
+    pub fn is_doubtful(&self, trunk: &str) -> bool {
+        self.trunks.is_doubtful(trunk)
+    }
+
+    /// Calls over this trunk, both ways.
+    pub fn trunk_calls(&self, name: &str) -> usize {
+        self.calls.count_of(&Party::Trunk(name.to_owned()))
     }
 
     /// Registered contacts of a user.
@@ -725,7 +752,8 @@ impl UserAgent {
     pub fn local_ip_for(&self, target: &Target) -> IpAddr {
         let hop = match target {
             Target::Trunk { name, .. } => {
-                self.stack.trunk(name).and_then(|trunk| Hop::of(&trunk.server))
+                let trunk = self.stack.trunk(name);
+                trunk.and_then(|trunk| self.stack.way_of_trunk(trunk)).map(|(hop, _)| hop)
             }
             Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
             Target::User { name } => self
@@ -772,11 +800,8 @@ impl UserAgent {
                 self.trunks.on_check(now, &mut self.stack, trunk, check, &outcome);
             }
             _ => {
-                // Nobody answered: is the trunk there at all?
-                if let (Outcome::Failed(_), Some(trunk)) =
-                    (&outcome, self.calls.trunk(&outgoing.owner))
-                {
-                    self.trunks.doubt(now, trunk);
+                if let Some(trunk) = self.calls.trunk(&outgoing.owner) {
+                    self.trunks.on_invite(now, &mut self.stack, trunk, &outcome);
                 }
                 self.calls.on_outcome(now, &mut self.stack, outgoing, outcome);
             }
@@ -790,6 +815,9 @@ impl UserAgent {
             }
         }
         while let Some((call, timer)) = self.stack.timers.pop_due(now) {
+            if let (CallTimer::NoResponse, Some(trunk)) = (timer, self.calls.trunk_of(call)) {
+                self.trunks.doubt(now, trunk);
+            }
             self.calls.on_timer(now, &mut self.stack, call, timer);
         }
         self.stack.names.handle_timeout(now);

@@ -204,3 +204,17 @@ fn full_table_refuses_calls_players_and_recorders() {
     assert_eq!(bench.take_events(), refused);
     assert_eq!(bench.engine.usage(), Usage { units: 8, sockets: 0 });
 }
+
+#[test]
+fn moved_call_has_another_port_and_its_old_peer_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.call(A, Codec::Pcmu);
+    bench.take_events();
+    let before = bench.engine.usage();
+    let address = "10.9.9.9".parse().unwrap();
+    bench.command(Command::Move { unit: A, address });
+    let [Event::Opened { unit: A, .. }] = bench.take_events()[..] else { panic!("Opened") };
+    assert_eq!(bench.engine.usage(), before);
+    bench.run(MS * 100);
+    assert!(bench.sent.is_empty(), "nothing is sent before there is a peer");
+}

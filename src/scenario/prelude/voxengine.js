@@ -47,11 +47,13 @@
       return host.secret(String(name));
     },
 
-    callPSTN(number, callerid) {
+    callPSTN(number, callerid, parameters) {
       const to = textOf(number);
       const from = calleridOf(callerid);
       const [object, call] = newCall('pstn', to, from, '');
-      host.callPstn(object, to, from || undefined);
+      // `headers` as of callSIP: the cloud has none here, but its trunks are not yours.
+      host.callPstn(object, to, from || undefined, Boolean(parameters?.followDiversion),
+        parameters?.headers);
       return call;
     },
 

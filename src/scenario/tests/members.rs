@@ -1,7 +1,7 @@
 //! The members of the API: what each sends, and what its events say.
 
 use super::*;
-use crate::scenario::command::{CallSip, RecordParameters, Sound, Speech, UrlSound};
+use crate::scenario::command::{CallPstn, CallSip, RecordParameters, Sound, Speech, UrlSound};
 
 #[test]
 fn started_tells_the_urls_and_numbers_of_the_session() {
@@ -55,9 +55,18 @@ fn outgoing_calls_take_every_form() {
     assert_eq!(
         commands(&outputs),
         [
-            Command::CallPstn { call: 1, number: "+4930123".into(), callerid: None },
+            Command::CallPstn(Box::new(CallPstn {
+                call: 1,
+                number: "+4930123".into(),
+                ..CallPstn::default()
+            })),
             Command::Log { text: "callerid \" 55 5 \" holds white space: \"555\" is used".into() },
-            Command::CallPstn { call: 2, number: "123".into(), callerid: text("555") },
+            Command::CallPstn(Box::new(CallPstn {
+                call: 2,
+                number: "123".into(),
+                callerid: text("555"),
+                ..CallPstn::default()
+            })),
             Command::Log { text: "header Via dropped: scripts may set only X- headers".into() },
             Command::CallSip(Box::new(CallSip {
                 registration: Some(2),

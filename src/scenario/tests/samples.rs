@@ -1,6 +1,7 @@
 //! Whole scenarios in the forms that published samples use.
 
 use super::*;
+use crate::scenario::command::CallPstn;
 
 fn names(outputs: &[Output]) -> Vec<String> {
     let name = |command: Command| {
@@ -60,11 +61,12 @@ fn easy_process_goes_step_by_step() {
 fn easy_process_tells_the_caller_why_the_callee_failed() {
     let source = "VoxEngine.forwardCallToPSTN(n => '9' + n);";
     let (mut stage, outputs) = incoming(source);
-    assert!(commands(&outputs).contains(&Command::CallPstn {
+    assert!(commands(&outputs).contains(&Command::CallPstn(Box::new(CallPstn {
         call: 1,
         number: "9100".into(),
-        callerid: Some("alice".into())
-    }));
+        callerid: Some("alice".into()),
+        ..CallPstn::default()
+    }))));
     let outputs = stage.call(1, failed(486));
     assert_eq!(
         commands(&outputs),

@@ -23,16 +23,19 @@ use super::transaction::TransactionId;
 use super::transport::Destination;
 use super::user_agent::{CallId, EarlyOffer, Event, ExtraHeaders};
 use crate::slots::{Key, Slots};
+use crate::stats;
 
 mod confirmed;
 mod early;
 mod modify;
+mod party;
 mod reliable;
 mod target;
 mod transfer;
 mod uac;
 mod uas;
 
+pub use party::Party;
 pub use transfer::{Found, MOST_REFERS, REFER_PATIENCE};
 pub use uas::Arrived;
 
@@ -51,6 +54,7 @@ struct Call {
     attempts: Vec<Attempt>,
     /// The session has not hung up, nor heard of the end.
     is_held: bool,
+    party: Party,
 }
 
 enum Phase {
@@ -66,6 +70,8 @@ enum Phase {
 pub enum CallTimer {
     /// Our INVITE has no final response.
     NoAnswer,
+    /// Our INVITE has no response at all, and there is somewhere else to go.
+    NoResponse,
     /// Our provisional response is sent again, so that no proxy gives up (RFC 3261 §13.3.1.1).
     Progress,
     /// Our reliable provisional response has no PRACK (RFC 3262 §3).
@@ -79,8 +85,15 @@ pub enum CallTimer {
 }
 
 impl CallTimer {
-    const ALL: [Self; 6] =
-        [Self::NoAnswer, Self::Progress, Self::Reliable, Self::Answer, Self::NoAck, Self::Refer];
+    const ALL: [Self; 7] = [
+        Self::NoAnswer,
+        Self::NoResponse,
+        Self::Progress,
+        Self::Reliable,
+        Self::Answer,
+        Self::NoAck,
+        Self::Refer,
+    ];
 }
 
 impl Calls {
@@ -113,7 +126,13 @@ impl Calls {
 
     /// The trunk to which an INVITE goes.
     pub fn trunk(&self, owner: &Owner) -> Option<&str> {
-        self.attempt(owner)?.trunk.as_deref()
+        let Owner::Invite { call, .. } = owner else { return None };
+        self.trunk_of(*call)
+    }
+
+    /// The trunk of a call.
+    pub fn trunk_of(&self, call: CallId) -> Option<&str> {
+        self.slots.get(call.0)?.party.trunk()
     }
 
     fn attempt(&self, owner: &Owner) -> Option<&Attempt> {
@@ -234,7 +253,7 @@ impl Calls {
 
     pub fn on_timer(&mut self, now: Instant, stack: &mut Stack, id: CallId, timer: CallTimer) {
         self.with(stack, id, |call, stack| match timer {
-            CallTimer::NoAnswer => call.on_no_answer(now, stack),
+            CallTimer::NoAnswer | CallTimer::NoResponse => call.on_no_answer(now, stack),
             CallTimer::Progress => call.on_progress_timer(now, stack),
             CallTimer::Reliable => call.on_reliable_timer(now, stack),
             CallTimer::Answer => call.on_answer_timer(now, stack),
@@ -270,6 +289,7 @@ impl Calls {
             phase: Phase::Over,
             attempts: Vec::new(),
             is_held: true,
+            party: Party::Anybody,
         };
         let key = self.slots.insert(call).ok()?;
         if let Some(call) = self.slots.get_mut(key) {
@@ -415,14 +435,28 @@ impl Call {
     }
 }
 
-/// The headers that scripts see (section 10 of the VoxEngine reference): names that start with
+/// The headers that scripts see (section 8 of the VoxEngine reference): names that start with
 /// `X-`, and User-to-User. Repeated ones are joined.
 fn extra_headers(message: &Message) -> ExtraHeaders {
+    extra_headers_and(message, |_| false)
+}
+
+/// The same, and what else `passes`. What does not fit the block is left out, counted as
+/// `sip_headers_dropped_total`.
+fn extra_headers_and(message: &Message, passes: impl Fn(&str) -> bool) -> ExtraHeaders {
     let mut list = ExtraHeaders::new();
+    let mut room = HEADERS_BYTES;
     for header in &message.headers.0 {
         let name = header.name.as_str();
-        if !is_extra(name) {
+        if !is_extra(name) && !passes(name) {
             continue;
+        }
+        match room.checked_sub(name.len() + header.value.len()) {
+            Some(left) => room = left,
+            None => {
+                stats::SIP_HEADERS_DROPPED.add(1);
+                continue;
+            }
         }
         match list.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some((_, value)) => {
@@ -447,6 +481,15 @@ fn is_extra(name: &str) -> bool {
         || name.eq_ignore_ascii_case("User-to-User")
 }
 
+/// A body that may be left unread (RFC 3261 §20.11).
+pub fn is_optional(message: &Message) -> bool {
+    let Some(disposition) = message.header(&Name::ContentDisposition) else { return false };
+    let (_, parameters) = disposition.split_once(';').unwrap_or((disposition, ""));
+    let parameters = super::lexical::parameters(parameters).unwrap_or_default();
+    super::lexical::parameter(&parameters, "handling")
+        .is_some_and(|handling| handling.eq_ignore_ascii_case("optional"))
+}
+
 /// The SDP of a message; `None` when it has none, or a body of another kind.
 fn sdp_of(message: &Message) -> Option<Vec<u8>> {
     (!message.body.is_empty() && is_sdp(message)).then(|| message.body.clone())
@@ -461,6 +504,8 @@ pub fn is_sdp(message: &Message) -> bool {
 }
 
 const SDP: &str = "application/sdp";
+/// Of one message, names and values (section 1.6 of the VoxEngine reference).
+const HEADERS_BYTES: usize = 4095;
 /// Random bytes of a tag: RFC 3261 §19.3 asks for four.
 const TAG_BYTES: usize = 6;
 /// How long a 2xx waits for its ACK: 64 × T1 (RFC 3261 §13.3.1.4).

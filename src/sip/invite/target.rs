@@ -1,51 +1,73 @@
 //! Where an INVITE of ours goes, and whom it is from and to.
 
+use crate::sip::identity;
 use crate::sip::locate::Hop;
 use crate::sip::message::reason_phrase;
 use crate::sip::name_addr::NameAddr;
 use crate::sip::stack::Stack;
 use crate::sip::transport::Destination;
+use crate::sip::trunks::loose;
 use crate::sip::uri::Uri;
-use crate::sip::user_agent::{Binding, Invite, Refused, Target, Transport, Trunk};
+use crate::sip::user_agent::{Binding, FromUser, Invite, Refused, Target, Transport, Trunk};
 
 /// One of the places that an INVITE goes to.
 pub(super) struct Route {
     /// Request URI.
     pub uri: Uri,
     pub hop: Hop,
-    /// Outbound proxy.
-    pub proxy: Option<Uri>,
+    /// Route values: an outbound proxy, a trunk's service route; the hop is the first.
+    pub routes: Vec<Uri>,
 }
 
-/// From: the caller at a host of ours. A provider that knows us by name finds its own there.
-pub(super) fn from(stack: &Stack, route: &Route, invite: &Invite, tag: String) -> NameAddr {
+/// Who calls.
+pub(super) struct Caller {
+    /// Without tag.
+    pub from: NameAddr,
+    /// Whom we assert to a trunk beside From.
+    pub identity: NameAddr,
+    pub is_hidden: bool,
+}
+
+/// The caller at a host of ours, as the trunk's identity policy wants it. A provider that knows us
+/// by name finds its own there.
+pub(super) fn caller(stack: &Stack, route: &Route, invite: &Invite) -> Caller {
     let trunk = trunk_of(stack, &invite.target);
+    let is_hidden = identity::is_anonymous(&invite.caller);
     // A caller with a host of its own is taken as it is.
     let whole = invite.caller.contains('@').then(|| {
         let text = invite.caller.trim_start_matches("sip:");
         format!("sip:{text}").parse::<Uri>()
     });
+    let account = trunk.map_or("", |trunk| &trunk.username);
+    let host = || match trunk {
+        Some(trunk) if !trunk.identity.from_domain.is_empty() => trunk.identity.from_domain.clone(),
+        Some(trunk) if !account.is_empty() => trunk.server.host.clone(),
+        _ if !stack.config.domain.is_empty() => stack.config.domain.clone(),
+        _ => stack.home(&route.hop).0,
+    };
+    let named = |names: &[&str]| {
+        let own = stack.config.product.split('/').next().unwrap_or_default();
+        let user = names.iter().copied().find(|name| !name.is_empty()).unwrap_or(own);
+        Uri::sip(user, &host(), None)
+    };
+    let number = trunk.map_or("", |trunk| &trunk.identity.number);
     let uri = match whole {
         Some(Ok(uri)) => Uri::sip(uri.user.as_deref().unwrap_or_default(), &uri.host, uri.port),
-        _ => {
-            let names = [
-                invite.caller.as_str(),
-                trunk.map_or("", |trunk| &trunk.username),
-                stack.config.product.split('/').next().unwrap_or_default(),
-            ];
-            let user = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
-            let host = match trunk {
-                Some(trunk) if !trunk.username.is_empty() => trunk.server.host.clone(),
-                _ if !stack.config.domain.is_empty() => stack.config.domain.clone(),
-                _ => stack.home(&route.hop).0,
-            };
-            Uri::sip(user, &host, None)
-        }
+        _ if is_hidden => named(&[number, account]),
+        _ => named(&[&invite.caller, account]),
     };
-    let mut from = NameAddr::new(uri);
-    from.display_name.clone_from(&invite.display_name);
-    from.set_tag(tag);
-    from
+    let mut identity = NameAddr::new(uri);
+    if !is_hidden {
+        identity.display_name.clone_from(&invite.display_name);
+    }
+    let mut from = match is_hidden {
+        true => identity::anonymous(),
+        false => identity.clone(),
+    };
+    if trunk.is_some_and(|trunk| trunk.identity.from_user == FromUser::Account) {
+        from.uri = named(&[account]);
+    }
+    Caller { from, identity, is_hidden }
 }
 
 /// To: a user by its name, whatever its phone's contact is.
@@ -78,15 +100,16 @@ pub(super) fn routes(
 ) -> Result<Vec<Route>, Refused> {
     let routes = match target {
         Target::Trunk { name, number } => {
-            let server = &stack.trunk(name).ok_or(refused(404))?.server;
-            let hop = Hop::of(server).ok_or(refused(416))?;
-            vec![Route { uri: Uri::sip(number, &server.host, server.port), hop, proxy: None }]
+            let trunk = stack.trunk(name).ok_or(refused(404))?;
+            let (hop, routes) = stack.way_of_trunk(trunk).ok_or(refused(416))?;
+            let server = &trunk.server;
+            vec![Route { uri: Uri::sip(number, &server.host, server.port), hop, routes }]
         }
         Target::Uri { uri, proxy } => {
             let next = proxy.as_deref().unwrap_or(uri);
             let hop = Hop::of(next).ok_or(refused(416))?;
             let uri = Uri { headers: None, ..(**uri).clone() };
-            vec![Route { uri, hop, proxy: proxy.as_deref().cloned() }]
+            vec![Route { uri, hop, routes: proxy.iter().map(|proxy| loose(proxy)).collect() }]
         }
         Target::User { .. } => {
             bindings.iter().filter_map(|binding| route_to(stack, binding)).collect()
@@ -111,7 +134,8 @@ fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
         (None, Some(flow)) => Hop::by_flow(flow),
         (None, None) => return None,
     };
-    Some(Route { uri: Uri { headers: None, ..binding.contact.clone() }, hop, proxy: None })
+    let uri = Uri { headers: None, ..binding.contact.clone() };
+    Some(Route { uri, hop, routes: Vec::new() })
 }
 
 /// Why there is nowhere to go.

@@ -8,7 +8,7 @@
 //! ```
 //! REFER inside a confirmed dialog, its implicit subscription, NOTIFY with message/sipfrag,
 //! Refer-Sub (RFC 4488), Referred-By (RFC 3892) and Replaces of confirmed dialogs **are**
-//! supported. REFER outside a dialog (403), Target-Dialog, and Replaces of dialogs that have no
+//! supported. REFER outside a dialog (405), Target-Dialog, and Replaces of dialogs that have no
 //! answer yet **are not**: RFC 3891 §3 has those of incoming calls answered 481, and whom we
 //! call is not told its early dialogs by anybody.
 //!
@@ -988,10 +988,10 @@ mod tests {
     }
 
     #[test]
-    fn refer_of_a_stranger_outside_a_dialog_is_refused_403() {
+    fn refer_of_a_stranger_outside_a_dialog_is_refused_405() {
         let mut bench = Bench::new();
         bench.receive_from(STRANGER, &request("REFER", "1", "", TO_BOB, ""));
-        bench.expect("SIP/2.0 403");
+        bench.expect("SIP/2.0 405");
         assert_eq!(bench.agent.usage(), Default::default());
     }
 }

@@ -7,11 +7,14 @@ use std::time::Instant;
 use super::confirmed::Confirmed;
 use super::early::{Early, Heard, PRACKS, Provisional};
 use super::target::{self, Route};
-use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, reliable, sdp_of};
+use super::{
+    Call, CallTimer, Calls, Party, Phase, add_extra_headers, extra_headers, reliable, sdp_of,
+};
 use crate::sip::authorization::Login;
 use crate::sip::dialog::Dialog;
 use crate::sip::fields::Contacts;
 use crate::sip::header::Name;
+use crate::sip::identity;
 use crate::sip::inspection;
 use crate::sip::locate::Hop;
 use crate::sip::message::{CSeq, Message, Method, Start, reason_phrase};
@@ -22,7 +25,7 @@ use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Destination;
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::user_agent::{
-    Binding, CallId, Event, ExtraHeaders, Invite, Prack, Refused, Target,
+    Binding, CallId, Event, ExtraHeaders, Invite, Prack, Refused, Target, Trunk,
 };
 use crate::stats;
 
@@ -33,6 +36,8 @@ pub(super) struct Calling {
     best: Option<Failure>,
     /// Times that a 3xx was followed.
     redirections: usize,
+    /// `NoResponse` is armed.
+    is_impatient: bool,
 }
 
 /// One INVITE, with those that follow it up: the same with credentials, to another contact.
@@ -44,6 +49,8 @@ pub(super) struct Attempt {
     pub login: Option<Login>,
     /// Contacts of a 3xx that are not tried yet.
     alternatives: VecDeque<Uri>,
+    /// Request URIs that were answered by a 3xx: none is tried twice (RFC 3261 §8.1.3.4).
+    visited: Vec<Uri>,
     /// User part of our Contact.
     pub contact: String,
     pub is_phone: bool,
@@ -51,8 +58,6 @@ pub(super) struct Attempt {
     pub has_offer: bool,
     /// Callees that ask for PRACK, in the order in which they were first heard.
     pub early: Vec<Early>,
-    /// The trunk that it goes to, by name.
-    pub trunk: Option<String>,
 }
 
 enum Wish {
@@ -83,7 +88,12 @@ impl Calls {
             target::refused(503)
         })?;
         self.with(stack, id, |call, stack| {
-            call.phase = Phase::Calling(Calling::default());
+            let is_impatient = invite.patience.is_some();
+            if let Some(patience) = invite.patience {
+                stack.timers.arm((id, CallTimer::NoResponse), now + patience);
+            }
+            call.phase = Phase::Calling(Calling { is_impatient, ..Calling::default() });
+            call.party = Party::called(&invite.target);
             stack.timers.arm((id, CallTimer::NoAnswer), now + invite.timeout);
             for (number, route) in (0..).zip(routes) {
                 call.start_attempt(now, stack, number, route, &invite);
@@ -98,44 +108,36 @@ impl Call {
         &mut self,
         now: Instant,
         stack: &mut Stack,
-        number: u32,
+        attempt: u32,
         route: Route,
         invite: &Invite,
     ) {
         let tag = Self::new_tag(self.id, stack);
-        let from = target::from(stack, &route, invite, tag);
+        let call_id = stack.random.hex(CALL_ID_BYTES);
+        let number = 1 + stack.random.next_u32() % FIRST_CSEQ;
+        let caller = target::caller(stack, &route, invite);
+        let mut from = caller.from;
+        from.set_tag(tag);
         let trunk = target::trunk_of(stack, &invite.target);
-        let trunk_login = trunk.filter(|trunk| !trunk.username.is_empty());
-        let login = match (&invite.credentials, trunk_login) {
-            (Some((username, password)), _) => Some(Login::new(username, password)),
-            (None, Some(trunk)) => Some(Login::new(&trunk.username, &trunk.password)),
-            (None, None) => None,
-        };
         // A registrar knows us by the contact that we registered.
         let contact = match trunk.filter(|trunk| trunk.register) {
-            Some(trunk) => trunk.username.clone(),
+            Some(trunk) => trunk.contact_user().to_owned(),
             None => from.uri.user.clone().unwrap_or_default(),
         };
+        let login = match &invite.credentials {
+            Some((username, password)) => Some(Login::new(username, password)),
+            None => trunk.and_then(Trunk::login),
+        };
         let prack = trunk.map_or(Prack::default(), |trunk| trunk.prack);
-        let trunk = trunk.map(|trunk| trunk.name.clone());
         let to = target::to(stack, &route, &invite.target);
-        let call_id = stack.random.hex(CALL_ID_BYTES);
-        let request = Message::request(
-            Method::Invite,
-            route.uri,
-            from,
-            NameAddr::new(to),
-            call_id,
-            1 + stack.random.next_u32() % FIRST_CSEQ,
-        );
-        let owner = Owner::Invite { call: self.id, attempt: number };
+        let request =
+            Message::request(Method::Invite, route.uri, from, NameAddr::new(to), call_id, number);
+        let owner = Owner::Invite { call: self.id, attempt };
         let mut outgoing = Outgoing::new(request, route.hop, owner).with_contact(&contact);
         let headers = &mut outgoing.request.headers;
         headers.push(Name::MaxForwards, invite.max_forwards.to_string());
-        if let Some(proxy) = route.proxy {
-            let mut proxy = proxy;
-            proxy.set_parameter("lr", None);
-            headers.push(Name::Route, NameAddr::new(proxy).to_string());
+        for next in route.routes {
+            headers.push(Name::Route, NameAddr::new(next).to_string());
         }
         headers.push(Name::Allow, inspection::ALLOW);
         reliable::ask(headers, prack);
@@ -143,21 +145,31 @@ impl Call {
             headers.push(Name::UserAgent, stack.config.product.as_str());
         }
         add_extra_headers(&mut outgoing.request, &invite.headers);
+        if let Some(diverted) = &invite.diverted {
+            diverted.add_to(&mut outgoing.request, &caller.identity.uri.host);
+        }
+        if let Some(policy) = trunk.map(|trunk| &trunk.identity) {
+            let passed = invite.headers.iter().filter(|(name, _)| policy.passes(name));
+            for (name, value) in passed {
+                outgoing.request.headers.push(Name::from(name.as_str()), value.as_str());
+            }
+            policy.assert(&mut outgoing.request, &caller.identity, caller.is_hidden);
+        }
         match &invite.offer {
             Some(offer) => outgoing.request.set_body(super::SDP, offer.clone()),
             None => outgoing.request.headers.push(Name::Accept, super::SDP),
         }
         self.attempts.push(Attempt {
-            number,
+            number: attempt,
             transaction: None,
             wish: Wish::Answer,
             login,
             alternatives: VecDeque::new(),
+            visited: Vec::new(),
             contact,
             is_phone: matches!(invite.target, Target::User { .. }),
             has_offer: invite.offer.is_some(),
             early: Vec::new(),
-            trunk,
         });
         stack.send(now, outgoing);
     }
@@ -171,6 +183,7 @@ impl Call {
         response: &Message,
         source: Destination,
     ) {
+        self.be_patient(stack);
         let Some(attempt) = self.attempts.iter_mut().find(|one| one.number == number) else {
             return;
         };
@@ -220,6 +233,7 @@ impl Call {
             }
         };
         let ack = ack(&dialog, request, transaction, response);
+        self.be_patient(stack);
         let mut sdp = sdp_of(response);
         let tag = response.to.tag().unwrap_or_default();
         let early = attempt.early.iter_mut().find(|early| early.is_with(tag));
@@ -267,6 +281,7 @@ impl Call {
         let Some(place) = self.attempts.iter().position(|one| one.number == number) else {
             return;
         };
+        self.be_patient(stack);
         let attempt = &mut self.attempts[place];
         attempt.transaction = None;
         attempt.early.clear();
@@ -286,8 +301,19 @@ impl Call {
                 login.sign(&mut outgoing.request, &mut stack.random);
                 return send_again(now, stack, outgoing);
             }
-            if let 300..=399 = status {
-                attempt.alternatives.extend(contacts(response));
+            if status == 420 && take_off_unsupported(&mut outgoing.request, response) {
+                return send_again(now, stack, outgoing);
+            }
+            if status == 305
+                && calling.redirections < MAX_REDIRECTIONS
+                && go_through_proxy(&mut outgoing, response)
+            {
+                calling.redirections += 1;
+                self.tell(stack, Event::Forwarding { call: self.id });
+                return send_again(now, stack, outgoing);
+            }
+            if follows(status) {
+                attempt.redirect(&outgoing.request, response);
             }
         }
         let failure = Failure::from(&outcome);
@@ -312,6 +338,15 @@ impl Call {
         if self.attempts.is_empty() || is_final {
             let failure = calling.best.take().unwrap_or_else(|| Failure::of(503));
             self.fail(now, stack, failure);
+        }
+    }
+
+    /// Somebody answers.
+    fn be_patient(&mut self, stack: &mut Stack) {
+        if let Phase::Calling(calling) = &mut self.phase
+            && std::mem::take(&mut calling.is_impatient)
+        {
+            stack.timers.disarm((self.id, CallTimer::NoResponse));
         }
     }
 
@@ -341,6 +376,17 @@ impl Call {
 impl Attempt {
     pub(super) fn is_wanted(&self) -> bool {
         matches!(self.wish, Wish::Answer)
+    }
+
+    /// Takes in the contacts of a 3xx that are new.
+    fn redirect(&mut self, request: &Message, response: &Message) {
+        self.visited.extend(request.request_uri().cloned());
+        for uri in contacts(response) {
+            if !self.visited.contains(&uri) && !self.alternatives.contains(&uri) {
+                self.alternatives.push_back(uri);
+            }
+        }
+        self.alternatives.truncate(MAX_REDIRECTIONS);
     }
 
     fn unwant(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
@@ -450,10 +496,54 @@ fn send_again(now: Instant, stack: &mut Stack, mut outgoing: Box<Outgoing>) {
 fn follow(outgoing: &mut Outgoing, uri: Uri) -> bool {
     if outgoing.request.header(&Name::Route).is_none() {
         let Some(hop) = Hop::of(&uri) else { return false };
+        if hop.host != outgoing.hop.host {
+            identity::forget(&mut outgoing.request);
+        }
         outgoing.hop = hop;
     }
     outgoing.request.start = Start::Request { method: Method::Invite, uri };
     true
+}
+
+/// Whether the contacts of a response are other places for the same call. Those of 380 are told
+/// of in its body; those of 305 are proxies.
+fn follows(status: u16) -> bool {
+    matches!(status, 300..=399) && !matches!(status, 305 | 380)
+}
+
+/// 305: the same call by the proxy in its Contact (RFC 3261 §21.3.4). `false`: there is none, or
+/// the call goes through one already.
+fn go_through_proxy(outgoing: &mut Outgoing, response: &Message) -> bool {
+    if outgoing.request.header(&Name::Route).is_some() {
+        return false;
+    }
+    let Some(mut proxy) = contacts(response).into_iter().next() else { return false };
+    let Some(hop) = Hop::of(&proxy) else { return false };
+    proxy.set_parameter("lr", None);
+    outgoing.hop = hop;
+    outgoing.request.headers.push(Name::Route, NameAddr::new(proxy).to_string());
+    true
+}
+
+/// 420: without what the callee does not support (RFC 3261 §8.1.3.5). `false`: nothing of it was
+/// asked for.
+fn take_off_unsupported(request: &mut Message, response: &Message) -> bool {
+    let unsupported: Vec<&str> = response.headers.list(&Name::Unsupported).collect();
+    let is_kept = |tag: &&str| !unsupported.iter().any(|other| other.eq_ignore_ascii_case(tag));
+    let mut has_changed = false;
+    for name in [Name::Require, Name::Supported] {
+        if request.headers.list(&name).all(|tag| is_kept(&tag)) {
+            continue;
+        }
+        has_changed = true;
+        let kept: Vec<&str> = request.headers.list(&name).filter(is_kept).collect();
+        let kept = kept.join(", ");
+        request.headers.remove(&name);
+        if !kept.is_empty() {
+            request.headers.push(name, kept);
+        }
+    }
+    has_changed
 }
 
 /// Where a 3xx sends us, the most preferred first.
@@ -790,6 +880,85 @@ mod tests {
         bench.expect("ACK ");
         assert!(matches!(bench.event(), Event::Failed { status: 480, .. }));
         bench.empty();
+    }
+
+    #[test]
+    fn redirection_in_a_circle_is_followed_once_round() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        let contact = |uri: &str| format!("Contact: <{uri}>\n");
+        bench.receive(&invite.answer(302, "t1", &contact("sip:a@192.0.2.30"), ""));
+        let next = bench.try_sent("INVITE sip:a@192.0.2.30 ").unwrap();
+        // Back to where it began, and to itself.
+        let back = format!("{}{}", contact("sip:100@192.0.2.10"), contact("sip:a@192.0.2.30"));
+        bench.receive(&next.answer(302, "t2", &back, ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Forwarding { .. }));
+        assert!(matches!(bench.event(), Event::Failed { status: 302, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn rfc3261_21_3_use_proxy_repeats_the_invite_through_it() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(305, "t1", "Contact: <sip:192.0.2.40:5080>\n", ""));
+        bench.expect("ACK ");
+        let again = bench.expect("INVITE sip:100@192.0.2.10 ");
+        assert_eq!(again.to, "192.0.2.40:5080".parse().unwrap());
+        assert_eq!(again.header("Route"), "<sip:192.0.2.40:5080;lr>");
+        // Another proxy behind the proxy is too much.
+        bench.receive(&again.answer(305, "t2", "Contact: <sip:192.0.2.41>\n", ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Forwarding { .. }));
+        assert!(matches!(bench.event(), Event::Failed { status: 305, .. }));
+    }
+
+    #[test]
+    fn alternative_services_are_not_followed() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(380, "t1", "Contact: <sip:sos@192.0.2.40>\n", ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 380, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn extension_that_the_callee_lacks_is_left_out() {
+        let mut bench = Bench::with(|config| config.trunks[0].prack = Prack::Required);
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(420, "t1", "Unsupported: 100rel\n", ""));
+        bench.expect("ACK ");
+        let again = bench.expect("INVITE ");
+        assert_eq!(again.header("Require"), "");
+        assert!(!again.header("Supported").contains("100rel"));
+        // What was not asked for cannot be left out.
+        bench.receive(&again.answer(420, "t2", "Unsupported: 100rel\n", ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 420, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn final_refusals_are_told_with_status_reason_and_headers() {
+        for status in [
+            400, 403, 404, 405, 406, 408, 410, 413, 414, 415, 416, 421, 480, 481, 482, 483, 484,
+            485, 486, 487, 488, 491, 493, 494, 500, 501, 502, 504, 505, 513, 580, 600, 603, 604,
+            606,
+        ] {
+            let mut bench = Bench::new();
+            let (_, invite) = bench.calls();
+            bench.receive(&invite.answer(status, "t1", "X-Why: so\nRetry-After: 5\n", ""));
+            bench.expect("ACK ");
+            let Event::Failed { status: told, reason, headers, .. } = bench.event() else {
+                panic!("Failed")
+            };
+            assert_eq!((told, reason.as_str()), (status, "Words"));
+            assert_eq!(headers, [("X-Why".to_owned(), "so".to_owned())]);
+            bench.quiet();
+            bench.empty();
+        }
     }
 
     #[test]

@@ -4,9 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::confirmed::{Confirmed, busy};
 use super::reliable::{Demand, Reliable};
-use super::{Call, CallTimer, Calls, Phase, add_extra_headers, extra_headers, sdp_of};
+use super::{
+    Call, CallTimer, Calls, Party, Phase, add_extra_headers, extra_headers, extra_headers_and,
+    sdp_of,
+};
 use crate::sip::dialog::Dialog;
 use crate::sip::header::Name;
+use crate::sip::identity;
 use crate::sip::message::{Message, Method, reason_phrase};
 use crate::sip::name_addr::NameAddr;
 use crate::sip::stack::Stack;
@@ -85,18 +89,29 @@ impl Calls {
             Some(uri) => uri.clone(),
             None => Uri::sip("", "", None),
         };
+        let policy = stack.policy(&peer);
         let incoming = Incoming {
             call: id,
-            peer,
             source: source.peer(),
             from: invite.from.clone(),
             to: invite.to.clone(),
-            headers: extra_headers(&invite),
+            number: policy.map_or_else(
+                || request_uri.user.clone().unwrap_or_default(),
+                |policy| policy.number(&invite),
+            ),
+            caller: policy.and_then(|policy| policy.caller(&invite)),
+            diversions: policy.map_or_else(Vec::new, |_| identity::diversions(&invite)),
+            headers: match policy {
+                Some(policy) => extra_headers_and(&invite, |name| policy.passes(name)),
+                None => extra_headers(&invite),
+            },
+            peer,
             offer: sdp_of(&invite),
             max_forwards: hops_left(&invite),
             replaces,
             request_uri,
         };
+        let party = Party::of(&incoming.peer);
         let alerting = Alerting {
             source,
             transaction,
@@ -112,6 +127,7 @@ impl Calls {
         };
         if let Some(call) = self.slots.get_mut(id.0) {
             call.phase = Phase::Alerting(Box::new(alerting));
+            call.party = party;
         }
         stack.tell(Event::Incoming(Box::new(incoming)));
     }
@@ -202,7 +218,10 @@ impl Call {
             let mut identity = dialog.local.clone();
             identity.display_name = name.to_owned();
             identity.parameters.clear();
-            response.headers.push(Name::PAssertedIdentity, identity.to_string());
+            match self.party.policy(stack) {
+                Some(policy) => policy.assert_answer(&mut response, identity),
+                None => response.headers.push(Name::PAssertedIdentity, identity.to_string()),
+            }
         }
         response.headers.push(Name::Allow, inspection::ALLOW);
         response.headers.push(Name::Supported, inspection::SUPPORTED);
@@ -328,6 +347,7 @@ impl Alerting {
         if !stack.config.product.is_empty() {
             response.headers.push(Name::Server, stack.config.product.as_str());
         }
+        inspection::explain(stack, &mut response);
         add_extra_headers(&mut response, headers);
         response
     }

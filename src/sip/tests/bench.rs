@@ -54,10 +54,17 @@ impl Bench {
             password: String::new(),
             accept_from: vec![Network { address: [192, 0, 2, 10].into(), prefix: 32 }],
             options: None,
+            account: Account::default(),
+            identity: Policy::default(),
+            caps: Caps::default(),
             prack: Prack::default(),
         };
-        let user =
-            User { name: "alice".into(), password: "secret".into(), display_name: String::new() };
+        let user = User {
+            name: "alice".into(),
+            password: "secret".into(),
+            display_name: String::new(),
+            max_calls: 0,
+        };
         let mut config = Config {
             listeners: vec![listener(Transport::Udp, 5060), listener(Transport::Tcp, 5060)],
             public_address: String::new(),
@@ -235,9 +242,11 @@ pub fn to_trunk() -> Invite {
         caller: "200".into(),
         display_name: String::new(),
         credentials: None,
+        diverted: None,
         headers: vec![("X-One".into(), "1".into())],
         offer: Some(b"v=0".to_vec()),
         timeout: Duration::from_secs(60),
+        patience: None,
         max_forwards: 70,
     }
 }

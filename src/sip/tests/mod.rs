@@ -3,3 +3,4 @@
 pub mod bench;
 mod failover;
 mod storm;
+mod trunks;

@@ -63,6 +63,9 @@ impl Storm {
                 password: String::new(),
                 accept_from: vec![Network { address: address(1 - agent).ip(), prefix: 32 }],
                 options: None,
+                account: Account::default(),
+                identity: Policy::default(),
+                caps: Caps::default(),
                 prack: Prack::default(),
             };
             let limits = Limits {
@@ -108,6 +111,8 @@ impl Storm {
             caller: "2".into(),
             display_name: String::new(),
             credentials: None,
+            diverted: None,
+            patience: None,
             headers: Vec::new(),
             offer: Some(b"v=0".to_vec()),
             timeout: Duration::from_secs(20),
@@ -308,7 +313,8 @@ fn phone_stays_registered_and_calls_while_a_tenth_of_everything_goes_wrong() {
                 (trunk.register, trunk.username, trunk.password) = (true, name, password);
             } else {
                 config.trunks.clear();
-                config.users = vec![User { name, password, display_name: String::new() }];
+                config.users =
+                    vec![User { name, password, display_name: String::new(), max_calls: 0 }];
             }
         });
         let ready = storm.now + Duration::from_secs(120);

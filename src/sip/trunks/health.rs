@@ -15,12 +15,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::header::Name;
-use super::message::{Message, Method};
-use super::name_addr::NameAddr;
-use super::uri::Uri;
-use super::user_agent::{Trunk, TrunkState};
 use crate::random::Random;
+use crate::sip::header::Name;
+use crate::sip::message::{Message, Method};
+use crate::sip::name_addr::NameAddr;
+use crate::sip::uri::Uri;
+use crate::sip::user_agent::{Trunk, TrunkState};
 use crate::stats;
 
 /// The checks of one trunk with `options`.
@@ -193,7 +193,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::user_agent::Prack;
+    use crate::sip::user_agent::{Account, Caps, Policy, Prack};
 
     const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -317,6 +317,9 @@ mod tests {
             password: String::new(),
             accept_from: Vec::new(),
             options: Some(INTERVAL),
+            account: Account::default(),
+            identity: Policy::default(),
+            caps: Caps::default(),
             prack: Prack::default(),
         };
         let contact = "sip:192.0.2.1:5060".parse().unwrap();

@@ -2,8 +2,9 @@
 //!
 //! Says when a REGISTER is to be sent and makes it, understands the response, refreshes in time
 //! and backs off after failures. Finding the registrar's address, Via, Max-Forwards, User-Agent
-//! and the transaction are left to the user agent. Redirection, Path, Service-Route and outbound
-//! flows (RFC 5626) **are not** supported.
+//! and the transaction are left to the user agent, Service-Route to `way`. A proxy on the way may
+//! add itself as Path (RFC 3327): we say that we allow it. Redirection and outbound flows
+//! (RFC 5626) **are not** supported.
 //!
 //! ```text
 //!            take_due            request              2xx
@@ -16,14 +17,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::authorization::Login;
-use super::fields::Contacts;
-use super::header::Name;
-use super::message::{Message, Method, Start};
-use super::name_addr::NameAddr;
-use super::uri::Uri;
-use super::user_agent::{Trunk, TrunkState};
 use crate::random::Random;
+use crate::sip::authorization::Login;
+use crate::sip::digest;
+use crate::sip::fields::Contacts;
+use crate::sip::header::Name;
+use crate::sip::message::{Message, Method, Start};
+use crate::sip::name_addr::NameAddr;
+use crate::sip::uri::Uri;
+use crate::sip::user_agent::{Trunk, TrunkState};
 use crate::stats;
 
 /// One trunk's registration.
@@ -32,6 +34,10 @@ pub struct Registration {
     registrar: Uri,
     /// Address of record: From and To.
     identity: Uri,
+    /// User of our Contact.
+    contact_user: String,
+    /// The only realm whose challenges are answered; empty: any.
+    realm: String,
     /// Its nonces are kept, so that a refresh needs one round trip only.
     login: Login,
     /// The same for as long as we run (RFC 3261 §10.2.4).
@@ -91,12 +97,14 @@ impl Registration {
         registrar.password = None;
         registrar.headers = None;
         Self {
-            identity: Uri::sip(&trunk.username, &registrar.host, None),
+            identity: Uri::sip(&trunk.username, trunk.domain(), None),
+            contact_user: trunk.contact_user().to_owned(),
+            realm: trunk.account.realm.clone(),
+            login: login(trunk),
             registrar,
-            login: Login::new(&trunk.username, &trunk.password),
             call_id: random.hex(16),
             cseq: 0,
-            expires: DEFAULT_EXPIRES,
+            expires: seconds(trunk),
             contact: None,
             phase: Phase::Waiting { at: now },
             repeats: 0,
@@ -108,8 +116,8 @@ impl Registration {
         }
     }
 
-    /// Whether a REGISTER is to be sent. If so, find the way to [`Registration::registrar`],
-    /// then call [`Registration::request`], or [`Registration::failed`] where there is none.
+    /// Whether a REGISTER is to be sent. If so, find the way to the registrar, then
+    /// call [`Registration::request`], or [`Registration::failed`] where there is none.
     pub fn take_due(&mut self, now: Instant) -> bool {
         match self.phase {
             Phase::Waiting { at } if at <= now => {
@@ -124,7 +132,7 @@ impl Registration {
     /// The next REGISTER, with our address as the registrar sees it. The user of `contact` is
     /// ours to set.
     pub fn request(&mut self, mut contact: Uri) -> Message {
-        contact.user = self.identity.user.clone();
+        contact.user = Some(self.contact_user.clone());
         self.cseq = self.cseq.saturating_add(1);
         let mut from = NameAddr::new(self.identity.clone());
         from.set_tag(self.random.hex(8));
@@ -145,6 +153,7 @@ impl Registration {
         value.set_parameter("expires", Some(expires.to_string()));
         request.headers.push(Name::Contact, value.to_string());
         request.headers.push(Name::Expires, expires.to_string());
+        request.headers.push(Name::Supported, "path");
         self.login.sign(&mut request, &mut self.random);
         self.phase = Phase::Sent(Box::new(request.clone()));
         self.contact = Some(contact);
@@ -181,6 +190,18 @@ impl Registration {
     pub fn failed(&mut self, now: Instant, status: u16, reason: &str) {
         if matches!(self.phase, Phase::Due | Phase::Sent(_)) {
             self.fail(now, status, reason, None);
+        }
+    }
+
+    /// New credentials or another time for the same binding: registered anew at once, with the
+    /// same Call-ID, so that the registrar takes it for a refresh.
+    pub fn renew(&mut self, now: Instant, trunk: &Trunk) {
+        self.login = login(trunk);
+        self.realm.clone_from(&trunk.account.realm);
+        self.expires = seconds(trunk);
+        self.failures = 0;
+        if self.wish == Wish::Registered && !matches!(self.phase, Phase::Due) {
+            self.phase = Phase::Waiting { at: now };
         }
     }
 
@@ -233,11 +254,6 @@ impl Registration {
 
     pub fn state(&self) -> &TrunkState {
         &self.state
-    }
-
-    /// Where requests go.
-    pub fn registrar(&self) -> &Uri {
-        &self.registrar
     }
 
     fn succeeded(&mut self, now: Instant, response: &Message) {
@@ -303,8 +319,24 @@ impl Registration {
 
     fn refused(&mut self, now: Instant, response: &Message) {
         if let Start::Response { status, reason } = &response.start {
-            self.fail(now, *status, reason, response.headers.retry_after());
+            let reason = self.explanation(*status, response).unwrap_or_else(|| reason.clone());
+            self.fail(now, *status, &reason, response.headers.retry_after());
         }
+    }
+
+    /// What an operator can do about a refusal, where it is not in its reason phrase.
+    fn explanation(&self, status: u16, response: &Message) -> Option<String> {
+        let name = match status {
+            401 => Name::WwwAuthenticate,
+            407 => Name::ProxyAuthenticate,
+            _ => return None,
+        };
+        let all = digest::challenges(&response.headers, &name);
+        let asked = &all.first()?.realm;
+        Some(match self.realm.is_empty() || *asked == self.realm {
+            true => "username or password is wrong".to_owned(),
+            false => format!("realm is \"{asked}\" there, \"{}\" in the config", self.realm),
+        })
     }
 
     fn fail(&mut self, now: Instant, status: u16, reason: &str, retry_after: Option<Duration>) {
@@ -331,8 +363,15 @@ impl Registration {
     }
 }
 
-/// Seconds that we ask for, as RFC 3261 §10.2.1.1 suggests.
-const DEFAULT_EXPIRES: u32 = 3600;
+fn login(trunk: &Trunk) -> Login {
+    trunk.login().unwrap_or_else(|| Login::new(&trunk.username, &trunk.password))
+}
+
+/// Seconds that we ask for.
+fn seconds(trunk: &Trunk) -> u32 {
+    u32::try_from(trunk.account.expires.as_secs()).unwrap_or(LONGEST).min(LONGEST)
+}
+
 /// Seconds; what a registrar says beyond a day is taken as a day.
 const LONGEST: u32 = 24 * 3600;
 /// Least time between two refreshes, whatever the registrar grants.
@@ -351,7 +390,7 @@ const MAX_REPEATS: u32 = 4;
 mod tests {
     use super::*;
     use crate::sip::digest::{self, Algorithm, Challenge, Credentials};
-    use crate::sip::user_agent::Prack;
+    use crate::sip::user_agent::{Account, Caps, Policy, Prack};
 
     fn trunk() -> Trunk {
         Trunk {
@@ -362,6 +401,9 @@ mod tests {
             password: "secret".to_owned(),
             accept_from: Vec::new(),
             options: None,
+            account: Account::default(),
+            identity: Policy::default(),
+            caps: Caps::default(),
             prack: Prack::default(),
         }
     }

@@ -1,15 +1,26 @@
 //! What keeps our trunks known and up: a registration and keep-alive checks for each, where its
-//! table asks for them.
+//! table asks for them, and what calls taught about it.
+
+mod account;
+mod health;
+mod load;
+mod registration;
+mod way;
 
 use std::time::Instant;
 
+pub use self::account::{Account, Caps};
+pub use self::health::Check;
+use self::health::{Health, combined};
+use self::load::Load;
+use self::registration::{Next, Registration};
+pub use self::way::{ServiceRoutes, loose};
+use self::way::{add_routes, way_to_registrar};
 use super::fields::Contacts;
 use super::header::Name;
-use super::health::{Check, Health, combined};
 use super::locate::Hop;
 use super::message::{Message, Start, reason_phrase};
 use super::outgoing::{Outcome, Outgoing, Owner};
-use super::registration::{Next, Registration};
 use super::stack::Stack;
 use super::uri::Uri;
 use super::user_agent::{Event, Trunk, TrunkState};
@@ -26,6 +37,7 @@ struct Kept {
     trunk: Trunk,
     registration: Option<Registration>,
     health: Option<Health>,
+    load: Load,
     /// The state that the session was last told.
     told: TrunkState,
     /// No longer in the config: removed once it is unregistered.
@@ -39,12 +51,12 @@ impl Trunks {
         trunks
     }
 
-    /// Trunks that did not change go on as they are; those that are gone unregister.
+    /// Trunks that did not change go on as they are; those that are gone unregister. A trunk
+    /// with the same account keeps its registration: new credentials are a refresh of it. To
+    /// unregister with the old ones beside it would be a race for the same contact.
     pub fn reload(&mut self, now: Instant, stack: &mut Stack) {
         let wanted = stack.config.trunks.clone();
-        // Registered as before: to unregister and to register the same contact at one time would
-        // be a race.
-        for trunk in wanted.iter().filter(|trunk| trunk.register) {
+        for trunk in &wanted {
             let same = |kept: &&mut Kept| !kept.is_retired && is_same_account(&kept.trunk, trunk);
             if let Some(kept) = self.list.iter_mut().find(same) {
                 kept.take(now, stack, trunk);
@@ -54,6 +66,7 @@ impl Trunks {
             if !kept.is_retired && !wanted.contains(&kept.trunk) {
                 kept.is_retired = true;
                 kept.health = None;
+                stack.service_routes.forget(&kept.trunk.name);
                 if let Some(registration) = &mut kept.registration {
                     registration.unregister(now);
                 }
@@ -72,14 +85,15 @@ impl Trunks {
                 trunk,
                 registration,
                 health,
+                load: Load::default(),
                 told: TrunkState::Unknown,
                 is_retired: false,
             });
             self.next_number = self.next_number.wrapping_add(1);
         }
         // Their requests are known by their addresses, and calls to them do not wait for DNS.
-        let hops = stack.config.trunks.iter().filter_map(|trunk| Hop::of(&trunk.server));
-        let hops = hops.collect();
+        let next = stack.config.trunks.iter().filter_map(way_to_registrar);
+        let hops = next.map(|(hop, _)| hop).collect();
         stack.names.watch(now, hops);
         stack.ask_names();
         self.forget_finished();
@@ -90,11 +104,48 @@ impl Trunks {
         kept.map_or(TrunkState::Unknown, Kept::state)
     }
 
+    /// Whether calls to this trunk went unanswered of late, so that others come first.
+    pub fn is_doubtful(&self, name: &str) -> bool {
+        let kept = self.list.iter().find(|kept| !kept.is_retired && kept.trunk.name == name);
+        kept.is_some_and(|kept| kept.load.is_doubtful())
+    }
+
+    /// Whether another call may go to this trunk in this second; it then counts.
+    pub fn take_turn(&mut self, now: Instant, name: &str, calls_per_second: usize) -> bool {
+        let kept = self.named(name);
+        kept.is_none_or(|kept| kept.load.take_turn(now, calls_per_second))
+    }
+
     /// A call over this trunk went unanswered: look now whether it is there.
     pub fn doubt(&mut self, now: Instant, name: &str) {
-        let kept = self.list.iter_mut().find(|kept| !kept.is_retired && kept.trunk.name == name);
-        if let Some(health) = kept.and_then(|kept| kept.health.as_mut()) {
-            health.doubt(now);
+        match self.named(name) {
+            Some(Kept { health: Some(health), .. }) => health.doubt(now),
+            Some(kept) => kept.load.doubt(now),
+            None => {}
+        }
+    }
+
+    /// A call over this trunk was answered, with whatever.
+    pub fn heard(&mut self, name: &str) {
+        if let Some(kept) = self.named(name) {
+            kept.load.heard();
+        }
+    }
+
+    /// What became of an INVITE to this trunk without a 2xx.
+    pub fn on_invite(&mut self, now: Instant, stack: &mut Stack, name: &str, outcome: &Outcome) {
+        match outcome {
+            Outcome::Failed(408 | 503) => self.doubt(now, name),
+            Outcome::Failed(_) => {}
+            Outcome::Response(response) => {
+                let Some(kept) = self.named(name) else { return };
+                kept.load.heard();
+                if let (Some(503), Some(wait)) = (response.status(), response.headers.retry_after())
+                {
+                    kept.load.close(now, wait);
+                    kept.tell_state(stack);
+                }
+            }
         }
     }
 
@@ -124,6 +175,7 @@ impl Trunks {
             [
                 kept.registration.as_ref().and_then(Registration::poll_timeout),
                 kept.health.as_ref().and_then(Health::poll_timeout),
+                kept.load.poll_timeout(),
             ]
         });
         deadlines.flatten().min()
@@ -155,6 +207,10 @@ impl Trunks {
             Outcome::Response(response) => {
                 if registration.handle_response(now, response) == Next::Send {
                     kept.register(now, stack);
+                } else if response.status().is_some_and(|status| (200..300).contains(&status))
+                    && !kept.is_retired
+                {
+                    stack.service_routes.learn(&kept.trunk.name, response);
                 }
             }
         }
@@ -192,6 +248,10 @@ impl Trunks {
         kept.tell_state(stack);
     }
 
+    fn named(&mut self, name: &str) -> Option<&mut Kept> {
+        self.list.iter_mut().find(|kept| !kept.is_retired && kept.trunk.name == name)
+    }
+
     fn forget_finished(&mut self) {
         self.list.retain(|kept| {
             let is_finished = kept.registration.as_ref().is_none_or(Registration::is_finished);
@@ -201,16 +261,26 @@ impl Trunks {
 }
 
 impl Kept {
-    /// New settings that leave the registration as it is.
+    /// New settings of the same account.
     fn take(&mut self, now: Instant, stack: &mut Stack, trunk: &Trunk) {
         if self.trunk.options != trunk.options {
             let random = stack.random.fork();
             self.health = trunk.options.map(|interval| Health::new(now, interval, random));
         }
+        let proof = |trunk: &Trunk| {
+            let Account { auth_username, realm, expires, .. } = trunk.account.clone();
+            (trunk.password.clone(), auth_username, realm, expires)
+        };
+        if let Some(registration) = &mut self.registration
+            && proof(&self.trunk) != proof(trunk)
+        {
+            registration.renew(now, trunk);
+        }
         self.trunk = trunk.clone();
     }
 
     fn work(&mut self, now: Instant, stack: &mut Stack) {
+        self.load.handle_timeout(now);
         if self.registration.as_mut().is_some_and(|registration| registration.take_due(now)) {
             self.register(now, stack);
         }
@@ -222,29 +292,35 @@ impl Kept {
 
     fn register(&mut self, now: Instant, stack: &mut Stack) {
         let Some(registration) = &mut self.registration else { return };
-        let Some(hop) = Hop::of(registration.registrar()) else {
+        let Some((hop, routes)) = way_to_registrar(&self.trunk) else {
             return registration.failed(now, 503, "transport is not supported");
         };
-        let request = registration.request(contact(stack, &hop));
+        let mut request = registration.request(contact(stack, &hop));
+        add_routes(&mut request, routes);
         let owner = Owner::Registration { trunk: self.number };
         stack.send(now, finished(stack, request, hop, owner));
     }
 
     fn check(&mut self, now: Instant, stack: &mut Stack, check: Check) {
         let Some(health) = &mut self.health else { return };
-        let Some(hop) = Hop::of(&self.trunk.server) else {
+        let Some((hop, routes)) = stack.way_of_trunk(&self.trunk) else {
             return health.failed(now, check, 503, "transport is not supported");
         };
-        let request = health.request(&self.trunk, contact(stack, &hop));
+        let mut request = health.request(&self.trunk, contact(stack, &hop));
+        add_routes(&mut request, routes);
         let owner = Owner::Health { trunk: self.number, check };
         stack.send(now, finished(stack, request, hop, owner));
     }
 
     fn state(&self) -> TrunkState {
-        combined(
+        let watched = combined(
             self.registration.as_ref().map(Registration::state),
             self.health.as_ref().map(Health::state),
-        )
+        );
+        match (is_down(&watched), self.load.state()) {
+            (false, Some(closed)) => closed,
+            _ => watched,
+        }
     }
 
     fn tell_state(&mut self, stack: &mut Stack) {
@@ -256,12 +332,16 @@ impl Kept {
     }
 }
 
+/// Whether what is registered, and where, is the same.
 fn is_same_account(one: &Trunk, other: &Trunk) -> bool {
-    let of = |trunk: &Trunk| {
-        let Trunk { name, server, register, username, password, .. } = trunk.clone();
-        (name, server, register, username, password)
-    };
-    of(one) == of(other)
+    let is_same = |of: fn(&Trunk) -> &str| of(one) == of(other);
+    one.server == other.server
+        && one.register == other.register
+        && one.account.outbound_proxy == other.account.outbound_proxy
+        && is_same(|trunk| &trunk.name)
+        && is_same(|trunk| &trunk.username)
+        && is_same(Trunk::contact_user)
+        && is_same(Trunk::domain)
 }
 
 fn is_down(state: &TrunkState) -> bool {
