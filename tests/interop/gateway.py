@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -30,12 +31,13 @@ drain_s = {drain_s}
 listen = ["127.0.0.1:{http}"]
 api_key = "{key}"
 [sip]
-listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}", "udp://127.0.0.6:{sip}"]
+listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}", "udp://127.0.0.6:{sip}"{listen}]
+{sip_keys}
 [media]
 rtp_ports = [{rtp}, {rtp_end}]
 [limits]
 sessions = {sessions}
-ring_timeout_s = 10
+ring_timeout_s = {ring_s}
 idle_timeout_s = 20
 {limits}
 """
@@ -55,18 +57,21 @@ OPTIONS = (
 class Gateway:
     """One running gateway in a folder of its own."""
 
-    next_rtp = 36000
+    # RTP ports of their own for each gateway of a run, which may come up at the same time.
+    next_rtp, lock = 33000, threading.Lock()
 
     def __init__(self, binary, folder, tables="", limits="", sessions=150, drain_s=2,
-                 name="gateway", wait=True, before=None):
+                 name="gateway", wait=True, before=None, listen="", sip_keys="", ring_s=10):
         self.binary = binary
-        self.folder = os.path.join(folder, f"{name}-{len(os.listdir(folder))}")
-        os.makedirs(self.folder)
+        with Gateway.lock:
+            self.folder = os.path.join(folder, f"{name}-{len(os.listdir(folder))}")
+            os.makedirs(self.folder)
+            self.rtp, Gateway.next_rtp = Gateway.next_rtp, Gateway.next_rtp + 600
         self.sip, self.http = free_ports(2)
-        self.rtp, Gateway.next_rtp = Gateway.next_rtp, Gateway.next_rtp + 1000
         self.values = {"key": KEY, "sip": self.sip, "http": self.http, "rtp": self.rtp,
-                       "rtp_end": self.rtp + 999, "limits": limits, "sessions": sessions,
-                       "drain_s": drain_s}
+                       "rtp_end": self.rtp + 599, "limits": limits, "sessions": sessions,
+                       "drain_s": drain_s, "listen": listen, "sip_keys": sip_keys,
+                       "ring_s": ring_s}
         shutil.copytree(os.path.join(TOP, "scenarios"), os.path.join(self.folder, "scenarios"))
         shutil.copytree(os.path.join(HERE, "scenarios"),
                         os.path.join(self.folder, "scenarios", "interop"))

@@ -33,29 +33,35 @@ def wait_for(what, condition, seconds=10.0, pause=0.02):
         time.sleep(pause)
 
 
+class _Ports:
+    """Ports from 10000 on, below those that the system gives to sockets that ask for none."""
+
+    lock, first, last = threading.Lock(), 10000, 31998
+    at = first + os.getpid() * 97 % 20000 // 2 * 2  # runs beside each other start far apart
+
+
 def free_ports(count, address="127.0.0.1"):
-    """Ports that are free for UDP and TCP, each with the next one free for baresip's TLS."""
-    found, held = [], []
+    """Ports that are free for UDP and TCP, each with the next one free for TLS; none twice soon."""
+    found = []
     while len(found) < count:
-        with socket.socket() as probe:
-            probe.bind((address, 0))
-            port = probe.getsockname()[1]
-        if port > 65000 or port in found or port + 1 in found or port - 1 in found:
-            continue
-        sockets = []
-        try:
-            for number in (port, port + 1):
-                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                    sockets.append(socket.socket(socket.AF_INET, kind))
-                    sockets[-1].bind((address, number))
-        except OSError:
-            continue
-        finally:
-            held += sockets
-        found.append(port)
-    for held_socket in held:
-        held_socket.close()
+        with _Ports.lock:
+            port, _Ports.at = _Ports.at, _Ports.at + 2
+            if _Ports.at > _Ports.last:
+                _Ports.at = _Ports.first
+        if _is_free(address, port) and _is_free(address, port + 1):
+            found.append(port)
     return found
+
+
+def _is_free(address, port):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(family, kind) as probe:
+                probe.bind((address, port))
+    except OSError:
+        return False
+    return True
 
 
 def is_bound(address, port, protocol="udp"):
@@ -98,19 +104,20 @@ class Process:
 
 
 class Sipp:
-    """One SIPp with one scenario of sipp/, `@NAME@` in it replaced by `words`.
+    """One SIPp with one scenario of sipp/, `@NAME@` in it replaced by `words`, or that of `text`.
 
     `remote` makes it call; without it answers.
     """
 
     def __init__(self, folder, scenario, address, port, remote=None, number="", calls=1,
-                 rate=0, hold_ms=300, seconds=30, words=None, more=(), transport="u1"):
+                 rate=0, hold_ms=300, seconds=30, words=None, more=(), transport="u1", text=None):
         self.scenario, self.address, self.port = scenario, address, port
         self.seconds = seconds
         folder = os.path.join(folder, f"{scenario}-{port}-{time.monotonic_ns() % 10**9}")
         os.makedirs(folder)
-        with open(os.path.join(HERE, "sipp", f"{scenario}.xml"), encoding="utf-8") as file:
-            text = file.read()
+        if text is None:
+            with open(os.path.join(HERE, "sipp", f"{scenario}.xml"), encoding="utf-8") as file:
+                text = file.read()
         for word, value in (words or {}).items():
             text = text.replace(f"@{word}@", str(value))
         missing = re.search(r"@[A-Z]+@", text)
@@ -155,6 +162,9 @@ class Sipp:
         return [text for way, text in self.messages()
                 if way == "received" and text.startswith(start)]
 
+    def sent(self, start):
+        return [text for way, text in self.messages() if way == "sent" and text.startswith(start)]
+
     def done(self):
         """Wait for its end; its calls must all have gone as the scenario says."""
         try:
@@ -187,12 +197,13 @@ class Phone:
                         + glob.glob("/usr/lib/*/baresip/modules")), "")
 
     def __init__(self, folder, name, port, registrar=None, user="", password="", answer=True,
-                 address="127.0.0.1", microphone_hz=0, microphone=None, codecs="pcmu,pcma"):
+                 address="127.0.0.1", microphone_hz=0, microphone=None, codecs="pcmu,pcma",
+                 mode=None, transport="udp", account="", lines="", more=()):
         # baresip sends requests only from the address that the system would choose: it must be
         # reached on, and talk to, one and the same address.
         self.folder = tempfile.mkdtemp(prefix=f"phone-{name}-", dir=folder)
         self.address, self.port, self.seen = address, port, []
-        self.events, self.lock = [], threading.Lock()
+        self.events, self.answers, self.lock = [], [], threading.Lock()
         source = os.path.join(self.folder, "microphone.wav")
         if microphone:
             shutil.copyfile(microphone, source)
@@ -200,16 +211,18 @@ class Phone:
             samples = wav.sine(microphone_hz, 40, -20) if microphone_hz else [0] * 8000 * 40
             wav.write(source, 8000, samples)
         control = free_ports(1)[0]
-        self.uri = f"sip:{user or name}@{registrar or f'{address}:{port}'}"
-        account = (f"<{self.uri};transport=udp>;regint={60 if registrar else 0};pubint=0"
-                   f";answermode={'auto' if answer else 'manual'};audio_codecs={codecs}")
+        host = f"[{address}]" if ":" in address else address
+        self.uri = f"sip:{user or name}@{registrar or f'{host}:{port}'}"
+        mode = mode or ("auto" if answer else "manual")
+        text = (f"<{self.uri};transport={transport}>;regint={60 if registrar else 0};pubint=0"
+                f";answermode={mode};audio_codecs={codecs}{account}")
         if password:
-            account += f";auth_user={user or name};auth_pass={password}"
-        self._write("accounts", account + "\n")
+            text += f";auth_user={user or name};auth_pass={password}"
+        self._write("accounts", text + "\n")
         self._write("contacts", "")
         self._write("config", f"""
 poll_method epoll
-sip_listen {address}:{port}
+sip_listen {host}:{port}
 module_path {self.MODULES}
 module g711.so
 module aufile.so
@@ -233,8 +246,9 @@ audio_buffer 20-160
 jitter_buffer_delay 1-5
 rtcp_mux no
 rtp_timeout 0
-""".lstrip())
-        self.process = Process(["baresip", "-f", self.folder], self.folder, "baresip")
+rtp_ports 61000-65500
+{lines}""".lstrip())
+        self.process = Process(["baresip", "-f", self.folder, *more], self.folder, "baresip")
         self.socket = wait_for(f"baresip {name} to start", lambda: self._connect(control))
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -271,6 +285,8 @@ rtp_timeout 0
                 if event.get("event"):
                     with self.lock:
                         self.events.append(event)
+                elif "response" in event:
+                    self.answers.append(event.get("data") or "")
 
     def command(self, command, params=""):
         text = json.dumps({"command": command, "params": params}).encode()

@@ -1,0 +1,171 @@
+"""Kamailio between PJSIP phones and the gateway.
+
+The gateway registers at it as a trunk, the phones as its users; it records its route, so that every
+request of a call passes through it.
+"""
+
+import table_rows as rows
+from kamailio import ADDRESS, PASSWORDS, Kamailio
+from peers import Failure, free_ports, wait_for
+from pjsip import PjsipPhone
+from shared import PASSWORD, expect
+from table_gateway import keys_are, saw
+from table_side import Side as PhoneSide
+
+TABLES = """
+[[trunk]]
+name = "kamailio"
+server = "sip:127.0.0.7:{kamailio}"
+register = true
+username = "branch"
+password = "trunk-secret"
+options_s = 0
+[[trunk]]
+name = "kamailio-tcp"
+server = "sip:127.0.0.7:{kamailio};transport=tcp"
+username = "branch"
+password = "trunk-secret"
+dtmf = "info"
+options_s = 0
+[[trunk]]
+name = "mistyped"
+server = "sip:127.0.0.7:{kamailio}"
+register = true
+username = "branch"
+password = "trunk secret"
+options_s = 0
+[[route]]
+pattern = '20\\d'
+trunks = ["kamailio"]
+[[route]]
+pattern = '920\\d'
+trunks = ["kamailio-tcp"]
+strip = 1
+"""
+
+NAME, NEEDS = "Kamailio", ("kamailio", "pjsip")
+TITLE = "Kamailio 5.6 in the path"
+
+
+class Side(PhoneSide):
+    names = ("201", "202", "203")
+
+    def __init__(self, world):
+        super().__init__(world, "kamailio", PjsipPhone, tables=TABLES, before=self._start)
+        wait_for("the gateway to be registered at Kamailio",
+                 lambda: self.gateway.trunk("kamailio")["state"] == "up", 15)
+
+    def _start(self, gateway):
+        """Before the gateway, which registers at once when it comes up."""
+        self.kamailio = Kamailio(self.world.folder, gateway, gateway.peer["kamailio"])
+
+    def end(self):
+        try:
+            super().end()
+        finally:
+            self.kamailio.end()
+
+    def drop(self):
+        super().drop()
+        self.kamailio.end()
+
+    def phone(self, name, hz=0, password=None, **more):
+        return self.phone_of(self.world.folder, name, free_ports(1, ADDRESS)[0],
+                             registrar=f"{ADDRESS}:{self.kamailio.port}", user=name,
+                             password=password or PASSWORDS[name], address=ADDRESS,
+                             microphone_hz=hz, **more)
+
+    def behind(self, name, password=PASSWORD, **more):
+        """A phone of the gateway's own, with Kamailio as its outbound proxy."""
+        return self.phone_of(self.world.folder, name, free_ports(1, ADDRESS)[0],
+                             registrar=f"127.0.0.1:{self.gateway.sip}", user=name,
+                             password=password, address=ADDRESS,
+                             proxy=f"sip:{ADDRESS}:{self.kamailio.port};lr", **more)
+
+    def uri(self, number):
+        return f"sip:{number}@{ADDRESS}:{self.kamailio.port}"
+
+    def through(self, name):
+        return self.uri("9" + name)  # over TCP from Kamailio on
+
+    def order(self, name):
+        return {"number": name}
+
+
+def register(side):
+    """The gateway's registration leads Kamailio's calls to it, and goes with it."""
+    expect("state", side.gateway.trunk("kamailio")["state"], "up")
+    with side.registered("201") as phone:
+        phone.dial(side.uri("805"))
+        phone.connected()
+        session = side.gateway.came_in()
+        phone.hang_up()
+        phone.closed()
+        rows.ends(session)
+    path(side)
+
+
+def path(side):
+    """A phone of the gateway's behind Kamailio: the gateway reaches it along its Path (RFC 3327)."""
+    with side.behind("alice") as phone:
+        phone.registered()
+        session = side.gateway.dial(user="alice", play=True)
+        saw(session, "Connected")
+        phone.connected()
+        rows.sounds(phone, 0.5)
+        via = rows.header(phone.received("INVITE ")[0], "Via")
+        if f"{ADDRESS}:{side.kamailio.port}" not in via:
+            raise Failure(f"the INVITE came past Kamailio: Via {via}")
+        session.tell(command="hangup")
+        phone.closed()
+        rows.ends(session)
+
+
+def wrong_password(side):
+    """Of ours at Kamailio; of a phone at the gateway, through Kamailio."""
+    wait_for("the trunk to be refused", lambda: "403" in side.gateway.trunk("mistyped")["reason"])
+    expect("state", side.gateway.trunk("mistyped")["state"], "down")
+    with side.behind("alice", password="battery staple") as phone:
+        phone.refused()
+    expect("contacts", side.gateway.contacts("alice"), 0)
+
+
+def dtmf_info(side):
+    """Both ways over UDP from the phone, over TCP from Kamailio to the gateway and back."""
+    with side.registered("201") as phone:
+        phone.dial(side.uri("9805"))
+        phone.connected()
+        session = side.gateway.came_in()
+        saw(session, "Connected")
+        phone.press("159#0", "info")
+        keys_are(session, "159#0")
+        expect("kind", saw(session, "ToneReceived")["type"], "3")
+        phone.hang_up()
+        phone.closed()
+        rows.ends(session)
+        session = side.gateway.dial(number="9201")
+        phone.connected(1)
+        session.tell(command="digits", text="90*")
+        wait_for("keys at the phone", lambda: len(phone.keys(1)) >= 3)
+        expect("keys at the phone", phone.keys(1), "90*")
+        expect("INFOs", len(phone.received("INFO ")), 3)
+        session.tell(command="hangup")
+        phone.closed(1)
+        rows.ends(session)
+
+
+CELLS = {
+    "register": register,
+    "wrong password": wrong_password,
+    "call in": rows.call_in,
+    "call out": rows.call_out,
+    "busy": rows.busy,
+    "no answer": rows.no_answer,
+    "cancel": rows.cancel,
+    "early media": rows.early_media,
+    "hold and resume by the peer": rows.hold_by_peer,
+    "DTMF by RFC 4733": rows.dtmf_rfc4733,
+    "DTMF by INFO": dtmf_info,
+    "DTMF in-band": rows.dtmf_inband,
+    "PRACK": rows.prack,
+}

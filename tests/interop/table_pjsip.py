@@ -1,0 +1,30 @@
+"""PJSIP phones."""
+
+import table_rows as rows
+from pjsip import VERSION, PjsipPhone
+from table_side import Side as PhoneSide
+
+NAME, NEEDS = "PJSIP", ("pjsip",)
+TITLE = f"PJSIP {VERSION.rsplit('.', 1)[0]}"
+
+
+class Side(PhoneSide):
+    def __init__(self, world):
+        super().__init__(world, "pjsip", PjsipPhone)
+
+
+CELLS = {
+    "register": rows.register,
+    "wrong password": rows.wrong_password,
+    "call in": rows.call_in,
+    "call out": rows.call_out,
+    "busy": rows.busy,
+    "no answer": rows.no_answer,
+    "cancel": rows.cancel,
+    "early media": rows.early_media,
+    "hold and resume by the peer": rows.hold_by_peer,
+    "DTMF by RFC 4733": rows.dtmf_rfc4733,
+    "DTMF by INFO": rows.dtmf_info,
+    "DTMF in-band": rows.dtmf_inband,
+    "PRACK": rows.prack,
+}
