@@ -18,8 +18,8 @@ use branchline::sip::message::{Message, Method, Start};
 use branchline::sip::parse::ParseErrorKind::{self, *};
 use branchline::sip::uri::Scheme;
 use branchline::sip::user_agent::{
-    Account, Caps, Config, Input, Limits, Listener, Network, Output, Policy, Prack, Transport,
-    Trunk, UserAgent,
+    Account, Caps, Config, Input, Limits, Listener, Network, Output, Policy, Prack, Strangers,
+    Transport, Trunk, UserAgent,
 };
 
 /// What becomes of a message.
@@ -223,6 +223,7 @@ fn responses(data: &[u8]) -> Vec<u16> {
         public_address: String::new(),
         domain: "example.com".to_owned(),
         digest: vec![digest::Algorithm::Md5],
+        strangers: Strangers::default(),
         trunks: vec![Trunk {
             name: "pbx".to_owned(),
             server: "sip:198.51.100.1".parse().expect("a URI"),

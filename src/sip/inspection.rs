@@ -175,7 +175,7 @@ impl Refusal {
             Self::Needed(tag) => (421, Name::Require, *tag),
             Self::TooLarge => return stack.response(request, 413),
             Self::Accept => return stack.response(request, 406),
-            Self::MediaType => (415, Name::Accept, "application/sdp"),
+            Self::MediaType => (415, Name::Accept, "application/sdp, multipart/mixed"),
             Self::Encoding => (415, Name::Other("Accept-Encoding".to_owned()), "identity"),
             Self::Encrypted => return stack.response(request, 493),
             Self::Hops => return stack.response(request, 483),
@@ -293,7 +293,7 @@ mod tests {
     fn bodies_that_are_too_large_unknown_or_encrypted_get_413_415_493() {
         let large = "a".repeat(super::BODY_BYTES + 1);
         refused("v=0\n", &large, 413, ("Accept", ""));
-        let sdp = ("Accept", "application/sdp");
+        let sdp = ("Accept", "application/sdp, multipart/mixed");
         refused("application/sdp", "text/plain", 415, sdp);
         let encoding = ("Accept-Encoding", "identity");
         refused(HOPS, &format!("{HOPS}\nContent-Encoding: gzip"), 415, encoding);
@@ -303,6 +303,20 @@ mod tests {
             493,
             ("", ""),
         );
+    }
+
+    #[test]
+    fn description_among_other_parts_is_found() {
+        let mut bench = Bench::new();
+        let kind = "multipart/mixed;boundary=b";
+        let parts = "--b\r\nContent-Type: application/isup\r\n\r\nx\r\n\
+                     --b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\r\n--b--\r\n";
+        let text = invite().replace("application/sdp", kind).replace("v=0\n", parts);
+        bench.receive(&text);
+        bench.expect("SIP/2.0 100");
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        assert_eq!(incoming.offer.as_deref(), Some(b"v=0\r\n".as_slice()));
+        refused("application/sdp", kind, 415, ("Accept", "application/sdp, multipart/mixed"));
     }
 
     #[test]

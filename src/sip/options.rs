@@ -15,4 +15,4 @@ pub fn response(stack: &Stack, request: &Message) -> Message {
 }
 
 const ACCEPT: &str =
-    "application/sdp, application/dtmf-relay, application/dtmf, message/sipfrag;version=2.0";
+    "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf, message/sipfrag";
