@@ -28,7 +28,7 @@ use crate::sip::refer::{self, ReferTo, Replaces, status_line};
 use crate::sip::stack::Stack;
 use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Destination;
-use crate::sip::uri::Uri;
+use crate::sip::uri::{Scheme, Uri};
 use crate::sip::user_agent::{CallId, Event, Refer, ReferTarget, Refused, SIPFRAG, Transfer};
 use crate::stats;
 
@@ -409,7 +409,7 @@ impl Calls {
         let dialog = self.dialog(id).ok_or_else(gone)?;
         let refer_to = match &transfer.target {
             ReferTarget::Number(number) => {
-                ReferTo { uri: dialog.uri_of_number(number), replaces: None }
+                ReferTo { uri: uri_of_number(stack, dialog, number), replaces: None }
             }
             ReferTarget::Uri(uri) => ReferTo { uri: (**uri).clone(), replaces: None },
             ReferTarget::Call(other) => self.dialog(*other).ok_or_else(gone)?.as_refer_to(),
@@ -457,12 +457,6 @@ impl Calls {
 }
 
 impl Dialog {
-    /// A number where the peer looks for numbers: a phone at us, everybody else at home.
-    fn uri_of_number(&self, number: &str) -> Uri {
-        let home = if self.is_phone() { &self.local.uri } else { &self.remote.uri };
-        Uri::sip(number, &home.host, home.port)
-    }
-
     /// For a REFER to somebody else: call our peer, and take our place in this dialog. The tags
     /// are as our peer sees them (RFC 3891 §4).
     fn as_refer_to(&self) -> ReferTo {
@@ -475,6 +469,17 @@ impl Dialog {
         };
         ReferTo { uri: self.target().clone(), replaces: Some(replaces) }
     }
+}
+
+/// A number where the peer looks for numbers: a phone at us, by the way that it reaches us now,
+/// everybody else at home.
+fn uri_of_number(stack: &Stack, dialog: &Dialog, number: &str) -> Uri {
+    if dialog.is_phone() {
+        return stack.contact(dialog.flow(), number).uri;
+    }
+    let is_home = |uri: &&Uri| matches!(uri.scheme, Scheme::Sip) && !uri.host.ends_with(".invalid");
+    let home = Some(&dialog.remote.uri).filter(is_home).unwrap_or(dialog.target());
+    Uri::sip(number, &home.host, home.port)
 }
 
 fn write_notify(request: &mut Message, id: Option<u32>, state: &str, status: u16, reason: &str) {
@@ -518,8 +523,10 @@ pub const REFER_PATIENCE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::tests::bench::{ANSWER, Bench, CONTACT, STRANGER, Sent, invite, request};
-    use crate::sip::user_agent::ExtraHeaders;
+    use crate::sip::tests::bench::{
+        ANSWER, Bench, CONTACT, PHONE, STRANGER, Sent, invite, request, to_trunk,
+    };
+    use crate::sip::user_agent::{Binding, ExtraHeaders, Invite, Target, Transport};
 
     const TO_BOB: &str = "Refer-To: <sip:bob@192.0.2.1>\n";
 
@@ -814,6 +821,49 @@ mod tests {
         bench.receive(&notify(&refer, "4", TERMINATED, "SIP/2.0 200 OK\n"));
         bench.expect("SIP/2.0 481");
         bench.quiet();
+    }
+
+    #[test]
+    fn number_is_looked_for_where_the_peer_is_at_home() {
+        // RFC 3323 §4.1: a caller who hides has no home in From.
+        let hidden = |text: &str| text.replace("100@192.0.2.10>;tag", "x@anonymous.invalid>;tag");
+        let mut bench = Bench::new();
+        bench.receive(&hidden(&invite()));
+        bench.expect("SIP/2.0 100");
+        let Event::Incoming(incoming) = bench.event() else { panic!("Incoming") };
+        let call = incoming.call;
+        bench.act(|agent, now| agent.accept(now, call, &Vec::new(), None, b"v=0".to_vec()));
+        let ok = bench.expect("SIP/2.0 200");
+        bench.receive(&hidden(&ok.ack()));
+        bench.act(|agent, now| agent.refer(now, call, &bob())).unwrap();
+        let refer = bench.expect("REFER ");
+        assert_eq!(refer.header("Refer-To"), "<sip:bob@192.0.2.10:5060>");
+    }
+
+    #[test]
+    fn phone_is_referred_to_a_number_at_us() {
+        let mut bench = Bench::new();
+        let binding = Binding {
+            contact: "sip:alice@10.0.0.5:5062".parse().unwrap(),
+            call_id: "r".into(),
+            cseq: 1,
+            expires_in: Duration::from_secs(600),
+            source: PHONE.parse().unwrap(),
+            transport: Transport::Udp,
+            listener: 0,
+            user_agent: String::new(),
+        };
+        bench.act(|agent, now| agent.restore(now, "alice", vec![binding]));
+        let target = Target::User { name: "alice".into() };
+        let call = bench.act(|agent, now| agent.invite(now, Invite { target, ..to_trunk() }));
+        let invite = bench.expect("INVITE ");
+        let contact = "Contact: <sip:alice@10.0.0.5:5062>\n";
+        bench.receive_from(PHONE, &invite.answer(200, "u1", contact, ANSWER));
+        bench.expect("ACK ");
+        bench.act(|agent, now| agent.refer(now, call.unwrap(), &bob())).unwrap();
+        let refer = bench.expect("REFER ");
+        assert_eq!(refer.header("Refer-To"), "<sip:bob@192.0.2.1:5060>");
+        assert_eq!(refer.to, PHONE.parse().unwrap());
     }
 
     #[test]
