@@ -540,26 +540,36 @@ impl Session {
             exchange.user_agent.hangup(now, leg, &Vec::new());
             return exchange.media(self.place, MediaCommand::Close { unit: other.unit });
         };
-        let old = std::mem::replace(&mut call.unit, other.unit);
-        call.address = other.address;
-        call.port = other.port;
-        call.origin_id = other.origin_id;
-        call.origin_version = other.origin_version;
-        call.agreed = other.agreed;
-        call.is_held = other.is_held;
-        call.dtmf = other.dtmf;
-        call.codecs = other.codecs;
+        let (old, new) = (call.unit, other.unit);
         let replaced = call.leg();
         let since = call.connected_since();
-        match &mut call.phase {
+        let phase = match &call.phase {
             // The transferor left before the target answered.
-            Phase::Referred(referral) if !referral.is_answered => referral.leg = Some(leg),
-            phase => *phase = Phase::Connected { leg, since: since.unwrap_or(now), offer },
-        }
-        let is_new = since.is_none() && !matches!(call.phase, Phase::Referred(_));
-        exchange.media(self.place, MediaCommand::Replace { old, new: other.unit });
+            Phase::Referred(referral) if !referral.is_answered => {
+                let origin = referral.origin;
+                Phase::Referred(Box::new(Referral { origin, leg: Some(leg), is_answered: false }))
+            }
+            _ => Phase::Connected { leg, since: since.unwrap_or(now), offer },
+        };
+        let is_new = since.is_none() && matches!(phase, Phase::Connected { .. });
+        // What is the script's stays, all else is the leg's.
+        *call = Call {
+            object,
+            phase,
+            hears: call.hears,
+            transfers: call.transfers.take(),
+            has_rung: call.has_rung,
+            audio_started: call.audio_started,
+            playback: call.playback.take(),
+            recorder: call.recorder,
+            info_digits: std::mem::take(&mut call.info_digits),
+            record: std::mem::take(&mut call.record),
+            ..other
+        };
+        exchange.media(self.place, MediaCommand::Replace { old, new });
         exchange.close_unit(self.place, old);
-        exchange.own_unit(other.unit, session, Role::Call(object));
+        exchange.own_unit(new, session, Role::Call(object));
+        self.end_transfer_of_leg(exchange, object);
         exchange.add_leg(leg, session, object);
         if let Some(replaced) = replaced {
             exchange.remove_leg(replaced);
@@ -567,6 +577,17 @@ impl Session {
         }
         if is_new {
             self.on_connected(exchange, object, Vec::new());
+        }
+    }
+
+    /// Another party is behind this call now: what the one before had asked for is over.
+    fn end_transfer_of_leg(&mut self, exchange: &mut Exchange, object: Object) {
+        if let State::Gateway { target, .. } = self.transfer(object) {
+            exchange.note(Note::Cancelled { target: *target });
+        }
+        exchange.timers.disarm(Timer::Transfer(self.place.session, object));
+        if let Some(transfers) = self.calls.get_mut(&object).and_then(|c| c.transfers.as_mut()) {
+            transfers.state = State::Nothing;
         }
     }
 
@@ -609,6 +630,7 @@ impl Session {
             self.configure(exchange, object, agreed, true);
         }
         stats::TRANSFERS.add(1);
+        self.end_transfer_of_leg(exchange, object);
         self.tell_replaced(exchange, object);
         if was_held {
             self.call_event(exchange, object, CallEvent::OffHold);
