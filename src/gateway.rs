@@ -174,6 +174,8 @@ pub struct TrunkStatus {
     pub state: &'static str,
     /// `403 Forbidden`, empty when up.
     pub reason: String,
+    /// Under way, both ways.
+    pub calls: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -444,6 +446,7 @@ impl Gateway {
                 registers: trunk.register,
                 state,
                 reason,
+                calls: self.exchange.user_agent.trunk_calls(&trunk.name),
             }
         };
         self.exchange.config.trunks.iter().map(status).collect()
@@ -674,6 +677,9 @@ impl Gateway {
             | sip::Event::Cancelled { call, .. }
             | sip::Event::Ended { call, .. }
             | sip::Event::Change { call, .. }
+            | sip::Event::Changed { call, .. }
+            | sip::Event::ChangeRefused { call, .. }
+            | sip::Event::Refresh { call }
             | sip::Event::Info { call, .. }
             | sip::Event::Message { call, .. }
             | sip::Event::Transferred { call, .. } => call,
@@ -707,11 +713,11 @@ impl Gateway {
             sip::Peer::Trunk(name) => rules::Caller::Trunk(name),
             sip::Peer::User(name) => rules::Caller::User(name),
         };
-        let destination = incoming.request_uri.user.clone().unwrap_or_default();
-        let found = rules::find_rule(&config.applications, &destination, caller);
+        let destination = &incoming.number;
+        let found = rules::find_rule(&config.applications, destination, caller);
         let Some((application, rule)) = found else {
             if let Some(times) = self.unruled.note(now) {
-                log::warn!("no rule takes {} from {caller}: 404{times}", Private(&destination));
+                log::warn!("no rule takes {} from {caller}: 404{times}", Private(destination));
             }
             return self.refuse_incoming(now, leg, Refusal::NoRule);
         };

@@ -100,6 +100,13 @@ pub enum Command {
         other: Option<Object>,
         headers: ExtraHeaders,
     },
+    /// `call.reInvite`.
+    ReInvite {
+        call: Object,
+        headers: ExtraHeaders,
+        mime_type: String,
+        body: String,
+    },
     /// `call.customData(value)`: kept in the history.
     CallCustomData {
         call: Object,
@@ -159,7 +166,9 @@ impl Command {
         match self {
             Self::Log { text } | Self::SendMessage { text, .. } => text.len(),
             Self::CustomData { value } | Self::CallCustomData { value, .. } => value.len(),
-            Self::SendInfo { mime_type, body, .. } => mime_type.len() + body.len(),
+            Self::SendInfo { mime_type, body, .. } | Self::ReInvite { mime_type, body, .. } => {
+                mime_type.len() + body.len()
+            }
             Self::SendDigits { digits, .. } => digits.len(),
             Self::NotifyTransfer { reason: text, .. } | Self::TransferTo { to: text, .. } => {
                 text.len()

@@ -101,6 +101,9 @@ impl Session {
             Command::TransferTo { call, to, other, headers } => {
                 self.transfer_to(now, exchange, call, &to, other, headers);
             }
+            Command::ReInvite { call, headers, mime_type, body } => {
+                self.change(now, exchange, call, headers, mime_type, body);
+            }
             Command::CallCustomData { call, mut value } => {
                 truncate_bytes(&mut value, STORED_CUSTOM_DATA_BYTES);
                 if let Some(call) = self.calls.get_mut(&call) {

@@ -22,8 +22,8 @@ use crate::logger::Private;
 use crate::media::engine::Command as MediaCommand;
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::{CallAlerting, CallEvent};
-use crate::sdp::description::Description;
-use crate::sdp::offer_answer;
+use crate::sdp::description::{Description, Direction};
+use crate::sdp::offer_answer::{self, Agreed, Local};
 use crate::sip::message::reason_phrase;
 use crate::sip::user_agent::{
     CallId, Incoming, MOST_REFERS, Peer, REFER_PATIENCE, Refer, ReferTarget, Refused, Transfer,
@@ -610,9 +610,8 @@ impl Session {
         incoming: Incoming,
     ) {
         let new = incoming.call;
-        let answer = self.answer_replacing(object, incoming.offer.as_deref());
-        let (sdp, agreed, offer) = match answer {
-            Ok(answer) => answer,
+        let (described, agreed) = match self.describe_to(object, incoming.offer.as_deref()) {
+            Ok(described) => described,
             Err(status) => {
                 stats::TRANSFERS_REFUSED.add(1);
                 return exchange.user_agent.reject(now, new, status, &Vec::new());
@@ -620,7 +619,13 @@ impl Session {
         };
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Phase::Connected { leg: old, since, .. } = call.phase else { return };
+        let sdp = described.to_bytes();
+        let described = Box::new(described);
+        let offer = agreed.is_none().then(|| described.clone());
         call.phase = Phase::Connected { leg: new, since, offer };
+        call.described = Some(described);
+        call.proposed = None;
+        call.direction = Direction::SendRecv;
         let was_held = std::mem::replace(&mut call.is_held, false);
         exchange.user_agent.accept(now, new, &Vec::new(), None, sdp);
         exchange.remove_leg(old);
@@ -637,26 +642,23 @@ impl Session {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "what `replace_leg` alone takes apart")]
-    fn answer_replacing(
+    /// Our answer to the new leg's offer and what is agreed then, or our offer.
+    fn describe_to(
         &mut self,
         object: Object,
         offer: Option<&[u8]>,
-    ) -> Result<(Vec<u8>, Option<offer_answer::Agreed>, Option<Box<Description>>), u16> {
+    ) -> Result<(Description, Option<Agreed>), u16> {
         let call = self.calls.get_mut(&object).ok_or(481_u16)?;
         let (Phase::Connected { .. }, Some(port)) = (&call.phase, call.port) else {
             return Err(481);
         };
         let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-        let codecs = codecs_preferring(&call.codecs, preferred);
-        let local = call.local(port, codecs);
-        let Some(offer) = offer else {
-            let offer = offer_answer::offer(&local);
-            return Ok((offer.to_bytes(), None, Some(Box::new(offer))));
-        };
+        let local = call.local(port, codecs_preferring(&call.codecs, preferred));
+        let local = Local { direction: Direction::SendRecv, ..local };
+        let Some(offer) = offer else { return Ok((offer_answer::offer(&local), None)) };
         let offer = Description::parse(offer).map_err(|_| 488_u16)?;
         let (answer, agreed) = offer_answer::answer(&local, &offer).map_err(|_| 488_u16)?;
-        Ok((answer.to_bytes(), Some(agreed), None))
+        Ok((answer, Some(agreed)))
     }
 
     pub fn is_connected(&self, object: Object) -> bool {

@@ -118,6 +118,17 @@ impl Reliable {
         self.exchange != Exchange::Open
     }
 
+    /// Why a request may not bring an offer now: 491 while ours is open, 500 while the caller's is
+    /// (RFC 3311 §5.2).
+    pub fn objection(&self) -> Option<u16> {
+        match self.exchange {
+            _ if self.offer.is_some() => Some(500),
+            Exchange::Done => None,
+            Exchange::Sent if self.makes_offer => Some(491),
+            Exchange::Sent | Exchange::Open => Some(500),
+        }
+    }
+
     /// RSeq of the response whose PRACK may still come.
     pub fn awaited(&self) -> Option<u32> {
         self.unacknowledged.as_ref().map(|provisional| provisional.number)
@@ -336,6 +347,7 @@ impl Call {
             if *request.method() != Method::Prack {
                 let contact = stack.contact(source, &alerting.contact).to_string();
                 response.headers.push(Name::Contact, contact);
+                response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
             }
             response.set_body(super::SDP, sdp);
         }
@@ -442,7 +454,7 @@ mod tests {
         // RFC 6337 §3.1: what was agreed is not said again.
         assert_eq!(
             (ok.body(), ok.header("Content-Type"), ok.header("Supported")),
-            ("", "", "100rel, replaces, norefersub")
+            ("", "", "100rel, timer, replaces, norefersub")
         );
         bench.receive(&ok.ack());
         assert!(matches!(bench.event(), Event::Confirmed { sdp: None, .. }));

@@ -241,7 +241,7 @@ impl Call {
             && confirmed.is_confirmed
             && let Some(headers) = confirmed.leaving.take()
         {
-            self.send_bye(now, stack, &headers);
+            self.send_bye(now, stack, &headers, None);
         }
     }
 }
