@@ -445,6 +445,7 @@ impl Session {
         match referral.leg {
             Some(leg) => {
                 call.phase = Phase::Connected { leg, since: now, offer: None };
+                self.take_off_hold(now, exchange, object);
                 self.on_connected(exchange, object, Vec::new());
             }
             None if std::mem::replace(&mut referral.is_answered, true) => {}
@@ -575,8 +576,21 @@ impl Session {
             exchange.remove_leg(replaced);
             exchange.user_agent.hangup(now, replaced, &Vec::new());
         }
+        self.take_off_hold(now, exchange, object);
         if is_new {
             self.on_connected(exchange, object, Vec::new());
+        }
+    }
+
+    /// The transferor's hold reached the leg by the script (`easyProcess` passes it on), and nobody
+    /// else would take it back.
+    fn take_off_hold(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let is_held = |call: &Call| {
+            matches!(call.phase, Phase::Connected { .. }) && call.direction != Direction::SendRecv
+        };
+        if self.calls.get(&object).is_some_and(is_held) {
+            let wish = "a=sendrecv".to_owned();
+            self.change(now, exchange, object, Vec::new(), String::new(), wish);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{Plan, World, answers, expect_ladder, finish, ms, phone, said, story};
 use branchline::sim::link::Weather;
-use branchline::sim::phone::{Manner, OnRefer};
+use branchline::sim::phone::{Hold, Manner, OnRefer};
 use branchline::sim::sound;
 
 /// Joins the caller with the phone that it dialled, as most scenarios do.
@@ -109,6 +109,19 @@ fn blind_transfer_joins_the_far_leg_with_the_target() {
     assert!(heard_ms(&world, 1, 1100.0) > 4500, "{}", story(&world));
     assert!(heard_ms(&world, 2, 700.0) > 4500, "{}", story(&world));
     assert_eq!(heard_ms(&world, 2, 400.0), 0);
+}
+
+#[test]
+fn transferee_that_was_on_hold_is_taken_back_for_the_target() {
+    // The hold of alice reaches bob through the script.
+    let alice = || Manner { holds: vec![(ms(1000), Hold::On)], ..refers_to_carol() };
+    for alice in [alice(), Manner { hangs_up_after: Some(ms(2010)), ..alice() }] {
+        let mut world = world_of_three(alice, speaks(1100.0));
+        world.dial(0, "bob");
+        finish(&mut world);
+        assert!(heard_ms(&world, 1, 1100.0) > 4500, "{}", story(&world));
+        assert!(heard_ms(&world, 2, 700.0) > 4500, "{}", story(&world));
+    }
 }
 
 #[test]
