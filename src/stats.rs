@@ -61,6 +61,7 @@ metrics! {
     counter TRANSFERS "transfers_total" "Transfers that worked, of ours and of peers.";
     counter TRANSFERS_FAILED "transfers_failed_total" "Transfers that were tried and did not work.";
     counter TRANSFERS_REFUSED "transfers_refused_total" "Transfers refused without a try: malformed, beyond a limit, one under way, nobody to transfer, or not allowed.";
+    counter CALLS_REFUSED_SRTP "calls_refused_srtp_total" "Calls and changes of calls refused because one side wants SRTP and the other does not.";
     counter TRUNK_FAILOVERS "trunk_failovers_total" "Calls that went on to the next trunk of their route.";
     counter ACCESS_REFUSED "access_refused_total" "Requests to an access URL whose session had too many waiting.";
     counter SCRIPT_FAILURES "script_failures_total" "Sessions ended by a script error or limit.";

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::modify::Proposed;
+use super::security::{Security, media_keys};
 use super::sound::Playback;
 use super::transfer::{Referral, Transfers};
 use crate::config::{Codec, Dtmf};
@@ -32,6 +33,7 @@ pub struct Call {
     pub origin_id: u64,
     pub origin_version: u64,
     pub agreed: Option<Agreed>,
+    pub security: Security,
     /// Our description that holds: what a refresh repeats.
     pub described: Option<Box<Description>>,
     /// Our re-INVITE that has no answer yet.
@@ -146,7 +148,7 @@ impl Call {
             codecs,
             direction: self.direction,
             ptime: PTIME,
-            srtp: None,
+            srtp: self.security.describe(self.agreed.as_ref()),
         }
     }
 
@@ -176,7 +178,7 @@ impl Call {
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,
-            srtp: None,
+            srtp: agreed.srtp.as_deref().and_then(media_keys),
         }
     }
 }

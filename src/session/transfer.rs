@@ -17,6 +17,7 @@ use super::call::{Call, Phase, codecs_preferring};
 use super::dial::take_call_timeout;
 use super::events::NewIncoming;
 use super::exchange::{Exchange, Role, SessionCall, Timer, host_text};
+use super::security::Security;
 use crate::config::Dtmf;
 use crate::logger::Private;
 use crate::media::engine::Command as MediaCommand;
@@ -398,7 +399,8 @@ impl Session {
         self.max_forwards = self.max_forwards.min(max_forwards);
         let codecs = exchange.config.codecs(None);
         let dtmf = Dtmf::Auto;
-        let new = NewIncoming { phase, address, dtmf, codecs, record };
+        let security = Security::none();
+        let new = NewIncoming { phase, address, dtmf, codecs, security, record };
         let object = self.add_incoming_call(now, exchange, new);
         let (from, to) = (Private(&callerid).to_string(), Private(&destination).to_string());
         self.log_call(exchange, object, &format!("transferred by {from} to {to}"));
@@ -624,7 +626,10 @@ impl Session {
         incoming: Incoming,
     ) {
         let new = incoming.call;
-        let (described, agreed) = match self.describe_to(object, incoming.offer.as_deref()) {
+        let offer = incoming.offer.as_deref();
+        let mut security = Security::incoming(exchange, &incoming.peer, new);
+        let described = self.describe_to(exchange, object, &mut security, offer);
+        let (described, agreed) = match described {
             Ok(described) => described,
             Err(status) => {
                 stats::TRANSFERS_REFUSED.add(1);
@@ -639,6 +644,7 @@ impl Session {
         call.phase = Phase::Connected { leg: new, since, offer };
         call.described = Some(described);
         call.proposed = None;
+        call.security = security;
         call.direction = Direction::SendRecv;
         let was_held = std::mem::replace(&mut call.is_held, false);
         exchange.user_agent.accept(now, new, &Vec::new(), None, sdp);
@@ -656,21 +662,31 @@ impl Session {
         }
     }
 
-    /// Our answer to the new leg's offer and what is agreed then, or our offer.
+    /// Our answer to the new leg's offer and what is agreed then, or our offer; with `security` of
+    /// the new leg's own. The call stays as it is.
     fn describe_to(
-        &mut self,
+        &self,
+        exchange: &mut Exchange,
         object: Object,
+        security: &mut Security,
         offer: Option<&[u8]>,
     ) -> Result<(Description, Option<Agreed>), u16> {
-        let call = self.calls.get_mut(&object).ok_or(481_u16)?;
+        let call = self.calls.get(&object).ok_or(481_u16)?;
         let (Phase::Connected { .. }, Some(port)) = (&call.phase, call.port) else {
             return Err(481);
         };
+        let offer = match offer {
+            Some(offer) => Some(Description::parse(offer).map_err(|_| 488_u16)?),
+            None => None,
+        };
+        security.prepare(exchange, offer.as_ref());
         let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-        let local = call.local(port, codecs_preferring(&call.codecs, preferred));
-        let local = Local { direction: Direction::SendRecv, ..local };
+        let local = Local {
+            direction: Direction::SendRecv,
+            srtp: security.describe(None),
+            ..call.local(port, codecs_preferring(&call.codecs, preferred))
+        };
         let Some(offer) = offer else { return Ok((offer_answer::offer(&local), None)) };
-        let offer = Description::parse(offer).map_err(|_| 488_u16)?;
         let (answer, agreed) = offer_answer::answer(&local, &offer).map_err(|_| 488_u16)?;
         Ok((answer, Some(agreed)))
     }
