@@ -13,6 +13,7 @@ mod media;
 mod names;
 mod outgoing;
 mod srtp;
+mod transfer;
 mod trunks;
 
 use std::time::Duration;
