@@ -45,6 +45,9 @@ class BaresipPhone(Phone):
     def is_connected(self, call=0):
         return len(self.all("CALL_ESTABLISHED")) > call
 
+    def is_closed(self, call=0):
+        return len(self.all("CALL_CLOSED")) > call
+
     def closed(self, call=0, seconds=10.0):
         """The end of a call; its status: 200 after a BYE."""
         text = self.expect("CALL_CLOSED", seconds, count=call + 1).get("param", "")

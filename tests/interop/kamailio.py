@@ -5,7 +5,8 @@ import os
 from peers import Failure, Process, free_ports, is_bound, wait_for
 
 ADDRESS = "127.0.0.7"
-PASSWORDS = {"branch": "trunk-secret", "201": "two-o-one", "202": "two-o-two"}
+PASSWORDS = {"branch": "trunk-secret", "201": "two-o-one", "202": "two-o-two",
+             "203": "two-o-three"}
 
 CONFIG = """#!KAMAILIO
 debug=1

@@ -137,6 +137,9 @@ class PjsipPhone:
     def is_connected(self, call=0):
         return bool(self.all("call", call=call, state="CONFIRMED"))
 
+    def is_closed(self, call=0):
+        return bool(self.all("call", call=call, state="DISCONNECTED"))
+
     def closed(self, call=0, seconds=10.0):
         """The end of a call; its status."""
         return self.expect("call", seconds, call=call, state="DISCONNECTED")["code"]
@@ -172,6 +175,9 @@ class PjsipPhone:
 
     def transfer(self, to):
         self.do("transfer", to=to)
+
+    def attended(self, call, to_call):
+        self.do("attended", call=call, to_call=to_call)
 
     def _file(self, call):
         return os.path.join(self.folder, f"heard-{call}.wav")

@@ -88,6 +88,9 @@ class Side(PhoneSide):
     def through(self, name):
         return self.uri("9" + name)  # over TCP from Kamailio on
 
+    def transferred(self, name):
+        return "9" + name
+
     def order(self, name):
         return {"number": name}
 
@@ -164,8 +167,14 @@ CELLS = {
     "cancel": rows.cancel,
     "early media": rows.early_media,
     "hold and resume by the peer": rows.hold_by_peer,
+    "hold and resume by us": rows.hold_by_us,
+    "blind transfer by the peer": rows.blind_by_peer,
+    "blind transfer by us": rows.blind_by_us,
+    "attended transfer by the peer": rows.attended_by_peer,
+    "attended transfer by us": rows.attended_by_us,
     "DTMF by RFC 4733": rows.dtmf_rfc4733,
     "DTMF by INFO": dtmf_info,
     "DTMF in-band": rows.dtmf_inband,
     "PRACK": rows.prack,
+    "session refresh": rows.refresh,
 }

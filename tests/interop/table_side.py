@@ -60,6 +60,10 @@ class Side:
         """What a phone dials to reach another phone through the gateway."""
         return self.uri(name)
 
+    def transferred(self, name):
+        """What the gateway sees as the number of `through`."""
+        return name
+
     def inband(self, _keys):
         """What a phone needs that presses keys as tones."""
         return {}

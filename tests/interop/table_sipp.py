@@ -8,7 +8,7 @@ from shared import PASSWORD, PROVIDER, expect
 from sipp_scenario import (
     KEPT, gets, later, pause, provisional, refused_ack, request, response, scenario, sdp, within)
 from table_gateway import TableGateway, keys_are, saw
-from table_rows import FIRST_HZ, MICROPHONE_DBFS, acknowledged, ends
+from table_rows import EXPIRES_S, FIRST_HZ, MICROPHONE_DBFS, acknowledged, ends
 
 NAME, NEEDS = "SIPp", ("sipp",)
 TITLE = "SIPp 3.6"
@@ -239,6 +239,67 @@ def hold_by_peer(side):
         ends(session)
 
 
+def hold_by_us(side):
+    def answers(offer, answer, media):
+        return (gets("INVITE", check=(("body", f"a={offer}"), ("Contact", "sip:"))),
+                within(200, "OK", sdp(media.port, answer, version=2)), gets("ACK"))
+    with RtpEnd(PROVIDER, FIRST_HZ) as media:
+        peer = side.calls("800", invite(media), provisional(), gets(200, rrs=True), ACK,
+                          *answers("sendonly", "recvonly", media),
+                          *answers("inactive", "inactive", media),
+                          *answers("sendrecv", "sendrecv", media),
+                          gets("INVITE"), within(488, "Not Acceptable Here"), gets("ACK"), BYE, OK)
+        media.send_to(answer_of(peer))
+        session = side.gateway.came_in()
+        media.sounds(0.5)
+        for count, word in enumerate(("sendonly", "inactive", "sendrecv"), 1):
+            session.tell(command="reinvite", mimeType="application/sdp", body=f"a={word}")
+            saw(session, "ReInviteAccepted", count=count)
+        media.sounds(media.seconds_heard() + 0.5)
+        session.tell(command="reinvite", mimeType="application/sdp", body="a=sendonly")
+        expect("code", saw(session, "ReInviteRejected")["code"], 488)
+        media.sounds(media.seconds_heard() + 0.5)
+        session.tell(command="hangup")
+        peer.done()
+        ends(session)
+
+
+def refresh(side):
+    """Theirs by UPDATE, one that is too often, and ours after half of the time."""
+    often = ("Supported: timer", "Session-Expires: 60")
+    good = ("Supported: timer", f"Session-Expires: {EXPIRES_S};refresher=uac")
+    with RtpEnd(PROVIDER) as media:
+        body = sdp(media.port)
+        peer = side.calls(
+            "800", request("INVITE", body=body, headers=often), gets(100, optional=True),
+            gets(422, check=(("Min-SE", str(EXPIRES_S)),)), refused_ack(),
+            request("INVITE", 2, body=body, headers=good), provisional(),
+            gets(200, rrs=True, check=(("Session-Expires", f"{EXPIRES_S}; *refresher=uac"),
+                                       ("Require", "timer"))),
+            request("ACK", 2, dialog=True), pause(300),
+            request("UPDATE", 3, headers=good, dialog=True),
+            gets(200, check=(("Session-Expires", f"{EXPIRES_S}; *refresher=uac"),)),
+            request("BYE", 4), gets(200))
+        session = side.gateway.came_in()
+        peer.done()
+        saw(session, "Disconnected")
+        ends(session)
+        offers = (("Session-Expires", str(EXPIRES_S)), ("Supported", "timer"))
+        ours = (f"Session-Expires: {EXPIRES_S};refresher=uac", "Require: timer",
+                "Supported: timer", "Allow: INVITE, ACK, BYE, CANCEL, UPDATE")
+        peer = side.answers(
+            gets("INVITE", rrs=True, check=offers), response(180, "Ringing"),
+            response(200, "OK", body, headers=ours), gets("ACK"),
+            gets("UPDATE", check=(("Session-Expires", str(EXPIRES_S)),)),
+            within(200, "OK", headers=ours), BYE, OK, seconds=EXPIRES_S)
+        session = side.gateway.dial(number="2001")
+        saw(session, "Connected")
+        wait_for("UPDATE", lambda: peer.received("UPDATE "), EXPIRES_S * 0.75, pause=0.2)
+        session.tell(command="hangup")
+        peer.done()
+        ends(session)
+
+
 def dtmf_rfc4733(side):
     with RtpEnd(PROVIDER, FIRST_HZ) as media:
         peer = side.calls("805", invite(media), provisional(), gets(200, rrs=True), ACK, BYE, OK)
@@ -351,8 +412,10 @@ CELLS = {
     "cancel": cancel,
     "early media": early_media,
     "hold and resume by the peer": hold_by_peer,
+    "hold and resume by us": hold_by_us,
     "DTMF by RFC 4733": dtmf_rfc4733,
     "DTMF by INFO": dtmf_info,
     "DTMF in-band": dtmf_inband,
     "PRACK": prack,
+    "session refresh": refresh,
 }
