@@ -74,7 +74,20 @@ def later(code, reason, body=""):
     return text.replace("[last_CSeq:]", "CSeq: [$cseq]")
 
 
-KEPT = (("Via", "SIP/2.0.*", "via"), ("CSeq", "[0-9]+ INVITE", "cseq"))
+KEPT = (("Via", "SIP/2.0.*", "via"), ("CSeq", "[0-9]+ INVITE", "cseq"), ("From", ".*", "from"),
+        ("To", ".*", "to"))
+
+
+def turned(method, cseq=1, headers=(), body="", kind=""):
+    """A request of a callee in its dialog, from what KEPT kept of the INVITE."""
+    lines = [
+        f"{method} [next_url] SIP/2.0",
+        f"Via: SIP/2.0/[transport] {IDENTITY};branch=[branch]", "[routes]",
+        "From:[$to];tag=[pid]uas[call_number]", "To:[$from]", "Call-ID: [call_id]",
+        f"CSeq: {cseq} {method}", "Max-Forwards: 70",
+        f"Contact: <sip:{IDENTITY};transport=[transport]>", *headers,
+    ]
+    return _message(lines, body, kind, retransmit=True)
 
 
 def within(code, reason, body="", headers=(), kind="application/sdp"):

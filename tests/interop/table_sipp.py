@@ -1,14 +1,19 @@
 """SIPp: the flows step by step, with an RTP end of the harness beside it for the sound."""
 
+import re
+import urllib.parse
+
 import wav
 from peers import Sipp, free_ports, wait_for
 from phone_cases import HELLO_HZ, PILOT_DBFS, hears, recordings_of
 from rtp_end import RtpEnd, media_of
 from shared import PASSWORD, PROVIDER, expect
 from sipp_scenario import (
-    KEPT, gets, later, pause, provisional, refused_ack, request, response, scenario, sdp, within)
+    KEPT, gets, later, pause, provisional, refused_ack, request, response, scenario, sdp,
+    turned, within)
 from table_gateway import TableGateway, keys_are, saw
-from table_rows import EXPIRES_S, FIRST_HZ, MICROPHONE_DBFS, acknowledged, ends
+from table_rows import (
+    EXPIRES_S, FIRST_HZ, MICROPHONE_DBFS, SECOND_HZ, THIRD_HZ, acknowledged, ends, header)
 
 NAME, NEEDS = "SIPp", ("sipp",)
 TITLE = "SIPp 3.6"
@@ -264,6 +269,129 @@ def hold_by_us(side):
         ends(session)
 
 
+def told(code):
+    """A NOTIFY of how a REFER went, and our answer."""
+    return gets("NOTIFY", check=(("body", f"SIP/2.0 {code}"), ("Event", "refer"))), OK
+
+
+def tells(cseq, line, state):
+    """Our NOTIFY of how the gateway's REFER went, and its answer."""
+    return (turned("NOTIFY", cseq, ("Event: refer", f"Subscription-State: {state}"),
+                   f"SIP/2.0 {line}\n", "message/sipfrag;version=2.0"), gets(200))
+
+
+def blind_by_peer(side):
+    """REFER of the caller joins the callee with the target; one that leads nowhere is told so."""
+    target_at = f"sip:504@127.0.0.1:{side.gateway.sip}"
+    nowhere = f"sip:9999@127.0.0.1:{side.gateway.sip}"
+    with (RtpEnd(PROVIDER) as ours, RtpEnd(PROVIDER, SECOND_HZ) as theirs,
+          RtpEnd(PROVIDER, THIRD_HZ) as targets):
+        callee = side.answers(*answered(theirs), BYE, OK)
+        # It does not ring, so that there is one NOTIFY before the last.
+        target = side.answers(gets("INVITE", rrs=True), response(200, "OK", sdp(targets.port)),
+                              gets("ACK"), BYE, OK, port=side.gateway.peer["sipp-inband"])
+        caller = side.calls(
+            "2001", invite(ours), provisional(), gets(200, rrs=True), ACK, pause(300),
+            request("REFER", 2, headers=(f"Refer-To: <{nowhere}>",)), gets(202),
+            *told(100), *told(404),
+            request("REFER", 3, headers=(f"Refer-To: <{target_at}>",)), gets(202),
+            *told(100), *told(200), BYE, OK)
+        theirs.send_to(media_of(wait_for("INVITE", lambda: callee.received("INVITE "))[0]))
+        side.gateway.came_in()
+        targets.send_to(media_of(wait_for("INVITE", lambda: target.received("INVITE "))[0]))
+        caller.done()
+        hear_each_other(theirs, targets)
+        side.gateway.came_in().tell(command="end")
+        callee.done()
+        target.done()
+
+
+def hear_each_other(second, third):
+    for media, hz in ((second, THIRD_HZ), (third, SECOND_HZ)):
+        wait_for(f"{hz} Hz", lambda m=media, h=hz: m.heard().tone_seconds(h) >= 0.5, pause=0.1)
+
+
+def attended_by_peer(side):
+    """REFER with Replaces in the first call names the second one."""
+    with (RtpEnd(PROVIDER) as ours, RtpEnd(PROVIDER, SECOND_HZ) as theirs,
+          RtpEnd(PROVIDER, THIRD_HZ) as targets):
+        callee = side.answers(*answered(theirs), BYE, OK)
+        target = side.answers(*answered(targets), BYE, OK, port=side.gateway.peer["sipp-inband"])
+        consulting = side.calls("504", invite(ours), provisional(), gets(200, rrs=True), ACK,
+                                BYE, OK)
+        targets.send_to(media_of(wait_for("INVITE", lambda: target.received("INVITE "))[0]))
+        first = side.gateway.came_in()
+        answer = wait_for("200", lambda: consulting.received("SIP/2.0 200"))[0]
+        tag = {name: re.search(r"tag=([^;\s]+)", header(answer, name)).group(1)
+               for name in ("From", "To")}
+        replaces = urllib.parse.quote(f"{header(answer, 'Call-ID')};to-tag={tag['To']};"
+                                      f"from-tag={tag['From']}", safe="")
+        refer_to = f"Refer-To: <sip:504@127.0.0.1:{side.gateway.sip}?Replaces={replaces}>"
+        caller = side.calls(
+            "2001", invite(ours), provisional(), gets(200, rrs=True), ACK, pause(300),
+            request("REFER", 2, headers=(refer_to,)), gets(202),
+            gets("NOTIFY", check=(("Event", "refer"),)), OK,
+            *told(200), BYE, OK)
+        theirs.send_to(media_of(wait_for("INVITE", lambda: callee.received("INVITE "))[0]))
+        second = side.gateway.came_in()
+        caller.done()
+        consulting.done()
+        hear_each_other(theirs, targets)
+        for session in (first, second):
+            if not session.is_over():
+                session.tell(command="end")
+        callee.done()
+        target.done()
+
+
+def blind_by_us(side):
+    """REFER is taken and tells its end; refused, it leaves the call as it was."""
+    with RtpEnd(PROVIDER) as media:
+        peer = side.answers(
+            gets("INVITE", rrs=True, check=KEPT), response(180, "Ringing"),
+            response(200, "OK", sdp(media.port)), gets("ACK"),
+            gets("REFER"), within(603, "Decline"),
+            gets("REFER", check=(("Refer-To", "sip:alice@198.51.100.7"),)), within(202, "Accepted"),
+            *tells(1, "100 Trying", "active;expires=60"), *tells(2, "180 Ringing", "active"),
+            *tells(3, "200 OK", "terminated;reason=noresource"), BYE, OK)
+        session = side.gateway.dial(number="2001")
+        saw(session, "Connected")
+        session.tell(command="transfer", to="sip:alice@198.51.100.7")
+        expect("code", saw(session, "TransferFailed")["code"], 603)
+        session.tell(command="transfer", to="sip:alice@198.51.100.7")
+        saw(session, "TransferComplete")
+        peer.done()
+        ends(session)
+
+
+def attended_by_us(side):
+    """Refer-To names the other call as its far end knows it (RFC 3891 §3)."""
+    with RtpEnd(PROVIDER) as media:
+        peer = side.answers(
+            gets("INVITE", rrs=True, check=KEPT), response(200, "OK", sdp(media.port)), gets("ACK"),
+            gets("REFER"), within(202, "Accepted"),
+            *tells(1, "200 OK", "terminated;reason=noresource"), BYE, OK)
+        other = side.answers(*answered(media), BYE, OK, port=side.gateway.peer["sipp-inband"])
+        session = side.gateway.dial(number="2001")
+        saw(session, "Connected")
+        session.tell(command="dial", name="b", order={"number": "504"})
+        saw(session, "Connected", "b")
+        session.tell(command="transfer", **{"with": "b"})
+        saw(session, "TransferComplete")
+        peer.done()
+        other.done()
+        refer_to = header(peer.received("REFER ")[0], "Refer-To")
+        answer, invited = other.sent("SIP/2.0 200")[0], other.received("INVITE ")[0]
+        ours = re.search(r"tag=([^;\s]+)", header(invited, "From")).group(1)
+        theirs = re.search(r"tag=([^;\s]+)", header(answer, "To")).group(1)
+        replaces = urllib.parse.unquote(re.search(r"[?&]Replaces=([^&>]+)", refer_to).group(1))
+        # The transferee takes the gateway's place: its own tags stand as the far end has them.
+        expect("Replaces", replaces.split(";")[0], header(invited, "Call-ID"))
+        expect("tags", sorted(replaces.split(";")[1:]),
+               sorted([f"to-tag={theirs}", f"from-tag={ours}"]))
+        ends(session)
+
+
 def refresh(side):
     """Theirs by UPDATE, one that is too often, and ours after half of the time."""
     often = ("Supported: timer", "Session-Expires: 60")
@@ -413,6 +541,10 @@ CELLS = {
     "early media": early_media,
     "hold and resume by the peer": hold_by_peer,
     "hold and resume by us": hold_by_us,
+    "blind transfer by the peer": blind_by_peer,
+    "blind transfer by us": blind_by_us,
+    "attended transfer by the peer": attended_by_peer,
+    "attended transfer by us": attended_by_us,
     "DTMF by RFC 4733": dtmf_rfc4733,
     "DTMF by INFO": dtmf_info,
     "DTMF in-band": dtmf_inband,
