@@ -66,9 +66,12 @@ def _is_free(address, port):
 
 def is_bound(address, port, protocol="udp"):
     """Whether any process has bound this port; for TCP, whether it listens."""
-    want = [f"{part}:{port:04X}" for part in
-            ("".join(f"{int(p):02X}" for p in reversed(address.split("."))), "00000000")]
-    with open(f"/proc/net/{protocol}", encoding="ascii") as table:
+    if ":" in address:
+        want, protocol_file = [f"{'0' * 24}01000000:{port:04X}"], protocol + "6"  # ::1
+    else:
+        parts = "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
+        want, protocol_file = [f"{part}:{port:04X}" for part in (parts, "00000000")], protocol
+    with open(f"/proc/net/{protocol_file}", encoding="ascii") as table:
         rows = [line.split() for line in table.readlines()[1:]]
     return any(row[1] in want and (protocol == "udp" or row[3] == "0A") for row in rows)
 

@@ -9,8 +9,9 @@ import re
 IDENTITY = "[local_ip]:[local_port]"
 
 
-def sdp(port, direction="sendrecv", codecs="0 101", version=1, keys="", profile="RTP/AVP"):
-    """An SDP whose sound goes to `port`, of an RtpEnd beside SIPp."""
+def sdp(port, direction="sendrecv", codecs="0 101", version=1, keys=""):
+    """An SDP whose sound goes to `port`, of an RtpEnd beside SIPp; with `keys` encrypted."""
+    profile = "RTP/SAVP" if keys else "RTP/AVP"
     maps = "\n".join(f"a=rtpmap:{line}" for line in
                      ("0 PCMU/8000", "8 PCMA/8000", "101 telephone-event/8000")
                      if line.split()[0] in codecs.split())

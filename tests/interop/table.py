@@ -34,6 +34,10 @@ ROWS = (
     "DTMF in-band",
     "session refresh",
     "PRACK",
+    "TLS",
+    "SRTP",
+    "IPv6",
+    "WebSocket register",
 )
 COLUMNS = (table_baresip, table_pjsip, table_kamailio, table_sipp)
 PAGE = os.path.join(TOP, "docs", "interop.md")

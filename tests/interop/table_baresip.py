@@ -65,4 +65,8 @@ CELLS = {
     "DTMF in-band": rows.dtmf_inband,
     "PRACK": "baresip 1.0 has no reliable provisional responses.",
     "session refresh": rows.refresh_without_timers,
+    "TLS": rows.over_tls,
+    "SRTP": rows.over_srtp,
+    "IPv6": rows.over_ipv6,
+    "WebSocket register": "baresip 1.0 has no WebSocket.",
 }

@@ -33,4 +33,8 @@ CELLS = {
     "DTMF in-band": rows.dtmf_inband,
     "PRACK": rows.prack,
     "session refresh": rows.refresh,
+    "TLS": rows.over_tls,
+    "SRTP": rows.over_srtp,
+    "IPv6": "PJSIP's wheel is built without IPv6.",
+    "WebSocket register": "PJSIP has no WebSocket.",
 }

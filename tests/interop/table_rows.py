@@ -11,7 +11,7 @@ from gateway import API_PAUSE_S
 from peers import Failure, wait_for
 from phone_cases import HELLO_HZ, PILOT_DBFS, hears, hears_not, recordings_of
 from shared import expect
-from table_gateway import keys_are, saw
+from table_gateway import EXPIRES_S, keys_are, saw
 from table_side import FIRST_HZ, SECOND_HZ, THIRD_HZ
 
 MICROPHONE_DBFS = -20
@@ -48,9 +48,9 @@ def wrong_password(side):
     ends(session)
 
 
-def call_in(side):
-    with side.registered(side.names[0], FIRST_HZ) as phone:
-        phone.dial(side.uri("800"))
+def call_in(side, way="", after=None):
+    with side.registered(side.name(0, way), FIRST_HZ, way=way) as phone:
+        phone.dial(side.uri("800", way))
         phone.connected()
         session = side.gateway.came_in()
         sounds(phone)
@@ -58,6 +58,8 @@ def call_in(side):
         phone.closed()
         expect("code", saw(session, "Disconnected")["code"], 200)
         both_ways(side, phone, ends(session))
+        if after:
+            after(phone)
 
 
 def both_ways(side, phone, row):
@@ -69,9 +71,10 @@ def both_ways(side, phone, row):
     hears("right: from the phone", recorded.channel(1), FIRST_HZ, 0.5, MICROPHONE_DBFS)
 
 
-def call_out(side):
-    with side.registered(side.names[1], FIRST_HZ) as phone:
-        session = side.gateway.dial(**side.order(side.names[1]), play=True, record=True)
+def call_out(side, way="", after=None):
+    name = side.name(1, way)
+    with side.registered(name, FIRST_HZ, way=way) as phone:
+        session = side.gateway.dial(**side.order(name, way), play=True, record=True)
         saw(session, "Connected")
         phone.connected()
         sounds(phone)
@@ -79,6 +82,35 @@ def call_out(side):
         expect("status at the phone", phone.closed(), 200)
         expect("code", saw(session, "Disconnected")["code"], 200)
         both_ways(side, phone, ends(session))
+        if after:
+            after(phone)
+
+
+def over_tls(side):
+    """Registration and calls both ways over TLS, the certificate checked by who connects."""
+    call_in(side, way="tls")
+    call_out(side, way="tls")
+
+
+def over_ipv6(side):
+    """Registration, calls both ways and their sound over IPv6."""
+    call_in(side, way="ipv6")
+    call_out(side, way="ipv6")
+
+
+def over_srtp(side):
+    """Calls both ways whose sound is encrypted with keys in the SDP (RFC 4568)."""
+    for flow in (call_in, call_out):
+        flow(side, way="srtp", after=is_encrypted)
+
+
+def is_encrypted(phone):
+    """Offer and answer: RTP/SAVP, and a key of each side."""
+    described = [(way, text) for way, text in phone.messages() if "\nm=audio" in text]
+    for way in ("sent", "received"):
+        text = next(text for this, text in described if this == way)
+        if "RTP/SAVP " not in text or "\na=crypto:" not in text:
+            raise Failure(f"{way} without keys: {text[-500:]}")
 
 
 def busy(side):
@@ -387,9 +419,6 @@ def refresh(side):
         callee.closed()
         ends(came_in)
         ends(went_out)
-
-
-EXPIRES_S = 90  # RFC 4028 §4 has no less; a refresh comes at half of it
 
 
 def refreshed(phone, requests, answers):

@@ -11,9 +11,12 @@ from shared import PASSWORD, PROVIDER, expect
 from sipp_scenario import (
     KEPT, gets, later, pause, provisional, refused_ack, request, response, scenario, sdp,
     turned, within)
+from srtp import Srtp
+from stream_bridge import Bridge
 from table_gateway import TableGateway, keys_are, saw
 from table_rows import (
-    EXPIRES_S, FIRST_HZ, MICROPHONE_DBFS, SECOND_HZ, THIRD_HZ, acknowledged, ends, header)
+    EXPIRES_S, FIRST_HZ, MICROPHONE_DBFS, SECOND_HZ, THIRD_HZ, acknowledged, ends,
+    has_header, header)
 
 NAME, NEEDS = "SIPp", ("sipp",)
 TITLE = "SIPp 3.6"
@@ -42,6 +45,13 @@ class Side:
         """A SIPp that is called as 2001."""
         return Sipp(self.world.folder, "callee", PROVIDER, port or self.gateway.peer["provider"],
                     text=scenario(*steps), **more)
+
+    def calls_on(self, address, number, *steps, **more):
+        """A SIPp that calls in from another address: to the gateway's on the same network."""
+        host = f"[{address}]" if ":" in address else "127.0.0.1"
+        return Sipp(self.world.folder, "caller", address, free_ports(1, address)[0],
+                    remote=f"{host}:{self.gateway.sip}", number=number, text=scenario(*steps),
+                    **more)
 
     def registers(self, password, *steps, port=None, expires=60, **more):
         """A SIPp that registers as alice; with the steps after the challenge."""
@@ -125,6 +135,96 @@ def call_out(side):
         saw(session, "Connected")
         hang_up_after_sound(session, media, peer)
         both_ways(side, media, ends(session))
+
+
+def over_ipv6(side):
+    with RtpEnd("::1", FIRST_HZ) as media:
+        peer = side.calls_on("::1", "800", invite(media), provisional(),
+                             gets(200, rrs=True, check=(("body", "c=IN IP6 ::1"),)), ACK, BYE, OK)
+        media.send_to(answer_of(peer))
+        session = side.gateway.came_in()
+        hang_up_after_sound(session, media, peer)
+        both_ways(side, media, ends(session))
+    with RtpEnd("::1", FIRST_HZ) as media:
+        peer = Sipp(side.world.folder, "callee", "::1", side.gateway.peer["sipp-ipv6"],
+                    text=scenario(*answered(media), BYE, OK))
+        session = side.gateway.dial(number="506", play=True, record=True)
+        media.send_to(media_of(wait_for("INVITE", lambda: peer.received("INVITE "))[0]))
+        saw(session, "Connected")
+        hang_up_after_sound(session, media, peer)
+        both_ways(side, media, ends(session))
+
+
+def over_srtp(side):
+    """SRTP of the harness, which shares no code with the gateway's."""
+    with RtpEnd(PROVIDER, FIRST_HZ) as media:
+        media.ours = Srtp()
+        peer = side.calls("800", invite(media, keys=media.ours.crypto()), provisional(),
+                          gets(200, rrs=True, check=(("body", "RTP/SAVP"),)), ACK, BYE, OK)
+        answer = wait_for("its answer", lambda: peer.received("SIP/2.0 200"))[0]
+        media.theirs = Srtp.of(answer)
+        media.send_to(media_of(answer))
+        session = side.gateway.came_in()
+        hang_up_after_sound(session, media, peer)
+        both_ways(side, media, ends(session))
+    with RtpEnd(PROVIDER, FIRST_HZ) as media:
+        media.ours = Srtp()
+        body = sdp(media.port, keys=media.ours.crypto())
+        peer = side.answers(gets("INVITE", rrs=True, check=(("body", "RTP/SAVP"),)),
+                            response(200, "OK", body), gets("ACK"), BYE, OK,
+                            port=side.gateway.peer["sipp-srtp"])
+        session = side.gateway.dial(number="507", play=True, record=True)
+        offer = wait_for("INVITE", lambda: peer.received("INVITE "))[0]
+        media.theirs = Srtp.of(offer)
+        media.send_to(media_of(offer))
+        saw(session, "Connected")
+        hang_up_after_sound(session, media, peer)
+        both_ways(side, media, ends(session))
+
+
+def over_websocket(side):
+    """A browser's messages (RFC 7118 §5) over a bridge: it registers, calls, is hung up."""
+    port = free_ports(1, PROVIDER)[0]
+    bridge = Bridge(PROVIDER, port, ("127.0.0.1", side.gateway.peer["ws"]))
+    domain = f"127.0.0.1:{side.gateway.peer['ws']}"
+    try:
+        with RtpEnd(PROVIDER, FIRST_HZ) as media:
+            def browser(*arguments, call="", **more):
+                text = request(*arguments, user="alice", **more)
+                text = re.sub("Via: .*;branch", "Via: SIP/2.0/WS df7jal23ls0d.invalid;branch", text)
+                text = re.sub("Contact: .*",
+                              "Contact: <sip:alice@df7jal23ls0d.invalid;transport=ws>", text)
+                text = re.sub("From: <.*>", f"From: <sip:alice@{domain}>", text)
+                # Calls of one SIPp call: what stands before /// is for the other end only.
+                return text.replace("[call_id]", f"{call}///[call_id]" if call else "[call_id]")
+            credentials = f"[authentication username=alice password={PASSWORD}]"
+            register = {"uri": f"sip:{domain}", "to": f"sip:alice@{domain}", "dialog": False,
+                        "call": "register"}
+            invited = {"uri": f"sip:800@{domain}", "to": f"sip:800@{domain}", "dialog": False,
+                       "body": sdp(media.port)}
+            peer = Sipp(
+                side.world.folder, "browser", PROVIDER, free_ports(1, PROVIDER)[0],
+                remote=f"{PROVIDER}:{port}", number="800", transport="t1", text=scenario(
+                    browser("REGISTER", 1, headers=("Expires: 60",), **register),
+                    gets(401, auth=True),
+                    browser("REGISTER", 2, headers=("Expires: 60", credentials), **register),
+                    gets(200), browser("INVITE", 1, **invited), gets(100, optional=True),
+                    gets(401, auth=True), browser("ACK", 1, dialog=False, uri=invited["uri"],
+                                                  to=invited["to"]),
+                    browser("INVITE", 2, headers=(credentials,), **invited), provisional(),
+                    gets(200, rrs=True), browser("ACK", 2, dialog=True), BYE, OK))
+            wait_for("the binding", lambda: side.gateway.contacts("alice") == 1, pause=0.2)
+            media.send_to(media_of(wait_for("the answer", lambda: [
+                text for text in peer.received("SIP/2.0 200") if "\nm=audio" in text])[0]))
+            head, accept = bridge.handshakes[0]
+            has_header(head, "Sec-WebSocket-Accept", re.escape(accept))
+            has_header(head, "Sec-WebSocket-Protocol", "^sip$")
+            session = side.gateway.came_in()
+            hang_up_after_sound(session, media, peer)
+            hears("the browser", media.heard(), HELLO_HZ, 0.8, PILOT_DBFS)
+            ends(session)
+    finally:
+        bridge.end()
 
 
 def busy(side):
@@ -550,4 +650,8 @@ CELLS = {
     "DTMF in-band": dtmf_inband,
     "PRACK": prack,
     "session refresh": refresh,
+    "SRTP": over_srtp,
+    "IPv6": over_ipv6,
+    "WebSocket register": over_websocket,
+    "TLS": "Debian's SIPp is built without TLS.",
 }
