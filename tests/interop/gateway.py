@@ -70,8 +70,8 @@ class Gateway:
         self.sip, self.http = free_ports(2)
         self.values = {"key": KEY, "sip": self.sip, "http": self.http, "rtp": self.rtp,
                        "rtp_end": self.rtp + 599, "limits": limits, "sessions": sessions,
-                       "drain_s": drain_s, "listen": listen.replace("{sip}", str(self.sip)), "sip_keys": sip_keys,
-                       "ring_s": ring_s}
+                       "drain_s": drain_s, "listen": listen.replace("{sip}", str(self.sip)),
+                       "sip_keys": sip_keys, "ring_s": ring_s}
         shutil.copytree(os.path.join(TOP, "scenarios"), os.path.join(self.folder, "scenarios"))
         shutil.copytree(os.path.join(HERE, "scenarios"),
                         os.path.join(self.folder, "scenarios", "interop"))

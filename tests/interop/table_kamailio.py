@@ -149,11 +149,11 @@ def register(side):
         phone.hang_up()
         phone.closed()
         rows.ends(session)
-    path(side)
+    behind(side)
 
 
-def path(side):
-    """A phone of the gateway's behind Kamailio: the gateway reaches it along its Path (RFC 3327)."""
+def behind(side):
+    """A phone of the gateway's behind Kamailio: the gateway reaches it the way it registered."""
     with side.behind("alice") as phone:
         phone.registered()
         session = side.gateway.dial(user="alice", play=True)
