@@ -18,8 +18,8 @@ use branchline::sip::message::{Message, Method, Start};
 use branchline::sip::parse::ParseErrorKind::{self, *};
 use branchline::sip::uri::Scheme;
 use branchline::sip::user_agent::{
-    Account, Caps, Config, Input, Limits, Listener, Network, Output, Policy, Prack, Transport,
-    Trunk, UserAgent,
+    Account, Caps, Config, Input, Limits, Listener, Network, Output, Policy, Prack, Strangers,
+    Transport, Trunk, UserAgent,
 };
 
 /// What becomes of a message.
@@ -40,16 +40,16 @@ fn verdicts() -> Vec<(&'static str, Verdict, &'static str)> {
     vec![
         // RFC 4475 §3.1.1: valid messages.
         ("wsinv", Read(481), "legal, all of it; the To tag is of no dialog"),
-        ("intmeth", Read(405), "legal, all of it; the method is unknown"),
+        ("intmeth", Read(501), "legal, all of it; the method is unknown"),
         ("esc01", Read(100), "escapes are resolved in the parts of a URI, once"),
         ("escnull", Read(401), "an escaped NUL is a character like others"),
-        ("esc02", Read(405), "a percent sign in a method or field name is itself"),
+        ("esc02", Read(501), "a percent sign in a method or field name is itself"),
         ("lwsdisp", Read(200), "no blank is needed before the bracket"),
         ("longreq", Read(100), "long values are below our limits"),
         ("dblreq", Read(401), "what follows Content-Length in a datagram is dropped"),
         ("semiuri", Read(200), "a semicolon before the @ is the user's"),
         ("transports", Read(200), "any token is a transport"),
-        ("mpart01", Read(403), "a body may hold any byte; MESSAGE is for dialogs"),
+        ("mpart01", Read(405), "a body may hold any byte; MESSAGE is for dialogs"),
         ("unreason", Taken, "a reason phrase is any text"),
         ("noreason", Taken, "a reason phrase may be empty"),
         // §3.1.2: invalid messages.
@@ -89,7 +89,7 @@ fn verdicts() -> Vec<(&'static str, Verdict, &'static str)> {
         ("cparam01", Read(401), "without brackets the parameter is the header's"),
         ("cparam02", Read(401), "inside brackets the parameter is the URI's"),
         ("regescrt", Read(401), "headers in a contact are kept with it"),
-        ("sdp01", Read(100), "who sends SDP understands it, whatever Accept says"),
+        ("sdp01", Read(406), "the answer would be SDP, which Accept does not take"),
         // §3.4.
         ("inv2543", Read(400), "no branch, tag or length in RFC 2543; a dialog needs the Contact"),
         // RFC 5118 §4.
@@ -110,7 +110,7 @@ fn verdicts() -> Vec<(&'static str, Verdict, &'static str)> {
         ("x-line-feeds", Read(200), "a bare LF ends a line too"),
         ("x-credentials", Read(401), "the nonce is nobody's"),
         ("x-no-utf8", Read(200), "what is no text becomes U+FFFD"),
-        ("x-lower-method", Read(405), "methods have a case: this one is unknown"),
+        ("x-lower-method", Read(501), "methods have a case: this one is unknown"),
         ("x-nul", Answered(400, FieldLine), "a name is a token"),
         ("x-field-without-name", Answered(400, FieldLine), "a name is a token"),
         ("x-field-without-colon", Answered(400, FieldLine), "is it a name or a value?"),
@@ -223,6 +223,7 @@ fn responses(data: &[u8]) -> Vec<u16> {
         public_address: String::new(),
         domain: "example.com".to_owned(),
         digest: vec![digest::Algorithm::Md5],
+        strangers: Strangers::default(),
         trunks: vec![Trunk {
             name: "pbx".to_owned(),
             server: "sip:198.51.100.1".parse().expect("a URI"),

@@ -125,6 +125,11 @@ pub struct Sip {
     pub domain: String,
     /// What users are challenged with, the best first.
     pub digest: Vec<Digest>,
+    /// Messages per second from one address that is nobody's.
+    pub source_rate: u32,
+    pub strangers: Strangers,
+    /// Beginnings of User-Agent; whoever says so gets no answer.
+    pub scanners: Vec<String>,
 }
 
 impl Default for Sip {
@@ -138,9 +143,23 @@ impl Default for Sip {
             public_address: String::new(),
             domain: String::new(),
             digest: vec![Digest::Md5],
+            source_rate: 50,
+            strangers: Strangers::Refuse,
+            scanners: SCANNERS.map(str::to_owned).to_vec(),
         }
     }
 }
+
+/// What calls and questions of nobody known get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strangers {
+    Refuse,
+    /// No answer: nothing tells that there is a gateway.
+    Drop,
+}
+
+/// What common scanners call themselves.
+const SCANNERS: [&str; 5] = ["friendly-scanner", "sipvicious", "sipcli", "sip-scan", "sundayddr"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {

@@ -11,7 +11,7 @@ use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
     OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
-    Trunk, Tts, TtsEngine, User, trunk,
+    Strangers, Trunk, Tts, TtsEngine, User, trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -144,6 +144,14 @@ fn sip(table: Table<'_>) -> Sip {
         public_address: table.string("public_address", ""),
         domain: table.string("domain", ""),
         digest: preferences(&table, "digest", &algorithms, default.digest),
+        // The range fits.
+        source_rate: table.size("source_rate", 1..=1_000_000, default.source_rate as usize) as u32,
+        strangers: table.choice(
+            "strangers",
+            &[("refuse", Strangers::Refuse), ("drop", Strangers::Drop)],
+            default.strangers,
+        ),
+        scanners: scanners(&table, default.scanners),
     };
     for (key, host) in [("public_address", &sip.public_address), ("domain", &sip.domain)] {
         if !host.is_empty() && !is_host(host) {
@@ -152,6 +160,14 @@ fn sip(table: Table<'_>) -> Sip {
     }
     table.finish();
     sip
+}
+
+fn scanners(table: &Table<'_>, default: Vec<String>) -> Vec<String> {
+    let Some(items) = table.strings("scanners") else { return default };
+    for item in items.iter().filter(|item| item.text.is_empty()) {
+        table.problem_at(item.line, "scanners holds \"\", with which every name begins");
+    }
+    items.into_iter().map(|item| item.text).collect()
 }
 
 fn media(table: Table<'_>) -> Media {

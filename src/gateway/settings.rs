@@ -51,6 +51,11 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
         public_address: config.sip.public_address.clone(),
         domain: config.sip.domain.clone(),
         digest: config.sip.digest.iter().map(algorithm).collect(),
+        strangers: sip::Strangers {
+            source_rate: config.sip.source_rate,
+            are_answered: config.sip.strangers == config::Strangers::Refuse,
+            scanners: config.sip.scanners.clone(),
+        },
         trunks: config
             .trunks
             .iter()

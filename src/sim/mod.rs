@@ -8,5 +8,6 @@
 pub mod ladder;
 pub mod link;
 pub mod phone;
+pub mod proxy;
 pub mod sound;
 pub mod world;

@@ -8,8 +8,12 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+pub use self::reliable::Prack;
+use self::reliable::Reliable;
 use super::link::Packet;
 use super::sound;
+
+mod reliable;
 
 /// What a phone does; times count from the INVITE until it is answered, then from the answer.
 #[derive(Debug, Clone)]
@@ -34,6 +38,9 @@ pub struct Manner {
     pub holds: Vec<(Duration, Hold)>,
     pub hangs_up_after: Option<Duration>,
     pub law: Law,
+    pub prack: Prack,
+    /// `X-` headers of its 18x, its 200 or refusal, and its BYE.
+    pub tells_headers: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +70,8 @@ impl Default for Manner {
             holds: Vec::new(),
             hangs_up_after: None,
             law: Law::Mu,
+            prack: Prack::Off,
+            tells_headers: false,
         }
     }
 }
@@ -131,6 +140,7 @@ enum Unanswered {
     Bye,
     Info,
     Message,
+    Prack,
 }
 
 /// The phone's side of a call.
@@ -154,6 +164,7 @@ struct Leg {
     ssrc: u32,
     /// Its INVITEs have offers.
     offers: bool,
+    reliable: Reliable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,10 +176,10 @@ enum State {
 
 /// A SIP message taken apart as text.
 #[derive(Debug, Clone, Default)]
-struct Text {
-    first: String,
-    headers: Vec<(String, String)>,
-    body: String,
+pub(super) struct Text {
+    pub first: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 impl Phone {
@@ -234,8 +245,7 @@ impl Phone {
                     true => (183, self.sdp(Hold::Off)),
                     false => (180, String::new()),
                 };
-                let response = self.respond_to_invite(status, &body);
-                self.send_message(response);
+                self.ring(now, status, &body);
                 if self.manner.early_media {
                     self.plans.push((now, Plan::Frame));
                 }
@@ -308,12 +318,14 @@ impl Phone {
             press: None,
             ssrc: 0x5000 + number,
             offers: dial.offers,
+            reliable: Reliable::default(),
         });
         let (kind, sdp) = match dial.offers {
             true => (SDP, self.sdp(Hold::Off)),
             false => ("", String::new()),
         };
-        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n"), &sdp);
+        let prack = self.prack_headers();
+        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n{prack}"), &sdp);
         self.send_until(now, message, Unanswered::Invite);
         if let Some(after) = dial.cancels_after {
             self.plans.push((now + after, Plan::Cancel));
@@ -324,6 +336,10 @@ impl Phone {
         if self.call.as_ref().is_none_or(|leg| leg.state != State::Proceeding) {
             return;
         }
+        let waits = |leg: &Leg| leg.reliable.holds_answer && leg.waits.contains(&Unanswered::Prack);
+        if self.call.as_ref().is_some_and(waits) {
+            return self.plans.push((now + FRAME, Plan::Answer));
+        }
         let refuses = match self.manner.redirects_to {
             Some(_) => Some(302),
             None => self.manner.refuses,
@@ -331,7 +347,8 @@ impl Phone {
         let response = match refuses {
             Some(status) => self.respond_to_invite(status, ""),
             None => {
-                let sdp = self.sdp(Hold::Off);
+                let is_agreed = self.call.as_ref().is_some_and(|leg| leg.reliable.is_agreed);
+                let sdp = if is_agreed { String::new() } else { self.sdp(Hold::Off) };
                 self.respond_to_invite(200, &sdp)
             }
         };
@@ -370,7 +387,8 @@ impl Phone {
 
     fn hang_up(&mut self, now: Instant) {
         if self.call.as_ref().is_some_and(|leg| leg.state == State::Confirmed) {
-            let message = self.request("BYE", "", "");
+            let told = if self.manner.tells_headers { "X-Status: bye\r\n" } else { "" };
+            let message = self.request("BYE", told, "");
             self.end_talk();
             self.send_until(now, message, Unanswered::Bye);
         }
@@ -398,6 +416,7 @@ impl Phone {
             "INVITE" => self.be_called(now, text, from),
             "ACK" if is_ours => self.stop_waiting(Unanswered::FinalResponse),
             "ACK" => {}
+            "PRACK" if is_ours => self.be_acknowledged(&text),
             "BYE" if is_ours => {
                 self.send_message(text.response(200, "", ""));
                 self.end_talk();
@@ -425,7 +444,7 @@ impl Phone {
         let media = media_address(&text.body);
         self.call = Some(Leg {
             call_id: text.header("Call-ID"),
-            local: format!("{};tag=q{number}", text.header("To")),
+            local: format!("{};tag=q{number}-{}", text.header("To"), self.name),
             remote: text.header("From"),
             target: uri_of(&text.header("Contact"))
                 .unwrap_or_else(|| format!("sip:gateway@{from}")),
@@ -441,6 +460,7 @@ impl Phone {
             press: None,
             ssrc: 0x6000 + number,
             offers: true,
+            reliable: Reliable::default(),
         });
         if let Some(after) = self.manner.rings_after {
             self.plans.push((now + after, Plan::Ring));
@@ -465,6 +485,7 @@ impl Phone {
             "BYE" => self.stop_waiting(Unanswered::Bye),
             "INFO" => self.stop_waiting(Unanswered::Info),
             "MESSAGE" => self.stop_waiting(Unanswered::Message),
+            "PRACK" => self.stop_waiting(Unanswered::Prack),
             _ => {}
         }
     }
@@ -478,7 +499,7 @@ impl Phone {
             leg.payload_type = payload_type;
         }
         if status < 200 {
-            return;
+            return self.acknowledge(now, text);
         }
         leg.remote = text.header("To");
         if status < 300 {
@@ -486,7 +507,7 @@ impl Phone {
                 leg.target = target;
             }
             let is_first = leg.state == State::Proceeding;
-            let (kind, answer) = match leg.offers {
+            let (kind, answer) = match leg.offers || leg.reliable.is_agreed {
                 true => ("", String::new()),
                 false => (SDP, self.sdp(Hold::Off)),
             };
@@ -539,7 +560,10 @@ impl Phone {
             }
         };
         self.note(line, &text);
-        self.out.push(Packet { from: self.sip, to: self.gateway, data: message });
+        // A response goes back the way that its request came.
+        let is_response = text.first.starts_with("SIP/2.0");
+        let to = text.sent_by().filter(|_| is_response).unwrap_or(self.gateway);
+        self.out.push(Packet { from: self.sip, to, data: message });
     }
 
     fn note(&mut self, line: String, text: &Text) {
@@ -549,12 +573,22 @@ impl Phone {
     }
 
     fn respond_to_invite(&mut self, status: u16, body: &str) -> Vec<u8> {
+        self.respond_to_invite_with(status, "", body)
+    }
+
+    fn respond_to_invite_with(&mut self, status: u16, extra: &str, body: &str) -> Vec<u8> {
+        let told = if self.manner.tells_headers {
+            format!("X-Status: {status}\r\n")
+        } else {
+            String::new()
+        };
         let contact = match &self.manner.redirects_to {
             Some(uri) => format!("Contact: <{uri}>\r\n"),
             None => format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip),
         };
         let Some(leg) = &mut self.call else { return Vec::new() };
-        let response = leg.invite.response_tagged(status, &leg.local, &contact, body);
+        let extra = format!("{contact}{extra}{told}");
+        let response = leg.invite.response_tagged(status, &leg.local, &extra, body);
         leg.last_response.clone_from(&response);
         response
     }
@@ -692,7 +726,7 @@ impl Phone {
 }
 
 impl Text {
-    fn parse(data: &[u8]) -> Self {
+    pub fn parse(data: &[u8]) -> Self {
         let text = String::from_utf8_lossy(data);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let mut lines = head.split("\r\n");
@@ -704,12 +738,18 @@ impl Text {
         Self { first, headers: lines.filter_map(header).collect(), body: body.to_owned() }
     }
 
-    fn header(&self, name: &str) -> String {
+    pub fn header(&self, name: &str) -> String {
         let found = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.clone()).unwrap_or_default()
     }
 
-    fn response(&self, status: u16, extra: &str, body: &str) -> Vec<u8> {
+    /// Of the top Via.
+    fn sent_by(&self) -> Option<SocketAddr> {
+        let via = self.header("Via");
+        via.split([' ', ';']).nth(1)?.parse().ok()
+    }
+
+    pub fn response(&self, status: u16, extra: &str, body: &str) -> Vec<u8> {
         self.response_tagged(status, &self.header("To"), extra, body)
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::ladder::Ladder;
 use super::link::{Link, Packet, Weather};
 use super::phone::{Dial, Manner, Phone};
+use super::proxy::Proxy;
 use crate::clock::WallClock;
 use crate::config::{Config, Environment, FileText};
 use crate::dns::zone::Zone;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub rules: Vec<(String, String)>,
     /// Name (its number) and manner; the trunk `phones` reaches them all.
     pub phones: Vec<(String, Manner)>,
+    /// A trunk of this name is a proxy that forks to all phones.
+    pub proxy: Option<String>,
     /// More tables for the config, TOML.
     pub config: String,
     /// What DNS says.
@@ -46,6 +49,7 @@ impl Default for Plan {
             seed: 1,
             rules: Vec::new(),
             phones: Vec::new(),
+            proxy: None,
             config: String::new(),
             zone: Zone::default(),
         }
@@ -65,6 +69,7 @@ pub struct World {
     pub now: Instant,
     pub gateway: Gateway,
     pub phones: Vec<Phone>,
+    proxy: Option<Proxy>,
     pub ladder: Ladder,
     /// Lines that scripts and sessions logged, without their times.
     pub log: Vec<String>,
@@ -122,10 +127,13 @@ impl World {
             let sip = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 1, place as u8 + 1)), 5060);
             Phone::new(name, sip, gateway_address, manner.clone())
         };
+        let phones: Vec<Phone> = plan.phones.iter().enumerate().map(phone).collect();
+        let targets = phones.iter().map(|phone| phone.sip).collect();
         Self {
             now: start,
             gateway: Gateway::new(start, setup),
-            phones: plan.phones.iter().enumerate().map(phone).collect(),
+            phones,
+            proxy: plan.proxy.as_ref().map(|_| Proxy::new(PROXY, gateway_address, targets)),
             ladder: Ladder::default(),
             log: Vec::new(),
             history: Vec::new(),
@@ -235,6 +243,7 @@ impl World {
             self.engine.poll_timeout(),
             self.worker.poll_timeout(),
             self.phones.iter().filter_map(Phone::next).min(),
+            self.proxy.as_ref().and_then(Proxy::next),
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else { return false };
         if next > end {
@@ -248,6 +257,9 @@ impl World {
         }
         for phone in &mut self.phones {
             phone.act(now);
+        }
+        if let Some(proxy) = &mut self.proxy {
+            proxy.act(now);
         }
         if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
             self.gateway.handle_input(now, Input::Timeout);
@@ -275,6 +287,9 @@ impl World {
                 true => engine::Input::Rtcp { socket, from, data },
             };
             return self.engine.handle_input(now, input);
+        }
+        if let (Some(proxy), PROXY) = (&mut self.proxy, packet.to) {
+            return proxy.receive(now, packet);
         }
         for phone in &mut self.phones {
             if packet.to.ip() == phone.sip.ip() {
@@ -355,6 +370,10 @@ impl World {
                 has_worked = true;
                 self.link.send(self.now, packet);
             }
+        }
+        for packet in self.proxy.iter_mut().flat_map(|proxy| proxy.out.drain(..)) {
+            has_worked = true;
+            self.link.send(self.now, packet);
         }
         has_worked
     }
@@ -467,6 +486,12 @@ fn config_of(plan: &Plan) -> Config {
             place + 1
         ));
     }
+    if let Some(name) = &plan.proxy {
+        text.push_str(&format!(
+            "\n[[trunk]]\nname = \"{name}\"\nserver = \"sip:{PROXY}\"\noptions_s = 0\n\
+             [[route]]\npattern = '{name}'\ntrunks = [\"{name}\"]\n"
+        ));
+    }
     text.push_str("\n[[application]]\nid = 1\nname = \"branch\"\n");
     for (place, (pattern, _)) in plan.rules.iter().enumerate() {
         let number = place + 1;
@@ -494,4 +519,5 @@ fn stopwatch() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
+const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1)), 5060);
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));

@@ -52,6 +52,17 @@ pub fn user_of<'a>(config: &'a Config, request: &Message) -> Option<&'a User> {
     config.users.iter().find(|user| user.name == name)
 }
 
+/// Whether some trunk sends from this address.
+pub fn is_trunk(config: &Config, names: &Names, source: SocketAddr) -> bool {
+    config.trunks.iter().any(|trunk| match trunk.accept_from.is_empty() {
+        true => {
+            let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
+            Hop::of(next).is_some_and(|hop| names.claim(&hop, source).is_some())
+        }
+        false => trunk.accept_from.iter().any(|network| network.contains(source.ip())),
+    })
+}
+
 impl UserAgent {
     /// Whether a call may go there: `max_calls` and `max_cps` of a trunk, `max_calls` of a user.
     pub(super) fn admit_outgoing(&mut self, now: Instant, target: &Target) -> Result<(), Refused> {

@@ -7,15 +7,32 @@
 //! The `uri` of the credentials is **not** compared with the request URI: proxies rewrite that.
 //! To whom the authenticated user may then speak is left to the caller.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::digest::{self, Algorithm, Challenge, Credentials, Nonce, NonceCounts, Nonces};
+use super::guard::Guard;
 use super::header::Name;
 use super::message::Message;
 use super::user_agent::User;
 use crate::logger::Private;
 use crate::random::Random;
 use crate::stats;
+
+/// Who shows credentials.
+pub struct Caller<'a> {
+    pub source: IpAddr,
+    /// The user whose phone is registered from this very address: its own mistakes, and those of
+    /// others in its name, do not lock it out.
+    pub at_home: Option<&'a str>,
+    pub guard: &'a mut Guard,
+}
+
+impl Caller<'_> {
+    fn may_guess(&self, now: Instant, user: &str) -> bool {
+        self.at_home == Some(user) || self.guard.may_guess(now, self.source, user)
+    }
+}
 
 /// Challenges requests and verifies what comes back.
 pub struct Authenticator {
@@ -39,6 +56,8 @@ pub enum Refusal {
     /// A nonce that is too old, not ours, or used before: 401 with `stale=true`, upon which the
     /// client tries again without asking anybody.
     Stale,
+    /// Too many were wrong of late, from this source or for this user: 503, whatever this one is.
+    Slowed,
     /// No such user, or another password; nothing tells which: 403, so that a client with a
     /// wrong password does not try for ever.
     Wrong,
@@ -77,6 +96,7 @@ impl Authenticator {
         now: Instant,
         request: &Message,
         users: &'a [User],
+        caller: &mut Caller<'_>,
     ) -> Result<&'a User, Refusal> {
         let credentials = self.credentials(request)?;
         // Every first request of a client after our restart ends here, with a password that
@@ -85,6 +105,10 @@ impl Authenticator {
             return Err(Refusal::Stale);
         }
         let user = users.iter().find(|user| user.name == credentials.username);
+        if !caller.may_guess(now, &credentials.username) {
+            stats::SIP_GUESSES_SLOWED.add(1);
+            return Err(Refusal::Slowed);
+        }
         // An unknown user takes as long as a wrong password does.
         let password = user.map_or("no such user", |user| &user.password);
         let is_right = digest::verify(&credentials, password, request.method());
@@ -94,6 +118,7 @@ impl Authenticator {
         }
         let Some(user) = user.filter(|user| is_right && !user.password.is_empty()) else {
             stats::SIP_AUTHENTICATION_FAILED.add(1);
+            caller.guard.note_guess(now, caller.source, user.map(|user| &*user.name));
             return Err(Refusal::Wrong);
         };
         // Without a count a nonce serves once.
@@ -110,8 +135,12 @@ impl Authenticator {
             Refusal::Malformed => (400, "Malformed Authorization"),
             Refusal::Missing | Refusal::Stale => (401, ""),
             Refusal::Wrong => (403, ""),
+            Refusal::Slowed => (503, "Too Many Wrong Passwords"),
         };
         let mut response = Message::response_to(request, status, reason);
+        if refusal == Refusal::Slowed {
+            response.headers.push(Name::RetryAfter, SLOWED_S);
+        }
         if status == 401 {
             for challenge in self.challenges(now, refusal) {
                 response.headers.push(Name::WwwAuthenticate, challenge.to_string());
@@ -159,6 +188,9 @@ fn is_broken_digest(value: &str) -> bool {
     scheme.eq_ignore_ascii_case("Digest") && Credentials::parse(value).is_err()
 }
 
+/// Seconds: about as long as one guess takes to be granted again.
+const SLOWED_S: &str = "10";
+
 /// How long a client may go on with one nonce. A stale one costs a round trip, no more.
 const NONCE_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -193,6 +225,8 @@ mod tests {
     struct Bench {
         now: Instant,
         authenticator: Authenticator,
+        source: IpAddr,
+        guard: Guard,
     }
 
     impl Bench {
@@ -201,7 +235,8 @@ mod tests {
             let both = vec![Algorithm::Sha256, Algorithm::Md5];
             let realm = "pbx.example".to_owned();
             let authenticator = Authenticator::new(now, realm, both, Random::seeded(1));
-            Self { now, authenticator }
+            let source = IpAddr::from([198, 51, 100, 7]);
+            Self { now, authenticator, source, guard: Guard::new(now, 50) }
         }
 
         fn challenges(&mut self, refusal: Refusal) -> Vec<Challenge> {
@@ -216,8 +251,36 @@ mod tests {
         fn verify_text(&mut self, value: &str) -> Result<String, Refusal> {
             let mut request = request();
             request.headers.push(Name::Authorization, value);
-            self.authenticator.verify(self.now, &request, &users()).map(|user| user.name.clone())
+            let mut caller = Caller { source: self.source, at_home: None, guard: &mut self.guard };
+            let users = users();
+            let verdict = self.authenticator.verify(self.now, &request, &users, &mut caller);
+            verdict.map(|user| user.name.clone())
         }
+    }
+
+    #[test]
+    fn guesses_are_slowed_and_the_phone_at_home_is_not() {
+        let mut bench = Bench::new();
+        let wrong = |bench: &mut Bench| {
+            let challenge = bench.challenges(Refusal::Missing).remove(0);
+            bench.verify(&answer(&challenge, "alice", "guess", 1))
+        };
+        let verdicts: Vec<_> = (0..12).map(|_| wrong(&mut bench).unwrap_err()).collect();
+        assert_eq!(verdicts[..10], [Refusal::Wrong; 10]);
+        assert_eq!(verdicts[10..], [Refusal::Slowed; 2]);
+        let response = bench.authenticator.refuse(bench.now, &request(), Refusal::Slowed);
+        assert_eq!(response.status(), Some(503));
+        assert_eq!(response.header(&Name::RetryAfter), Some("10"));
+
+        let challenge = bench.challenges(Refusal::Missing).remove(0);
+        let right = answer(&challenge, "alice", "secret", 1);
+        assert_eq!(bench.verify(&right), Err(Refusal::Slowed), "right or wrong is not told");
+        let mut request = request();
+        request.headers.push(Name::Authorization, right.to_string());
+        let mut caller =
+            Caller { source: bench.source, at_home: Some("alice"), guard: &mut bench.guard };
+        let users = users();
+        assert!(bench.authenticator.verify(bench.now, &request, &users, &mut caller).is_ok());
     }
 
     fn answer(challenge: &Challenge, user: &str, password: &str, nc: u32) -> Credentials {
@@ -228,7 +291,8 @@ mod tests {
     fn request_without_credentials_is_challenged_with_both_algorithms() {
         let mut bench = Bench::new();
         let users = users();
-        let verdict = bench.authenticator.verify(bench.now, &request(), &users);
+        let mut caller = Caller { source: bench.source, at_home: None, guard: &mut bench.guard };
+        let verdict = bench.authenticator.verify(bench.now, &request(), &users, &mut caller);
         assert_eq!(verdict, Err(Refusal::Missing));
         let challenges = bench.challenges(Refusal::Missing);
         let algorithms: Vec<_> = challenges.iter().map(|challenge| challenge.algorithm).collect();

@@ -12,6 +12,7 @@ pub enum Name {
     Authorization,
     CallId,
     Contact,
+    ContentDisposition,
     ContentEncoding,
     ContentLength,
     ContentType,
@@ -99,6 +100,7 @@ spellings! {
     Allow "Allow" "Allow";
     AllowEvents "Allow-Events" "u";
     Authorization "Authorization" "Authorization";
+    ContentDisposition "Content-Disposition" "Content-Disposition";
     ContentEncoding "Content-Encoding" "e";
     Date "Date" "Date";
     Diversion "Diversion" "Diversion";

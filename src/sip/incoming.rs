@@ -5,9 +5,10 @@
 use std::time::Instant;
 
 use super::admission;
-use super::challenge::Refusal;
+use super::challenge::{Caller, Refusal};
+use super::guard;
 use super::header::Name;
-use super::inspection;
+use super::inspection::{self, Refusal as Inspected};
 use super::invite::{Arrived, Party};
 use super::message::{Message, Method};
 use super::options;
@@ -29,14 +30,42 @@ impl UserAgent {
         if data.iter().all(|byte| b"\r\n\0".contains(byte)) {
             return;
         }
-        self.on_bytes(now, source, data);
+        if self.lets_in(now, source) {
+            self.on_bytes(now, source, data);
+        }
+    }
+
+    /// Whether a message is within what its source may send.
+    fn lets_in(&mut self, now: Instant, source: Destination) -> bool {
+        let ip = source.peer().ip();
+        let (stack, registrar, calls) = (&self.stack, &self.registrar, &self.calls);
+        let is_known = || {
+            admission::is_trunk(&stack.config, &stack.names, source.peer())
+                || registrar.has_phone_at(ip)
+                || stack.table.has_peer(ip)
+                || calls.has_peer(ip)
+        };
+        let is_let_in = self.guard.lets_in(now, ip, is_known);
+        if !is_let_in {
+            stats::SIP_FLOOD_DROPPED.add(1);
+            if let Some(times) = self.floods.note(now) {
+                log::warn!("peer={ip} sends more than source_rate allows: dropped{times}");
+            }
+        }
+        is_let_in
     }
 
     pub(super) fn on_stream_bytes(&mut self, now: Instant, stream: StreamId, data: &[u8]) {
         self.stack.transports.receive(now, stream, data);
         while let Some(message) = self.stack.transports.next_message(now, stream) {
             match message {
-                Ok((bytes, source)) => self.on_bytes(now, source, &bytes),
+                Ok((bytes, source)) if self.lets_in(now, source) => {
+                    self.on_bytes(now, source, &bytes);
+                }
+                Ok(_) => {
+                    self.stack.transports.close(stream);
+                    return self.on_stream_lost(now, stream);
+                }
                 Err(error) => {
                     log::debug!("stream {} closed: {error}", stream.0);
                     stats::SIP_DROPPED.add(1);
@@ -167,6 +196,12 @@ impl UserAgent {
             }
             return;
         }
+        if guard::is_scanner(&request, &self.stack.config.strangers.scanners)
+            || self.is_to_be_ignored(source, &request)
+        {
+            stats::SIP_SCANNERS_DROPPED.add(1);
+            return;
+        }
         if let Some(refusal) = inspection::inspect(&request) {
             let response = refusal.response(&self.stack, &request);
             return self.stack.answer(now, source, response);
@@ -180,10 +215,23 @@ impl UserAgent {
             }
             // No subscription of ours.
             Method::Notify => self.refuse(now, source, &request, 489),
-            Method::Message => self.refuse(now, source, &request, 403),
+            Method::Message => {
+                let response = Inspected::Outside.response(&self.stack, &request);
+                self.stack.answer(now, source, response);
+            }
             // BYE and INFO exist inside dialogs only.
             _ => self.refuse(now, source, &request, 481),
         }
+    }
+
+    /// With `strangers = "drop"`: whether nobody known asks. Who registers is asked who it is.
+    fn is_to_be_ignored(&self, source: Destination, request: &Message) -> bool {
+        let config = &self.stack.config;
+        !config.strangers.are_answered
+            && *request.method() != Method::Register
+            && admission::user_of(config, request).is_none()
+            && !admission::is_trunk(config, &self.stack.names, source.peer())
+            && !self.registrar.has_phone_at(source.peer().ip())
     }
 
     fn refuse(&mut self, now: Instant, source: Destination, request: &Message, status: u16) {
@@ -238,7 +286,12 @@ impl UserAgent {
         if trunk.is_none() && user.is_none() {
             return Err(None);
         }
-        match self.authenticator.verify(now, invite, &config.users) {
+        let mut caller = Caller {
+            source: address.ip(),
+            at_home: user.filter(|_| is_phone).map(|user| &*user.name),
+            guard: &mut self.guard,
+        };
+        match self.authenticator.verify(now, invite, &config.users, &mut caller) {
             Ok(user) => Ok(Peer::User(user.name.clone())),
             Err(refusal) => match trunk {
                 // Proofs for somebody behind us.
@@ -249,7 +302,15 @@ impl UserAgent {
     }
 
     fn on_register(&mut self, now: Instant, source: Destination, request: &Message) {
-        let user = match self.authenticator.verify(now, request, &self.stack.config.users) {
+        let config = &self.stack.config;
+        let user = admission::user_of(config, request);
+        let is_phone = user.is_some_and(|user| self.registrar.is_from(&user.name, source.peer()));
+        let mut caller = Caller {
+            source: source.peer().ip(),
+            at_home: user.filter(|_| is_phone).map(|user| &*user.name),
+            guard: &mut self.guard,
+        };
+        let user = match self.authenticator.verify(now, request, &config.users, &mut caller) {
             Ok(user) => user.name.clone(),
             Err(refusal) => return self.challenge(now, source, request, refusal),
         };
@@ -491,9 +552,10 @@ mod tests {
             ("SUBSCRIBE", "", 405),
             ("PUBLISH", "", 405),
             ("REFER", "", 405),
-            ("FOO", "", 405),
+            ("FOO", "", 501),
             ("NOTIFY", "", 489),
-            ("MESSAGE", "", 403),
+            ("MESSAGE", "", 405),
+            ("PRACK", "", 481),
             ("INFO", "", 481),
             ("BYE", "", 481),
             ("BYE", "none", 481),
@@ -504,7 +566,11 @@ mod tests {
             let mut bench = Bench::new();
             bench.receive(&request(method, "1", tag, "", ""));
             let refusal = bench.expect(&format!("SIP/2.0 {status}"));
-            assert_eq!(refusal.header("Allow").is_empty(), status != 405, "{method}");
+            assert_eq!(
+                refusal.header("Allow").is_empty(),
+                !matches!(status, 405 | 501),
+                "{method}"
+            );
             bench.quiet();
             assert_eq!(bench.agent.usage(), Usage::default());
         }
@@ -681,5 +747,50 @@ mod tests {
             bench.expect("SIP/2.0 200");
         }
         bench.quiet();
+    }
+
+    fn from_stranger(number: u32, headers: &str) -> String {
+        request("OPTIONS", &number.to_string(), "", headers, "").replace(";tag=\n", "\n")
+    }
+
+    #[test]
+    fn flood_of_a_stranger_is_dropped_and_phone_and_trunk_go_on() {
+        let mut bench = registered();
+        for number in 0..5000 {
+            bench.receive_from(STRANGER, &from_stranger(number, ""));
+        }
+        assert_eq!(bench.all_sent().len(), 250);
+        bench.receive_from(PHONE, &of_phone("OPTIONS", 9, ""));
+        bench.expect("SIP/2.0 200");
+        for number in 0..1000 {
+            bench.receive_from(PBX, &from_stranger(number + 10_000, ""));
+        }
+        assert_eq!(bench.all_sent().len(), 1000, "nothing of a trunk is dropped");
+        bench.pass(Duration::from_secs(1));
+        bench.receive_from(STRANGER, &from_stranger(6000, ""));
+        bench.expect("SIP/2.0 200");
+    }
+
+    #[test]
+    fn scanner_gets_no_answer() {
+        let mut bench = Bench::with(|config| {
+            config.strangers.scanners = vec!["friendly-scanner".to_owned()];
+        });
+        bench.receive_from(STRANGER, &from_stranger(1, "User-Agent: Friendly-Scanner/1\n"));
+        bench.quiet();
+        bench.receive_from(STRANGER, &from_stranger(2, "User-Agent: friendly\n"));
+        bench.expect("SIP/2.0 200");
+    }
+
+    #[test]
+    fn strangers_get_no_answer_where_the_config_says_so() {
+        let mut bench = Bench::with(|config| config.strangers.are_answered = false);
+        bench.receive_from(STRANGER, &from_stranger(1, ""));
+        bench.receive_from(STRANGER, &invite());
+        bench.quiet();
+        bench.receive_from(PHONE, &of_phone("REGISTER", 1, ""));
+        bench.expect("SIP/2.0 401");
+        bench.receive_from(PBX, &from_stranger(2, ""));
+        bench.expect("SIP/2.0 200");
     }
 }

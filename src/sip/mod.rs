@@ -8,11 +8,13 @@
 
 pub mod admission;
 pub mod authorization;
+mod bucket;
 pub mod challenge;
 pub mod dialog;
 pub mod digest;
 pub mod fields;
 pub mod framing;
+pub mod guard;
 pub mod header;
 pub mod identity;
 pub mod incoming;
@@ -22,6 +24,7 @@ pub mod invite;
 pub mod lexical;
 pub mod locate;
 pub mod message;
+pub mod multipart;
 pub mod name_addr;
 pub mod options;
 pub mod outgoing;

@@ -8,7 +8,7 @@
 //! Invariant: a request changes all the bindings that it names, or none.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::fields::Contacts;
@@ -185,6 +185,12 @@ impl Registrar {
         account.is_some_and(|account| {
             account.bindings.iter().any(|held| held.binding.source == address)
         })
+    }
+
+    /// Whether any contact came from a host.
+    pub fn has_phone_at(&self, ip: IpAddr) -> bool {
+        let mut all = self.accounts.values().flat_map(|account| &account.bindings);
+        all.any(|held| held.binding.source.ip() == ip)
     }
 
     /// Whether any contact came over a stream from this address.

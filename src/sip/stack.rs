@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::fields::Contacts;
 use super::header::Name;
+use super::inspection;
 use super::invite::CallTimer;
 use super::locate::{Abilities, Hop, Located, Names, Target};
 use super::message::{Message, Method};
@@ -173,7 +174,9 @@ impl Stack {
 
     /// A final response, finished.
     pub fn response(&self, request: &Message, status: u16) -> Message {
-        self.finish(Message::response_to(request, status, ""))
+        let mut response = self.finish(Message::response_to(request, status, ""));
+        inspection::explain(self, &mut response);
+        response
     }
 
     /// Adds our product, and a To tag that stays the same for the same request.

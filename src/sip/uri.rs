@@ -135,6 +135,10 @@ impl Uri {
             Some((rest, headers)) => (rest, Some(headers.to_owned())),
             None => (rest, None),
         };
+        // Nobody could tell it from the one behind a user.
+        if user.is_none() && headers.as_ref().is_some_and(|headers| headers.contains('@')) {
+            return Err(Malformed("@ in the headers of a URI must be escaped"));
+        }
         let (host, parameters) = rest.split_once(';').unwrap_or((rest, ""));
         let (host, port) = lexical::host_port(host)?;
         let parameters = parse_parameters(parameters)?;

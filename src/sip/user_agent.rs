@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::challenge::Authenticator;
 pub use super::digest::Algorithm;
+use super::guard::Guard;
 pub use super::identity::{Called, Caller, Diverted, Form, FromUser, Policy, Privacy};
 use super::info::Content;
 use super::invite::{CallTimer, Calls, Party};
@@ -137,11 +138,29 @@ pub struct Config {
     pub domain: String,
     /// `[sip] digest`: what users are challenged with, the best first.
     pub digest: Vec<Algorithm>,
+    pub strangers: Strangers,
     pub trunks: Vec<Trunk>,
     pub users: Vec<User>,
     /// Value of User-Agent and Server.
     pub product: String,
     pub limits: Limits,
+}
+
+/// What those get who are nobody's.
+#[derive(Debug, Clone)]
+pub struct Strangers {
+    /// `[sip] source_rate`: messages per second from one address.
+    pub source_rate: u32,
+    /// `[sip] strangers`: calls and questions are answered (403), or dropped.
+    pub are_answered: bool,
+    /// `[sip] scanners`: beginnings of User-Agent.
+    pub scanners: Vec<String>,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self { source_rate: 50, are_answered: true, scanners: Vec::new() }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -441,6 +460,9 @@ pub struct UserAgent {
     /// Calls of nobody known.
     pub(super) strangers: Burst,
     pub(super) wrong_passwords: Burst,
+    pub(super) guard: Guard,
+    /// Messages beyond `source_rate`.
+    pub(super) floods: Burst,
 }
 
 impl UserAgent {
@@ -459,6 +481,8 @@ impl UserAgent {
             trunks: Trunks::new(now, &mut stack),
             strangers: Burst::default(),
             wrong_passwords: Burst::default(),
+            guard: Guard::new(now, stack.config.strangers.source_rate),
+            floods: Burst::default(),
             stack,
         }
     }
@@ -518,6 +542,7 @@ impl UserAgent {
         let config = &self.stack.config;
         self.authenticator.reload(realm(config), config.digest.clone());
         self.registrar.reload(&config.users, config.limits.contacts_per_user);
+        self.guard.reload(config.strangers.source_rate);
         self.trunks.reload(now, &mut self.stack);
         self.settle(now);
     }

@@ -3,6 +3,7 @@
 //! Each case is data: a scenario, the phones' manners, and the ladder that is expected. After
 //! every run the world must be empty.
 
+mod early;
 mod ends;
 mod incoming;
 mod limits;
@@ -65,7 +66,7 @@ pub fn phone(name: &str, manner: Manner) -> (String, Manner) {
     (name.into(), manner)
 }
 
-pub fn ms(milliseconds: u64) -> Duration {
+pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 

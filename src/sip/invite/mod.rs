@@ -9,7 +9,7 @@
 //! INVITEs that lost or were given up live on as attempts until they have their final response,
 //! whatever the phase. A call is removed when it is over and has none left.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use self::confirmed::{Confirmed, Leaving};
@@ -17,6 +17,7 @@ use self::uac::{Attempt, Calling};
 use self::uas::Alerting;
 use super::header::Name;
 use super::message::Message;
+use super::multipart;
 use super::outgoing::{Outcome, Outgoing, Owner};
 use super::stack::Stack;
 use super::transaction::TransactionId;
@@ -158,6 +159,12 @@ impl Calls {
     pub fn uses(&self, peer: SocketAddr) -> bool {
         let is_there =
             |way: Destination| matches!(way, Destination::Stream { peer: one, .. } if one == peer);
+        self.slots.iter().any(|(key, _)| self.way(CallId(key)).is_some_and(is_there))
+    }
+
+    /// Whether a call's messages come from a host.
+    pub fn has_peer(&self, ip: IpAddr) -> bool {
+        let is_there = |way: Destination| way.peer().ip() == ip;
         self.slots.iter().any(|(key, _)| self.way(CallId(key)).is_some_and(is_there))
     }
 
@@ -475,16 +482,37 @@ fn is_extra(name: &str) -> bool {
         || name.eq_ignore_ascii_case("User-to-User")
 }
 
+/// A body that may be left unread (RFC 3261 §20.11).
+pub fn is_optional(message: &Message) -> bool {
+    let Some(disposition) = message.header(&Name::ContentDisposition) else { return false };
+    let (_, parameters) = disposition.split_once(';').unwrap_or((disposition, ""));
+    let parameters = super::lexical::parameters(parameters).unwrap_or_default();
+    super::lexical::parameter(&parameters, "handling")
+        .is_some_and(|handling| handling.eq_ignore_ascii_case("optional"))
+}
+
 /// The SDP of a message; `None` when it has none, or a body of another kind.
 fn sdp_of(message: &Message) -> Option<Vec<u8>> {
-    (!message.body.is_empty() && is_sdp(message)).then(|| message.body.clone())
+    if message.body.is_empty() {
+        return None;
+    }
+    description_of(message).map(<[u8]>::to_vec)
+}
+
+/// Whether a body is SDP, or has a part that is.
+pub fn is_sdp(message: &Message) -> bool {
+    description_of(message).is_some()
 }
 
 /// Without Content-Type the body is taken for SDP: nothing else is sent in an INVITE.
-pub fn is_sdp(message: &Message) -> bool {
-    match message.header(&Name::ContentType) {
-        None => true,
-        Some(_) => message.headers.content_type().is_some_and(|content| content.kind == SDP),
+fn description_of(message: &Message) -> Option<&[u8]> {
+    if message.header(&Name::ContentType).is_none() {
+        return Some(&message.body);
+    }
+    let content = message.headers.content_type()?;
+    match content.kind == SDP {
+        true => Some(&message.body),
+        false => multipart::part(&content, &message.body, SDP),
     }
 }
 

@@ -630,6 +630,16 @@ mod tests {
     }
 
     #[test]
+    fn offer_of_ours_waits_for_the_200_where_the_caller_has_no_100rel() {
+        let mut bench = Bench::new();
+        let call = take_in(&mut bench, &without_offer("Supported: timer"));
+        assert_eq!(bench.agent.early_offer(call), Early::No);
+        assert_eq!(progress(&mut bench, call).body(), "");
+        accept(&mut bench, call);
+        assert_eq!(bench.expect("SIP/2.0 200").body(), "v=2");
+    }
+
+    #[test]
     fn offer_that_a_prack_does_not_answer_is_made_again_by_the_200() {
         let mut bench = Bench::new();
         let call = take_in(&mut bench, &without_offer("Supported: 100rel"));

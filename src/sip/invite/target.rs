@@ -116,7 +116,8 @@ pub(super) fn routes(
         }
     };
     match routes.is_empty() {
-        true => Err(refused(480)),
+        // Section 4.2 of the VoxEngine reference has these words.
+        true => Err(Refused { status: 480, reason: "User Offline".to_owned() }),
         false => Ok(routes),
     }
 }

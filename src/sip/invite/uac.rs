@@ -49,6 +49,8 @@ pub(super) struct Attempt {
     pub login: Option<Login>,
     /// Contacts of a 3xx that are not tried yet.
     alternatives: VecDeque<Uri>,
+    /// Request URIs that were answered by a 3xx: none is tried twice (RFC 3261 §8.1.3.4).
+    visited: Vec<Uri>,
     /// User part of our Contact.
     pub contact: String,
     pub is_phone: bool,
@@ -163,6 +165,7 @@ impl Call {
             wish: Wish::Answer,
             login,
             alternatives: VecDeque::new(),
+            visited: Vec::new(),
             contact,
             is_phone: matches!(invite.target, Target::User { .. }),
             has_offer: invite.offer.is_some(),
@@ -298,8 +301,19 @@ impl Call {
                 login.sign(&mut outgoing.request, &mut stack.random);
                 return send_again(now, stack, outgoing);
             }
-            if let 300..=399 = status {
-                attempt.alternatives.extend(contacts(response));
+            if status == 420 && take_off_unsupported(&mut outgoing.request, response) {
+                return send_again(now, stack, outgoing);
+            }
+            if status == 305
+                && calling.redirections < MAX_REDIRECTIONS
+                && go_through_proxy(&mut outgoing, response)
+            {
+                calling.redirections += 1;
+                self.tell(stack, Event::Forwarding { call: self.id });
+                return send_again(now, stack, outgoing);
+            }
+            if follows(status) {
+                attempt.redirect(&outgoing.request, response);
             }
         }
         let failure = Failure::from(&outcome);
@@ -362,6 +376,17 @@ impl Call {
 impl Attempt {
     pub(super) fn is_wanted(&self) -> bool {
         matches!(self.wish, Wish::Answer)
+    }
+
+    /// Takes in the contacts of a 3xx that are new.
+    fn redirect(&mut self, request: &Message, response: &Message) {
+        self.visited.extend(request.request_uri().cloned());
+        for uri in contacts(response) {
+            if !self.visited.contains(&uri) && !self.alternatives.contains(&uri) {
+                self.alternatives.push_back(uri);
+            }
+        }
+        self.alternatives.truncate(MAX_REDIRECTIONS);
     }
 
     fn unwant(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
@@ -478,6 +503,47 @@ fn follow(outgoing: &mut Outgoing, uri: Uri) -> bool {
     }
     outgoing.request.start = Start::Request { method: Method::Invite, uri };
     true
+}
+
+/// Whether the contacts of a response are other places for the same call. Those of 380 are told
+/// of in its body; those of 305 are proxies.
+fn follows(status: u16) -> bool {
+    matches!(status, 300..=399) && !matches!(status, 305 | 380)
+}
+
+/// 305: the same call by the proxy in its Contact (RFC 3261 §21.3.4). `false`: there is none, or
+/// the call goes through one already.
+fn go_through_proxy(outgoing: &mut Outgoing, response: &Message) -> bool {
+    if outgoing.request.header(&Name::Route).is_some() {
+        return false;
+    }
+    let Some(mut proxy) = contacts(response).into_iter().next() else { return false };
+    let Some(hop) = Hop::of(&proxy) else { return false };
+    proxy.set_parameter("lr", None);
+    outgoing.hop = hop;
+    outgoing.request.headers.push(Name::Route, NameAddr::new(proxy).to_string());
+    true
+}
+
+/// 420: without what the callee does not support (RFC 3261 §8.1.3.5). `false`: nothing of it was
+/// asked for.
+fn take_off_unsupported(request: &mut Message, response: &Message) -> bool {
+    let unsupported: Vec<&str> = response.headers.list(&Name::Unsupported).collect();
+    let is_kept = |tag: &&str| !unsupported.iter().any(|other| other.eq_ignore_ascii_case(tag));
+    let mut has_changed = false;
+    for name in [Name::Require, Name::Supported] {
+        if request.headers.list(&name).all(|tag| is_kept(&tag)) {
+            continue;
+        }
+        has_changed = true;
+        let kept: Vec<&str> = request.headers.list(&name).filter(is_kept).collect();
+        let kept = kept.join(", ");
+        request.headers.remove(&name);
+        if !kept.is_empty() {
+            request.headers.push(name, kept);
+        }
+    }
+    has_changed
 }
 
 /// Where a 3xx sends us, the most preferred first.
@@ -814,6 +880,85 @@ mod tests {
         bench.expect("ACK ");
         assert!(matches!(bench.event(), Event::Failed { status: 480, .. }));
         bench.empty();
+    }
+
+    #[test]
+    fn redirection_in_a_circle_is_followed_once_round() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        let contact = |uri: &str| format!("Contact: <{uri}>\n");
+        bench.receive(&invite.answer(302, "t1", &contact("sip:a@192.0.2.30"), ""));
+        let next = bench.try_sent("INVITE sip:a@192.0.2.30 ").unwrap();
+        // Back to where it began, and to itself.
+        let back = format!("{}{}", contact("sip:100@192.0.2.10"), contact("sip:a@192.0.2.30"));
+        bench.receive(&next.answer(302, "t2", &back, ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Forwarding { .. }));
+        assert!(matches!(bench.event(), Event::Failed { status: 302, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn rfc3261_21_3_use_proxy_repeats_the_invite_through_it() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(305, "t1", "Contact: <sip:192.0.2.40:5080>\n", ""));
+        bench.expect("ACK ");
+        let again = bench.expect("INVITE sip:100@192.0.2.10 ");
+        assert_eq!(again.to, "192.0.2.40:5080".parse().unwrap());
+        assert_eq!(again.header("Route"), "<sip:192.0.2.40:5080;lr>");
+        // Another proxy behind the proxy is too much.
+        bench.receive(&again.answer(305, "t2", "Contact: <sip:192.0.2.41>\n", ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Forwarding { .. }));
+        assert!(matches!(bench.event(), Event::Failed { status: 305, .. }));
+    }
+
+    #[test]
+    fn alternative_services_are_not_followed() {
+        let mut bench = Bench::new();
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(380, "t1", "Contact: <sip:sos@192.0.2.40>\n", ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 380, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn extension_that_the_callee_lacks_is_left_out() {
+        let mut bench = Bench::with(|config| config.trunks[0].prack = Prack::Required);
+        let (_, invite) = bench.calls();
+        bench.receive(&invite.answer(420, "t1", "Unsupported: 100rel\n", ""));
+        bench.expect("ACK ");
+        let again = bench.expect("INVITE ");
+        assert_eq!(again.header("Require"), "");
+        assert!(!again.header("Supported").contains("100rel"));
+        // What was not asked for cannot be left out.
+        bench.receive(&again.answer(420, "t2", "Unsupported: 100rel\n", ""));
+        bench.expect("ACK ");
+        assert!(matches!(bench.event(), Event::Failed { status: 420, .. }));
+        bench.quiet();
+    }
+
+    #[test]
+    fn final_refusals_are_told_with_status_reason_and_headers() {
+        for status in [
+            400, 403, 404, 405, 406, 408, 410, 413, 414, 415, 416, 421, 480, 481, 482, 483, 484,
+            485, 486, 487, 488, 491, 493, 494, 500, 501, 502, 504, 505, 513, 580, 600, 603, 604,
+            606,
+        ] {
+            let mut bench = Bench::new();
+            let (_, invite) = bench.calls();
+            bench.receive(&invite.answer(status, "t1", "X-Why: so\nRetry-After: 5\n", ""));
+            bench.expect("ACK ");
+            let Event::Failed { status: told, reason, headers, .. } = bench.event() else {
+                panic!("Failed")
+            };
+            assert_eq!((told, reason.as_str()), (status, "Words"));
+            assert_eq!(headers, [("X-Why".to_owned(), "so".to_owned())]);
+            bench.quiet();
+            bench.empty();
+        }
     }
 
     #[test]

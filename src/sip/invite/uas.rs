@@ -146,7 +146,10 @@ impl Call {
     ) {
         if let Phase::Alerting(alerting) = &mut self.phase {
             let mut response = alerting.response(stack, 183, headers);
-            response.set_body(super::SDP, sdp);
+            // An offer in a response that may get lost is none (RFC 3261 §13.2.1).
+            if sdp_of(&alerting.invite).is_some() || alerting.early_offer() != EarlyOffer::No {
+                response.set_body(super::SDP, sdp);
+            }
             self.send_progress(now, stack, response);
         }
     }
@@ -338,6 +341,7 @@ impl Alerting {
         if !stack.config.product.is_empty() {
             response.headers.push(Name::Server, stack.config.product.as_str());
         }
+        inspection::explain(stack, &mut response);
         add_extra_headers(&mut response, headers);
         response
     }

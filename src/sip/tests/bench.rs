@@ -70,6 +70,7 @@ impl Bench {
             public_address: String::new(),
             domain: "branch.example".into(),
             digest: vec![Algorithm::Sha256, Algorithm::Md5],
+            strangers: Strangers::default(),
             trunks: vec![trunk],
             users: vec![user],
             product: "branchline/test".into(),

@@ -1,7 +1,7 @@
 //! Two user agents that call each other over a bad network, by seed. Whatever gets lost, comes
 //! twice or late: every call has one end, nothing is told of it afterwards, and nothing is left.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,11 @@ struct Storm {
     plans: BTreeMap<(Instant, u64), (usize, CallId, Plan)>,
     counter: u64,
     connected: usize,
+    /// Callees speak before they answer, and callers let them make the offer.
+    is_early: bool,
+    /// Calls of ours without an offer, until we answered that of the other side.
+    asked: HashSet<(usize, CallId)>,
+    early_answers: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +37,7 @@ enum Stage {
 #[derive(Debug, Clone, Copy)]
 enum Plan {
     Ring,
+    Early,
     Accept,
     Reject,
     HangUp,
@@ -80,6 +86,7 @@ impl Storm {
                 public_address: String::new(),
                 domain: String::new(),
                 digest: vec![Algorithm::Sha256],
+                strangers: Strangers::default(),
                 trunks: vec![trunk],
                 users: Vec::new(),
                 product: "storm/1".into(),
@@ -98,6 +105,9 @@ impl Storm {
             plans: BTreeMap::new(),
             counter: 0,
             connected: 0,
+            is_early: false,
+            asked: HashSet::new(),
+            early_answers: 0,
         }
     }
 
@@ -106,6 +116,7 @@ impl Storm {
     }
 
     fn call_to(&mut self, agent: usize, target: Target) {
+        let has_offer = !self.is_early || self.dice.bool();
         let invite = Invite {
             target,
             caller: "2".into(),
@@ -114,12 +125,15 @@ impl Storm {
             diverted: None,
             patience: None,
             headers: Vec::new(),
-            offer: Some(b"v=0".to_vec()),
+            offer: has_offer.then(|| b"v=0".to_vec()),
             timeout: Duration::from_secs(20),
             max_forwards: 70,
         };
         let call = self.agents[agent].invite(self.now, invite).unwrap();
         self.calls[agent].insert(call, Stage::Open);
+        if !has_offer {
+            self.asked.insert((agent, call));
+        }
         if self.dice.u8(..3) == 0 {
             self.plan(agent, call, Plan::HangUp, 4000);
         }
@@ -171,9 +185,12 @@ impl Storm {
                 }
                 // A session lets nobody ring for ever.
                 self.plan(agent, call, Plan::HangUp, 90_000);
+                if self.is_early {
+                    self.plan(agent, call, Plan::Early, 3000);
+                }
                 return self.plan(agent, call, Plan::Ring, 2000);
             }
-            Event::Progress { call, .. } => (*call, Stage::Open),
+            Event::Progress { call, .. } | Event::EarlyAnswer { call, .. } => (*call, Stage::Open),
             Event::Answered { call, .. } | Event::Confirmed { call, .. } => (*call, Stage::Talking),
             Event::Info { call, .. } => (*call, Stage::Talking),
             Event::Failed { call, .. }
@@ -184,7 +201,13 @@ impl Storm {
         };
         let before = self.calls[agent].insert(call, stage).expect("a known call");
         assert_ne!(before, Stage::Over, "{event:?} after the end");
+        if let Event::Progress { sdp: Some(_), .. } | Event::Answered { sdp: Some(_), .. } = event
+            && self.asked.remove(&(agent, call))
+        {
+            self.agents[agent].answer_offer(self.now, call, b"v=0".to_vec());
+        }
         match event {
+            Event::EarlyAnswer { .. } => self.early_answers += 1,
             Event::Answered { .. } | Event::Confirmed { .. } => {
                 self.connected += 1;
                 self.plan(agent, call, Plan::HangUp, 8000);
@@ -201,6 +224,7 @@ impl Storm {
         match (plan, stage) {
             (_, Stage::Over) => return,
             (Plan::Ring, _) => user_agent.ring(now, call, &none),
+            (Plan::Early, _) => user_agent.progress(now, call, &none, b"v=0".to_vec()),
             (Plan::Accept, _) => user_agent.accept(now, call, &none, None, b"v=0".to_vec()),
             (Plan::Info, _) => user_agent.info(now, call, &none, "a/b", b"x".to_vec()),
             (Plan::Reject, _) => {
@@ -265,9 +289,14 @@ impl Storm {
 }
 
 fn storm(weather: u8, seeds: std::ops::Range<u64>) -> usize {
-    let mut connected = 0;
+    storms(seeds, |seed| Storm::new(seed, weather)).0
+}
+
+/// Calls connected, and answers in PRACKs.
+fn storms(seeds: std::ops::Range<u64>, new: impl Fn(u64) -> Storm) -> (usize, usize) {
+    let (mut connected, mut early_answers) = (0, 0);
     for seed in seeds {
-        let mut storm = Storm::new(seed, weather);
+        let mut storm = new(seed);
         let start = storm.now;
         for _ in 0..10 {
             let agent = storm.dice.usize(..2);
@@ -282,8 +311,9 @@ fn storm(weather: u8, seeds: std::ops::Range<u64>) -> usize {
         }
         assert!(storm.now - start < Duration::from_secs(300), "seed {seed}");
         connected += storm.connected;
+        early_answers += storm.early_answers;
     }
-    connected
+    (connected, early_answers)
 }
 
 #[test]
@@ -299,6 +329,22 @@ fn calls_end_cleanly_when_a_tenth_of_everything_goes_wrong() {
 #[test]
 fn calls_end_cleanly_when_a_third_of_everything_goes_wrong() {
     assert!(storm(33, 200..250) > 150);
+}
+
+#[test]
+fn reliable_responses_and_late_offers_end_cleanly_in_any_weather() {
+    for (weather, first, least) in [(0, 400, 150), (10, 500, 150), (33, 600, 80)] {
+        for prack in [Prack::Off, Prack::Supported, Prack::Required] {
+            let (connected, early_answers) = storms(first..first + 30, |seed| {
+                let mut storm =
+                    Storm::with(seed, weather, |_, config| config.trunks[0].prack = prack);
+                storm.is_early = true;
+                storm
+            });
+            assert!(connected > least, "{weather} {prack:?}: {connected}");
+            assert_eq!(early_answers > 0, prack != Prack::Off, "{weather} {prack:?}");
+        }
+    }
 }
 
 /// Agent 0 is a phone of agent 1: it registers, and proves itself with every INVITE.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::client::Client;
@@ -498,6 +498,12 @@ impl Table {
             .map(|(key, _)| TransactionId(key))
             .collect();
         lost.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Whether transactions are at work with a host.
+    pub fn has_peer(&self, ip: IpAddr) -> bool {
+        let is_its = |entry: &Entry| entry.lingers.is_none() && entry.way.peer().ip() == ip;
+        self.entries.iter().any(|(_, entry)| is_its(entry))
     }
 
     /// Whether a stream has transactions that are at work.
