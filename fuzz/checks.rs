@@ -1,9 +1,12 @@
 //! What must hold of any bytes that a peer may send. The fuzz targets call it with what the
 //! fuzzer finds, `tests/fuzz.rs` with the corpora and with damaged copies of them.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
+use branchline::dns::exchange::{Exchange, Input, Output};
+use branchline::dns::{Answer, Kind, Question, Record, Settings};
+use branchline::random::Random;
 use branchline::sdp::crypto::OwnKeys;
 use branchline::sdp::description::{Description, Direction};
 use branchline::sdp::offer_answer::{self, Codec, Local, Profile, Srtp};
@@ -79,6 +82,47 @@ fn frames(chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
         }
     }
     list
+}
+
+/// A server's message to a question of ours: whatever it says, the question has one end, and what
+/// is kept of it is bounded. Header and question are ours; the first bytes say flags and counts.
+pub fn dns(data: &[u8]) {
+    let mut now = Instant::now();
+    let server = SocketAddr::from(([192, 0, 2, 1], 53));
+    let question = Question::new("_sip._udp.example.com", Kind::Srv);
+    let settings = Settings::default();
+    let random = Random::seeded(1);
+    let mut exchange = Exchange::new(now, question, vec![server], &settings, random);
+    let mut ends = 0;
+    for _ in 0..100 {
+        match exchange.poll_output() {
+            Some(Output::Ask { server: from, over, data: query }) => {
+                let (flags, rest) = data.split_at(data.len().min(8));
+                let mut message = query.clone();
+                for (place, byte) in flags.iter().enumerate() {
+                    let sets_response = if place == 0 { 0x80 } else { 0 };
+                    if !matches!(place, 2 | 3) {
+                        message[2 + place] = byte | sets_response;
+                    }
+                }
+                // Up to the end of the question: what we say of EDNS is no part of an answer.
+                message.truncate(12 + "_sip._udp.example.com".len() + 2 + 4);
+                message.extend_from_slice(rest);
+                exchange.handle_input(now, Input::Message { from, over, data: &message });
+                now += settings.patience;
+                exchange.handle_input(now, Input::Timeout);
+            }
+            Some(Output::Done(answer)) => {
+                ends += 1;
+                if let Answer::Records { records, .. } = answer {
+                    assert!(!records.is_empty() && records.len() <= 16);
+                    assert!(records.iter().all(|record| matches!(record, Record::Srv(_))));
+                }
+            }
+            None => break,
+        }
+    }
+    assert_eq!((ends, exchange.poll_timeout()), (1, None));
 }
 
 /// What is read and written again is read as the same; an answer to it agrees with it.

@@ -173,6 +173,8 @@ pub struct TrunkStatus {
     pub state: &'static str,
     /// `403 Forbidden`, empty when up.
     pub reason: String,
+    /// Under way, both ways.
+    pub calls: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -434,6 +436,7 @@ impl Gateway {
                 registers: trunk.register,
                 state,
                 reason,
+                calls: self.exchange.user_agent.trunk_calls(&trunk.name),
             }
         };
         self.exchange.config.trunks.iter().map(status).collect()
@@ -643,6 +646,9 @@ impl Gateway {
             | sip::Event::Cancelled { call, .. }
             | sip::Event::Ended { call, .. }
             | sip::Event::Change { call, .. }
+            | sip::Event::Changed { call, .. }
+            | sip::Event::ChangeRefused { call, .. }
+            | sip::Event::Refresh { call }
             | sip::Event::Info { call, .. }
             | sip::Event::Message { call, .. } => call,
         };
@@ -672,11 +678,11 @@ impl Gateway {
             sip::Peer::Trunk(name) => rules::Caller::Trunk(name),
             sip::Peer::User(name) => rules::Caller::User(name),
         };
-        let destination = incoming.request_uri.user.clone().unwrap_or_default();
-        let found = rules::find_rule(&config.applications, &destination, caller);
+        let destination = &incoming.number;
+        let found = rules::find_rule(&config.applications, destination, caller);
         let Some((application, rule)) = found else {
             if let Some(times) = self.unruled.note(now) {
-                log::warn!("no rule takes {} from {caller}: 404{times}", Private(&destination));
+                log::warn!("no rule takes {} from {caller}: 404{times}", Private(destination));
             }
             return self.refuse_incoming(now, leg, Refusal::NoRule);
         };

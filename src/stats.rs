@@ -64,6 +64,8 @@ metrics! {
     counter SCRIPT_EXCEPTIONS "script_exceptions_total" "Exceptions in listeners after which the session went on.";
     counter SIP_ANSWERS_DECLINED "sip_answers_declined_total" "Answers to our INVITEs that nobody wanted any more, acknowledged and ended.";
     counter SIP_AUTHENTICATION_FAILED "sip_authentication_failed_total" "Requests with a wrong password or of an unknown user.";
+    counter SIP_CHANGES_PUT_OFF "sip_changes_put_off_total" "Re-INVITEs and refreshes of ours that the peer asked to come later.";
+    counter SIP_CHANGES_REFUSED "sip_changes_refused_total" "Re-INVITEs and refreshes of ours that the peer refused.";
     counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
     counter SIP_FLOOD_DROPPED "sip_flood_dropped_total" "SIP messages dropped unread because their source, nobody's that we know, sent too many.";
@@ -84,6 +86,7 @@ metrics! {
     counter SIP_RETRANSMISSIONS_ABSORBED "sip_retransmissions_absorbed_total" "Requests that came again and were not handled twice.";
     counter SIP_SCANNERS_DROPPED "sip_scanners_dropped_total" "Requests of scanners and, with strangers = \"drop\", of nobody known that got no answer.";
     counter SIP_SEND_FAILED "sip_send_failed_total" "SIP messages that could not be sent.";
+    counter SIP_SESSIONS_EXPIRED "sip_sessions_expired_total" "Calls ended because their peer did not refresh the session in time.";
     counter SIP_STREAMS_CUT "sip_streams_cut_total" "Silent TCP connections closed early to make room.";
     counter SIP_TRANSACTIONS_CUT "sip_transactions_cut_total" "Finished transactions forgotten early to make room.";
     counter SIP_TRUNK_CHECKS_FAILED "sip_trunk_checks_failed_total" "OPTIONS to a trunk without an answer that shows it alive.";

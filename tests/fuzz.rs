@@ -25,6 +25,11 @@ fn description_reads_what_it_writes_and_its_answer_agrees() {
 }
 
 #[test]
+fn dns_question_has_one_end() {
+    each("dns", checks::dns);
+}
+
+#[test]
 fn digest_proves_one_password() {
     each("digest", checks::digest);
 }

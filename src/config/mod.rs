@@ -130,6 +130,10 @@ pub struct Sip {
     pub strangers: Strangers,
     /// Beginnings of User-Agent; whoever says so gets no answer.
     pub scanners: Vec<String>,
+    /// Session timers (RFC 4028): what we ask for; zero: nothing.
+    pub session_expires: Duration,
+    /// The least that a peer may ask for.
+    pub min_se: Duration,
 }
 
 impl Default for Sip {
@@ -146,6 +150,8 @@ impl Default for Sip {
             source_rate: 50,
             strangers: Strangers::Refuse,
             scanners: SCANNERS.map(str::to_owned).to_vec(),
+            session_expires: Duration::from_secs(1800),
+            min_se: Duration::from_secs(90),
         }
     }
 }

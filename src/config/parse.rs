@@ -152,7 +152,12 @@ fn sip(table: Table<'_>) -> Sip {
             default.strangers,
         ),
         scanners: scanners(&table, default.scanners),
+        session_expires: seconds(&table, "session_expires_s", 0..=86_400, default.session_expires),
+        min_se: seconds(&table, "min_se_s", 90..=86_400, default.min_se),
     };
+    if !sip.session_expires.is_zero() && sip.session_expires < sip.min_se {
+        table.problem("session_expires_s", "is less than min_se_s; 0 turns session timers off");
+    }
     for (key, host) in [("public_address", &sip.public_address), ("domain", &sip.domain)] {
         if !host.is_empty() && !is_host(host) {
             table.problem(key, format!("\"{host}\" is not an address or host name"));

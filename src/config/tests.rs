@@ -57,7 +57,9 @@ fn sample_shows_the_defaults() {
 fn sample_shows_every_key() {
     let sample = include_str!("../../config.toml");
     let without_example = sample.split("# Trunks:").next().unwrap();
-    for table in ["gateway", "control", "sip", "media", "scenario", "tts", "storage", "limits"] {
+    for table in
+        ["gateway", "control", "sip", "dns", "media", "scenario", "tts", "storage", "limits"]
+    {
         // The message about an unknown key lists the known ones.
         let problems = parse(&format!("[{table}]\nxxxxxxxxxxxxxxxxxxxxxx = 1\n")).unwrap_err();
         let text = problems[0].to_string();
@@ -122,6 +124,25 @@ fn all_problems_come_at_once_in_the_order_of_the_lines() {
             "config.toml:2: [media] threads 99 is not between 1 and 16",
             "config.toml:5: [gateway] redact is \"no\", not true or false",
             "config.toml:6: [gateway] unknown key \"nmae\"; did you mean \"name\"?",
+        ],
+    );
+}
+
+#[test]
+fn dns_servers_are_addresses_with_or_without_port() {
+    let config = parse("[dns]\nservers = ['192.0.2.53', '[2001:db8::53]:5353', '2001:db8::54']");
+    let servers = config.unwrap().dns.servers;
+    let expected = ["192.0.2.53:53", "[2001:db8::53]:5353", "[2001:db8::54]:53"];
+    assert_eq!(servers, expected.map(|text| text.parse().unwrap()));
+    check(
+        "[dns]\nservers = [\n  'ns.example',\n  '192.0.2.53',\n  '192.0.2.53:53',\n]\n\
+         timeout_ms = 1\nattempts = 0\n",
+        &[
+            "config.toml:3: [dns] servers \"ns.example\" is not an address such as 192.0.2.53 or \
+             192.0.2.53:5353",
+            "config.toml:5: [dns] servers \"192.0.2.53:53\" is twice",
+            "config.toml:7: [dns] timeout_ms 1 is not between 100 and 10000",
+            "config.toml:8: [dns] attempts 0 is not between 1 and 5",
         ],
     );
 }

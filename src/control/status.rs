@@ -88,6 +88,7 @@ fn trunk_item(trunk: TrunkStatus) -> TrunkItem {
         registers: trunk.registers,
         state: trunk.state.into(),
         reason: trunk.reason,
+        calls: trunk.calls,
     }
 }
 
@@ -146,6 +147,7 @@ struct TrunkItem {
     registers: bool,
     state: String,
     reason: String,
+    calls: usize,
 }
 
 #[derive(SerJson)]

@@ -232,7 +232,7 @@ const LEAST_RECORD: usize = 11;
 /// Fits everywhere without fragments (DNS flag day 2020).
 const UDP_BYTES: u16 = 1232;
 /// Of one answer; no host or service has use for more.
-const MAX_RECORDS: usize = 32;
+const MAX_RECORDS: usize = 16;
 /// One after the other, within one answer or over several.
 pub const MAX_ALIASES: usize = 8;
 /// What is said beyond a week is taken as a week (RFC 8767 §4).

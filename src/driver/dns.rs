@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use smol::Timer;
 use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::lock::Semaphore;
+use smol::lock::{Mutex, Semaphore};
 use smol::net::{TcpStream, UdpSocket};
 
 use super::culprit::Culprit;
@@ -30,6 +30,8 @@ pub struct Resolver {
     shared: Rc<RefCell<Shared>>,
     /// Full: the next waits in line; `sip` has at most 64 questions open.
     places: Rc<Semaphore>,
+    /// Held while the files are read: who asks first finds them read too.
+    reading: Rc<Mutex<()>>,
 }
 
 struct Shared {
@@ -38,13 +40,13 @@ struct Shared {
     hosts: Hosts,
     system: System,
     files: Files,
-    looked: Option<Instant>,
     random: Random,
 }
 
 /// The files as they were read last, by the time of their change.
 #[derive(Clone, Copy, Default)]
 struct Files {
+    looked: Option<Instant>,
     hosts: Option<SystemTime>,
     system: Option<SystemTime>,
 }
@@ -57,10 +59,13 @@ impl Resolver {
             hosts: Hosts::default(),
             system: System::default(),
             files: Files::default(),
-            looked: None,
             random,
         };
-        Self { shared: Rc::new(RefCell::new(shared)), places: Rc::new(Semaphore::new(QUESTIONS)) }
+        Self {
+            shared: Rc::new(RefCell::new(shared)),
+            places: Rc::new(Semaphore::new(QUESTIONS)),
+            reading: Rc::default(),
+        }
     }
 
     /// Other servers and times from now on.
@@ -119,20 +124,17 @@ impl Resolver {
     }
 
     async fn look_at_files(&self) {
-        let now = Instant::now();
-        let files = {
-            let mut shared = self.shared.borrow_mut();
-            if shared.looked.is_some_and(|looked| looked + LOOK > now) {
-                return;
-            }
-            shared.looked = Some(now);
-            shared.files
-        };
+        let _alone = self.reading.lock().await;
+        let Files { looked, hosts, system } = self.shared.borrow().files;
+        if looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return;
+        }
         let (hosts, system) = smol::unblock(move || {
-            (changed("/etc/hosts", files.hosts), changed("/etc/resolv.conf", files.system))
+            (changed("/etc/hosts", hosts), changed("/etc/resolv.conf", system))
         })
         .await;
         let mut shared = self.shared.borrow_mut();
+        shared.files.looked = Some(Instant::now());
         if let Some((time, text)) = hosts {
             (shared.files.hosts, shared.hosts) = (Some(time), Hosts::parse(&text));
         }

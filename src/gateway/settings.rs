@@ -90,6 +90,10 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 max_calls: user.max_calls,
             })
             .collect(),
+        session_timer: sip::SessionTimer {
+            interval: (!config.sip.session_expires.is_zero()).then_some(config.sip.session_expires),
+            least: config.sip.min_se,
+        },
         product: format!("branchline/{}", env!("CARGO_PKG_VERSION")),
         limits: sip::Limits {
             // Legs in both roles: no session has more than its own cap at one time.

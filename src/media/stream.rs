@@ -58,7 +58,7 @@ pub struct Stream {
     detector: Option<Box<Detector>>,
     /// RFC 4733 digits were seen: tones in the audio are the same ones.
     has_events: bool,
-    /// When the peer was last heard, or began to be listened to.
+    /// When the peer was last heard, or began to be listened to; `None` while it may be silent.
     heard_at: Option<Instant>,
     has_heard: bool,
     is_silent: bool,
@@ -186,18 +186,20 @@ impl Stream {
             (context, keys) => *context = keys.map(|keys| Box::new(Context::new(*keys))),
         }
         let before = self.settings.as_ref();
-        let has_moved = before.is_some_and(|before| before.remote != settings.remote);
         // 0.0.0.0 is an old way to hold a call: the peer is where it was.
-        if has_moved && !settings.remote.ip().is_unspecified() {
+        if let Some(before) = before.filter(|_| settings.remote.ip().is_unspecified()) {
+            (settings.remote, settings.remote_rtcp) = (before.remote, before.remote_rtcp);
+        }
+        if before.is_some_and(|before| before.remote != settings.remote) {
             self.latch.release(now);
         }
-        if !settings.receives {
+        // Who holds us may be silent.
+        if !(settings.sends && settings.receives) {
             self.heard_at = None;
-            self.is_silent = false;
         } else if self.heard_at.is_none() {
             self.heard_at = Some(now);
         }
-        if before.is_none_or(|before| before.codec != settings.codec) {
+        if !settings.sends || before.is_none_or(|before| before.codec != settings.codec) {
             self.pending.clear();
         }
         self.settings = Some(settings);
@@ -580,7 +582,9 @@ impl Stream {
     }
 
     fn be_heard(&mut self, now: Instant, news: &mut News) {
-        self.heard_at = Some(now);
+        if let Some(at) = &mut self.heard_at {
+            *at = now;
+        }
         news.has_resumed |= std::mem::take(&mut self.is_silent);
     }
 

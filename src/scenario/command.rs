@@ -83,6 +83,13 @@ pub enum Command {
         body: String,
         headers: ExtraHeaders,
     },
+    /// `call.reInvite`.
+    ReInvite {
+        call: Object,
+        headers: ExtraHeaders,
+        mime_type: String,
+        body: String,
+    },
     /// `call.customData(value)`: kept in the history.
     CallCustomData {
         call: Object,
@@ -142,7 +149,9 @@ impl Command {
         match self {
             Self::Log { text } | Self::SendMessage { text, .. } => text.len(),
             Self::CustomData { value } | Self::CallCustomData { value, .. } => value.len(),
-            Self::SendInfo { mime_type, body, .. } => mime_type.len() + body.len(),
+            Self::SendInfo { mime_type, body, .. } | Self::ReInvite { mime_type, body, .. } => {
+                mime_type.len() + body.len()
+            }
             Self::SendDigits { digits, .. } => digits.len(),
             Self::Playback { sound, .. } | Self::CreatePlayer { sound, .. } => {
                 sound.payload_bytes()

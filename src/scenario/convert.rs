@@ -196,6 +196,18 @@ pub fn call_event<'js>(ctx: &Ctx<'js>, event: &CallEvent) -> Result<(&'static st
             payload.set("body", body.as_str())?;
             "Call.ReInviteReceived"
         }
+        CallEvent::ReInviteAccepted { headers, mime_type, body } => {
+            with_headers(headers)?;
+            payload.set("mimeType", mime_type.as_str())?;
+            payload.set("body", body.as_str())?;
+            "Call.ReInviteAccepted"
+        }
+        CallEvent::ReInviteRejected { headers, code, reason } => {
+            with_headers(headers)?;
+            payload.set("code", *code)?;
+            payload.set("reason", reason.as_str())?;
+            "Call.ReInviteRejected"
+        }
         CallEvent::InfoReceived { headers, mime_type, body } => {
             with_headers(headers)?;
             payload.set("mimeType", mime_type.as_str())?;

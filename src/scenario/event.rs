@@ -111,6 +111,16 @@ pub enum CallEvent {
         mime_type: String,
         body: String,
     },
+    ReInviteAccepted {
+        headers: ExtraHeaders,
+        mime_type: String,
+        body: String,
+    },
+    ReInviteRejected {
+        headers: ExtraHeaders,
+        code: u16,
+        reason: String,
+    },
     InfoReceived {
         headers: ExtraHeaders,
         mime_type: String,

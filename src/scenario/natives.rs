@@ -212,7 +212,18 @@ impl<'js> Natives<'_, 'js> {
             }
             Result::Ok(fits)
         };
-        self.add("sendInfo", info)
+        self.add("sendInfo", info)?;
+        let host = self.host.clone();
+        let change = move |ctx: Ctx<'js>, call: Number, kind: Words, body: Words, headers| {
+            let fits = kind.0.len() <= MIME_TYPE_BYTES && body.0.len() <= IN_DIALOG_BYTES;
+            if fits {
+                let headers = extra_headers(&ctx, &host, headers, Carrier::Message)?;
+                let (mime_type, body) = (kind.0, body.0);
+                host.command(Command::ReInvite { call: call.0, headers, mime_type, body });
+            }
+            Result::Ok(fits)
+        };
+        self.add("reInvite", change)
     }
 
     fn calls_out(&self) -> Result<()> {
@@ -495,7 +506,7 @@ fn local_time(zone: &str, unix_ms: f64) -> Option<f64> {
 const LONGEST_SEARCH: f64 = 1e9;
 /// What one `eval` may compile.
 const EVAL_BYTES: usize = 64 << 10;
-/// Section 1.6: body of sendInfo and sendMessage.
+/// Section 1.6: body of sendInfo and sendMessage; of reInvite too.
 const IN_DIALOG_BYTES: usize = 8192;
 const MIME_TYPE_BYTES: usize = 200;
 /// Section 1.6: what the history keeps of customData.

@@ -116,6 +116,31 @@ pub enum Error {
 
 /// Our offer.
 pub fn offer(local: &Local) -> Description {
+    offer_with(local, DTMF_PAYLOAD_TYPE)
+}
+
+/// Our offer in a call that stands: telephone-event keeps its number (RFC 3264 §8.3.2).
+pub fn offer_again(local: &Local, agreed: &Agreed) -> Description {
+    offer_with(local, agreed.own_dtmf_payload_type.unwrap_or(DTMF_PAYLOAD_TYPE))
+}
+
+/// Our answer to an offer that takes the audio away by port 0 (RFC 3264 §8.2); `None`: it does not.
+pub fn answer_to_removal(local: &Local, offer: &Description) -> Option<Description> {
+    let is_audio = |media: &&Media| media.kind.eq_ignore_ascii_case("audio");
+    let mut audio = offer.media.iter().filter(is_audio).peekable();
+    audio.peek()?;
+    let sections = offer.media.iter().map(refused).collect();
+    audio.all(|media| media.port == 0).then(|| describe(local, sections))
+}
+
+/// Our answer to an offer of one stream that we cannot use: it is refused.
+pub fn refusal(local: &Local) -> Description {
+    let mut media = Media::new("audio", 0, "RTP/AVP");
+    media.formats.push("0".to_owned());
+    describe(local, vec![media])
+}
+
+fn offer_with(local: &Local, dtmf: u8) -> Description {
     let profile = local.srtp.as_ref().map_or(Profile::Plain, |srtp| srtp.profile);
     let mut media = Media::new("audio", local.port, profile.protocol());
     if let Some(srtp) = local.srtp.as_ref().filter(|srtp| srtp.profile != Profile::Plain) {
@@ -125,8 +150,8 @@ pub fn offer(local: &Local) -> Description {
     for &codec in &local.codecs {
         media.add(codec.static_payload_type(), codec.encoding());
     }
-    media.add(DTMF_PAYLOAD_TYPE, TELEPHONE_EVENT);
-    media.fmtp.push((DTMF_PAYLOAD_TYPE, DTMF_EVENTS.to_owned()));
+    media.add(dtmf, TELEPHONE_EVENT);
+    media.fmtp.push((dtmf, DTMF_EVENTS.to_owned()));
     media.ptime_ms = Some(milliseconds(local.ptime));
     media.direction = Some(local.direction);
     describe(local, vec![media])

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::modify::Proposed;
 use super::sound::Playback;
 use crate::config::{Codec, Dtmf};
 use crate::media::engine::{self, StreamSettings, UnitId};
@@ -26,6 +27,13 @@ pub struct Call {
     pub origin_id: u64,
     pub origin_version: u64,
     pub agreed: Option<Agreed>,
+    /// Our description that holds: what a refresh repeats.
+    pub described: Option<Box<Description>>,
+    /// Our re-INVITE that has no answer yet.
+    pub proposed: Option<Box<Proposed>>,
+    /// What we want of the stream: other than both ways where the script holds the peer.
+    pub direction: Direction,
+    /// The peer holds us.
     pub is_held: bool,
     pub has_rung: bool,
     pub audio_started: bool,
@@ -106,16 +114,29 @@ impl Call {
         }
     }
 
-    /// Our side of the next description.
-    pub fn local(&mut self, port: u16, codecs: Vec<offer_answer::Codec>) -> Local {
+    /// Gives our next description its version: the last one's if nothing differs, else the next
+    /// (RFC 3264 §8).
+    pub fn numbered(&mut self, mut description: Description) -> Description {
+        if let Some(last) = &self.described {
+            description.origin_version = last.origin_version;
+            if description == **last {
+                return description;
+            }
+        }
         self.origin_version += 1;
+        description.origin_version = self.origin_version;
+        description
+    }
+
+    /// Our side of the stream.
+    pub fn local(&self, port: u16, codecs: Vec<offer_answer::Codec>) -> Local {
         Local {
             address: self.address,
             port,
             origin_id: self.origin_id,
             origin_version: self.origin_version,
             codecs,
-            direction: Direction::SendRecv,
+            direction: self.direction,
             ptime: PTIME,
             srtp: None,
         }

@@ -90,6 +90,9 @@ impl Session {
                     exchange.user_agent.info(now, leg, &headers, &mime_type, body.into_bytes());
                 }
             }
+            Command::ReInvite { call, headers, mime_type, body } => {
+                self.change(now, exchange, call, headers, mime_type, body);
+            }
             Command::CallCustomData { call, mut value } => {
                 truncate_bytes(&mut value, STORED_CUSTOM_DATA_BYTES);
                 if let Some(call) = self.calls.get_mut(&call) {

@@ -12,6 +12,7 @@ use crate::config::{Codec, Config, Dtmf, Trunk};
 use crate::media::engine::Command as MediaCommand;
 use crate::rules;
 use crate::scenario::command::{CallPstn, CallSip, ExtraHeaders, Object};
+use crate::sdp::description::Direction;
 use crate::sdp::offer_answer;
 use crate::sip::uri::Uri;
 use crate::sip::user_agent::{Diverted, Invite, Refused, Target, TrunkState};
@@ -238,6 +239,9 @@ impl Session {
             origin_id: exchange.random.next_u64() >> 1,
             origin_version: 0,
             agreed: None,
+            described: None,
+            proposed: None,
+            direction: Direction::SendRecv,
             is_held: false,
             has_rung: false,
             audio_started: false,
@@ -329,8 +333,8 @@ impl Session {
                 patience: (outgoing.targets.len() > 1).then_some(PATIENCE),
                 max_forwards: self.max_forwards,
             };
-            let offer =
-                offer_answer::offer(&call.local(port, codecs_preferring(&call.codecs, preferred)));
+            let codecs = codecs_preferring(&call.codecs, preferred);
+            let offer = call.numbered(offer_answer::offer(&call.local(port, codecs)));
             invite.offer = Some(offer.to_bytes());
             for (header, _) in dropped {
                 let peer = name.as_deref().unwrap_or("this peer");

@@ -7,12 +7,13 @@ use super::Session;
 use super::call::{Call, Phase, Wish, codecs_preferring};
 use super::exchange::{Exchange, Role, Timer, host_text};
 use super::journal::CallName;
+use super::modify::Accepted;
 use super::refusal::Refusal;
 use crate::config::Dtmf;
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::{CallAlerting, CallEvent};
-use crate::sdp::description::Description;
+use crate::sdp::description::{Description, Direction};
 use crate::sdp::offer_answer::{self, Agreed};
 use crate::sip::user_agent::{CallId, EarlyOffer, Event as SipEvent, Incoming, Peer};
 use crate::storage::record::CallRecord;
@@ -80,6 +81,9 @@ impl Session {
             origin_id: exchange.random.next_u64() >> 1,
             origin_version: 0,
             agreed: None,
+            described: None,
+            proposed: None,
+            direction: Direction::SendRecv,
             is_held: false,
             has_rung: false,
             audio_started: false,
@@ -143,6 +147,7 @@ impl Session {
                     return self.fail(now, exchange, object, code, reason.into(), headers);
                 }
                 call.phase = Phase::Connected { leg, since: now, offer: None };
+                call.described = Some(offer);
                 if let Some(agreed) = agreed {
                     self.configure(exchange, object, agreed, true);
                 }
@@ -164,8 +169,17 @@ impl Session {
                 if is_first {
                     call.phase = Phase::Connected { leg, since: now, offer: None };
                 }
+                if offer.is_some() {
+                    call.described = offer;
+                }
                 match agreed {
-                    Some(Some(agreed)) => self.configure(exchange, object, agreed, true),
+                    Some(Some(agreed)) if is_first => {
+                        self.configure(exchange, object, agreed, true);
+                    }
+                    Some(Some(agreed)) => {
+                        let body = sdp.as_deref().unwrap_or_default();
+                        self.take_change(exchange, object, agreed, Vec::new(), body);
+                    }
                     // Our offer got no answer that we can use (RFC 3261 §13.2.2.4: hang up).
                     Some(None) if is_first => {
                         let (code, reason) = Refusal::NoCommonCodec.status();
@@ -201,6 +215,14 @@ impl Session {
             SipEvent::Change { headers, sdp, .. } => {
                 self.on_change(now, exchange, object, headers, sdp);
             }
+            SipEvent::Changed { headers, content_type, body, has_offer, is_refresh, .. } => {
+                let answer = Accepted { headers, content_type, body, has_offer, is_refresh };
+                self.on_changed(now, exchange, object, answer);
+            }
+            SipEvent::ChangeRefused { status, reason, headers, .. } => {
+                self.on_change_refused(exchange, object, status, reason, headers);
+            }
+            SipEvent::Refresh { .. } => self.on_refresh_due(now, exchange, object),
             SipEvent::Info { headers, content_type, body, .. } => {
                 self.on_info(exchange, object, headers, content_type, body);
             }
@@ -252,7 +274,9 @@ impl Session {
             Phase::Opening { .. } | Phase::Calling { .. } | Phase::Connected { .. } => return,
         };
         let Some(offer) = offer else { return };
-        if let Some(agreed) = agree(call, &offer, Some(sdp)) {
+        let agreed = agree(call, &offer, Some(sdp));
+        call.described = Some(offer);
+        if let Some(agreed) = agreed {
             return self.configure(exchange, object, agreed, is_answered);
         }
         let (status, reason) = Refusal::NoCommonCodec.status();
@@ -273,6 +297,7 @@ impl Session {
         if is_outgoing {
             self.start_audio(exchange, object, headers);
         }
+        self.begin_held(exchange, object);
     }
 
     /// `AudioStarted`, once.
@@ -311,7 +336,12 @@ impl Session {
         let local = call.local(port, codecs);
         let (sdp, agreed, own_offer) = match &offer {
             Some(offer) => match offer_answer::answer(&local, offer) {
-                Ok((answer, agreed)) => (answer.to_bytes(), Some(agreed), None),
+                Ok((answer, agreed)) => {
+                    let answer = call.numbered(answer);
+                    let sdp = answer.to_bytes();
+                    call.described = Some(Box::new(answer));
+                    (sdp, Some(agreed), None)
+                }
                 Err(_) => {
                     let (status, reason) = Refusal::NoCommonCodec.status();
                     exchange.user_agent.reject(now, leg, status, &Vec::new());
@@ -321,7 +351,8 @@ impl Session {
             // A 183 and its PRACK have settled it.
             None if call.agreed.is_some() => (Vec::new(), call.agreed.clone(), None),
             None => {
-                let offer = own_offer.unwrap_or_else(|| Box::new(offer_answer::offer(&local)));
+                let new = || Box::new(call.numbered(offer_answer::offer(&local)));
+                let offer = own_offer.unwrap_or_else(new);
                 (offer.to_bytes(), None, Some(offer))
             }
         };
@@ -352,56 +383,6 @@ impl Session {
                 }
             }
             Wish::Nothing => {}
-        }
-    }
-
-    /// A re-INVITE: hold, resume, a new address or codec. Answered without the script.
-    fn on_change(
-        &mut self,
-        now: Instant,
-        exchange: &mut Exchange,
-        object: Object,
-        headers: ExtraHeaders,
-        sdp: Option<Vec<u8>>,
-    ) {
-        let Some(call) = self.calls.get_mut(&object) else { return };
-        let (Some(leg), Some(port)) = (call.leg(), call.port) else { return };
-        let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-        let codecs = codecs_preferring(&call.codecs, preferred);
-        let local = call.local(port, codecs);
-        let Some(sdp) = sdp else {
-            let offer = offer_answer::offer(&local);
-            exchange.user_agent.accept_change(now, leg, offer.to_bytes());
-            if let Phase::Connected { offer: own_offer, .. } = &mut call.phase {
-                *own_offer = Some(Box::new(offer));
-            }
-            return;
-        };
-        let offer = Description::parse(&sdp).ok().map(Box::new);
-        let answer = offer.as_ref().and_then(|offer| offer_answer::answer(&local, offer).ok());
-        let Some((answer, agreed)) = answer else {
-            let (status, _) = Refusal::NoCommonCodec.status();
-            return exchange.user_agent.reject_change(now, leg, status);
-        };
-        exchange.user_agent.accept_change(now, leg, answer.to_bytes());
-        if let Phase::Alerting { offer: known, .. } = &mut call.phase {
-            // Before the answer it is between the gateways: the script hears nothing of it.
-            *known = offer;
-            return self.configure(exchange, object, agreed, false);
-        }
-        let was_held = std::mem::replace(&mut call.is_held, agreed.is_held);
-        let is_held = agreed.is_held;
-        self.configure(exchange, object, agreed, true);
-        let event = CallEvent::ReInviteReceived {
-            headers,
-            mime_type: "application/sdp".into(),
-            body: String::from_utf8_lossy(&sdp).into_owned(),
-        };
-        self.call_event(exchange, object, event);
-        match (was_held, is_held) {
-            (false, true) => self.call_event(exchange, object, CallEvent::OnHold),
-            (true, false) => self.call_event(exchange, object, CallEvent::OffHold),
-            (true, true) | (false, false) => {}
         }
     }
 
@@ -533,7 +514,7 @@ impl Session {
 }
 
 /// What our offer and the peer's answer agree on; `None` is an answer that we can't use.
-fn agree(call: &mut Call, offer: &Description, answer: Option<&[u8]>) -> Option<Agreed> {
+pub(super) fn agree(call: &Call, offer: &Description, answer: Option<&[u8]>) -> Option<Agreed> {
     let answer = Description::parse(answer?).ok()?;
     let codecs = codecs_preferring(&call.codecs, None);
     let local = call.local(call.port?, codecs);

@@ -19,6 +19,7 @@ mod ending;
 mod events;
 mod exchange;
 mod journal;
+mod modify;
 mod recording;
 mod refusal;
 mod sound;

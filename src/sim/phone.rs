@@ -8,11 +8,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use self::change::Described;
+pub use self::change::{By, Change, OnChange};
 pub use self::reliable::Prack;
 use self::reliable::Reliable;
 use super::link::Packet;
 use super::sound;
 
+mod change;
 mod reliable;
 
 /// What a phone does; times count from the INVITE until it is answered, then from the answer.
@@ -36,6 +39,15 @@ pub struct Manner {
     pub says: Vec<(Duration, &'static str)>,
     /// Re-INVITEs that hold the other side or take it back.
     pub holds: Vec<(Duration, Hold)>,
+    /// Re-INVITEs and UPDATEs of other kinds.
+    pub changes: Vec<(Duration, Change)>,
+    pub on_change: OnChange,
+    /// Of its descriptions from the start; `inactive`: no RTP either way.
+    pub direction: &'static str,
+    /// More header lines of its INVITEs, 200s to one, and UPDATEs.
+    pub headers: &'static str,
+    /// From then on nothing comes from it, and it hears nothing.
+    pub vanishes_after: Option<Duration>,
     pub hangs_up_after: Option<Duration>,
     pub law: Law,
     pub prack: Prack,
@@ -68,6 +80,11 @@ impl Default for Manner {
             sends_info: Vec::new(),
             says: Vec::new(),
             holds: Vec::new(),
+            changes: Vec::new(),
+            on_change: OnChange::Accepts,
+            direction: "sendrecv",
+            headers: "",
+            vanishes_after: None,
             hangs_up_after: None,
             law: Law::Mu,
             prack: Prack::Off,
@@ -100,9 +117,17 @@ pub struct Phone {
     pub heard: Vec<i16>,
     /// RFC 4733 digits heard, once per event.
     pub digits: String,
+    /// Re-INVITEs and UPDATEs of the gateway: method and direction.
+    pub told: Vec<String>,
     pub steps: Vec<Step>,
+    /// INVITEs that called it, as text.
+    pub invites: Vec<String>,
     pub out: Vec<Packet>,
     manner: Manner,
+    described: Described,
+    /// Its change that has no final response.
+    changing: Option<Change>,
+    has_vanished: bool,
     gateway: SocketAddr,
     plans: Vec<(Instant, Plan)>,
     call: Option<Leg>,
@@ -120,7 +145,8 @@ enum Plan {
     Press(char),
     Info(char),
     Say(&'static str),
-    Hold(Hold),
+    Change(Change),
+    Vanish,
     /// Send again what is unanswered, and wait twice as long for the next time.
     Again {
         message: Vec<u8>,
@@ -140,6 +166,7 @@ enum Unanswered {
     Bye,
     Info,
     Message,
+    Update,
     Prack,
 }
 
@@ -164,6 +191,11 @@ struct Leg {
     ssrc: u32,
     /// Its INVITEs have offers.
     offers: bool,
+    is_caller: bool,
+    /// Its audio may go out: nobody holds.
+    sends: bool,
+    /// CSeq of the gateway's last re-INVITE or UPDATE, and the response to it.
+    changed: Option<(String, Vec<u8>)>,
     reliable: Reliable,
 }
 
@@ -191,8 +223,13 @@ impl Phone {
             rtp,
             heard: Vec::new(),
             digits: String::new(),
+            told: Vec::new(),
             steps: Vec::new(),
+            invites: Vec::new(),
             out: Vec::new(),
+            described: Described::new(manner.law, manner.direction),
+            changing: None,
+            has_vanished: false,
             manner,
             gateway,
             plans: Vec::new(),
@@ -218,6 +255,9 @@ impl Phone {
     }
 
     pub fn receive(&mut self, now: Instant, packet: &Packet) {
+        if self.has_vanished {
+            return;
+        }
         if packet.to == self.rtp {
             self.receive_rtp(&packet.data);
         } else if packet.to == self.sip {
@@ -242,7 +282,7 @@ impl Phone {
             Plan::Dial(dial) => self.invite(now, &dial),
             Plan::Ring => {
                 let (status, body) = match self.manner.early_media {
-                    true => (183, self.sdp(Hold::Off)),
+                    true => (183, self.sdp()),
                     false => (180, String::new()),
                 };
                 self.ring(now, status, &body);
@@ -274,10 +314,11 @@ impl Phone {
                 let message = self.request("MESSAGE", "Content-Type: text/plain\r\n", text);
                 self.send_until(now, message, Unanswered::Message);
             }
-            Plan::Hold(hold) => {
-                let sdp = self.sdp(hold);
-                let message = self.request("INVITE", SDP, &sdp);
-                self.send_until(now, message, Unanswered::Invite);
+            Plan::Change(change) => self.change(now, change),
+            Plan::Vanish => {
+                self.has_vanished = true;
+                self.plans.clear();
+                self.end_talk();
             }
             Plan::Again { message, until, wait, sent } => {
                 let waits = self.call.as_ref().is_some_and(|leg| leg.waits.contains(&until));
@@ -318,14 +359,17 @@ impl Phone {
             press: None,
             ssrc: 0x5000 + number,
             offers: dial.offers,
+            is_caller: true,
+            sends: self.manner.direction != "inactive",
+            changed: None,
             reliable: Reliable::default(),
         });
         let (kind, sdp) = match dial.offers {
-            true => (SDP, self.sdp(Hold::Off)),
+            true => (SDP, self.sdp()),
             false => ("", String::new()),
         };
-        let prack = self.prack_headers();
-        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n{prack}"), &sdp);
+        let more = format!("{}{}", self.prack_headers(), self.manner.headers);
+        let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n{more}"), &sdp);
         self.send_until(now, message, Unanswered::Invite);
         if let Some(after) = dial.cancels_after {
             self.plans.push((now + after, Plan::Cancel));
@@ -348,7 +392,7 @@ impl Phone {
             Some(status) => self.respond_to_invite(status, ""),
             None => {
                 let is_agreed = self.call.as_ref().is_some_and(|leg| leg.reliable.is_agreed);
-                let sdp = if is_agreed { String::new() } else { self.sdp(Hold::Off) };
+                let sdp = if is_agreed { String::new() } else { self.sdp() };
                 self.respond_to_invite(200, &sdp)
             }
         };
@@ -378,7 +422,18 @@ impl Phone {
             self.plans.push((now + after, Plan::Say(text)));
         }
         for (after, hold) in self.manner.holds.clone() {
-            self.plans.push((now + after, Plan::Hold(hold)));
+            let direction = Some(match hold {
+                Hold::On => "sendonly",
+                Hold::Off => "sendrecv",
+            });
+            let change = Change { direction, ..Change::default() };
+            self.plans.push((now + after, Plan::Change(change)));
+        }
+        for (after, change) in self.manner.changes.clone() {
+            self.plans.push((now + after, Plan::Change(change)));
+        }
+        if let Some(after) = self.manner.vanishes_after {
+            self.plans.push((now + after, Plan::Vanish));
         }
         if let Some(after) = self.manner.hangs_up_after {
             self.plans.push((now + after, Plan::HangUp));
@@ -407,6 +462,9 @@ impl Phone {
         let call_id = text.header("Call-ID");
         let is_ours = self.call.as_ref().is_some_and(|leg| leg.call_id == call_id);
         match method.as_str() {
+            "INVITE" | "UPDATE" if is_ours && text.header("To").contains(";tag=") => {
+                self.be_changed(now, &text);
+            }
             "INVITE" if is_ours => {
                 let again = self.call.as_ref().map(|leg| leg.last_response.clone());
                 if let Some(response) = again.filter(|response| !response.is_empty()) {
@@ -442,6 +500,9 @@ impl Phone {
         self.calls_so_far += 1;
         let number = self.calls_so_far;
         let media = media_address(&text.body);
+        let lines = text.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
+        let head: String = lines.collect();
+        self.invites.push(format!("{}\n{head}\n{}", text.first, text.body));
         self.call = Some(Leg {
             call_id: text.header("Call-ID"),
             local: format!("{};tag=q{number}-{}", text.header("To"), self.name),
@@ -460,6 +521,9 @@ impl Phone {
             press: None,
             ssrc: 0x6000 + number,
             offers: true,
+            is_caller: false,
+            sends: self.manner.direction != "inactive",
+            changed: None,
             reliable: Reliable::default(),
         });
         if let Some(after) = self.manner.rings_after {
@@ -485,6 +549,10 @@ impl Phone {
             "BYE" => self.stop_waiting(Unanswered::Bye),
             "INFO" => self.stop_waiting(Unanswered::Info),
             "MESSAGE" => self.stop_waiting(Unanswered::Message),
+            "UPDATE" => {
+                self.stop_waiting(Unanswered::Update);
+                self.be_answered(now, status, &text);
+            }
             "PRACK" => self.stop_waiting(Unanswered::Prack),
             _ => {}
         }
@@ -501,6 +569,10 @@ impl Phone {
         if status < 200 {
             return self.acknowledge(now, text);
         }
+        if leg.state == State::Confirmed {
+            self.be_answered(now, status, text);
+        }
+        let Some(leg) = &mut self.call else { return };
         leg.remote = text.header("To");
         if status < 300 {
             if let Some(target) = uri_of(&text.header("Contact")) {
@@ -509,7 +581,7 @@ impl Phone {
             let is_first = leg.state == State::Proceeding;
             let (kind, answer) = match leg.offers || leg.reliable.is_agreed {
                 true => ("", String::new()),
-                false => (SDP, self.sdp(Hold::Off)),
+                false => (SDP, self.sdp()),
             };
             let message = self.request("ACK", kind, &answer);
             self.send_message(message);
@@ -584,7 +656,10 @@ impl Phone {
         };
         let contact = match &self.manner.redirects_to {
             Some(uri) => format!("Contact: <{uri}>\r\n"),
-            None => format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip),
+            None => {
+                let more = if status < 300 { self.manner.headers } else { "" };
+                format!("Contact: <sip:{}@{}>\r\n{more}", self.name, self.sip)
+            }
         };
         let Some(leg) = &mut self.call else { return Vec::new() };
         let extra = format!("{contact}{extra}{told}");
@@ -632,33 +707,16 @@ impl Phone {
     }
 
     fn payload_type(&self) -> u8 {
-        match self.manner.law {
-            Law::Mu => 0,
-            Law::A => 8,
-        }
+        self.described.payload_type()
     }
 
-    fn sdp(&self, hold: Hold) -> String {
-        let direction = match hold {
-            Hold::On => "sendonly",
-            Hold::Off => "sendrecv",
-        };
-        let (number, name) = match self.manner.law {
-            Law::Mu => (0, "PCMU"),
-            Law::A => (8, "PCMA"),
-        };
-        format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP {number} {DTMF}\r\na=rtpmap:{number} {name}/8000\r\n\
-             a=rtpmap:{DTMF} telephone-event/8000\r\na=fmtp:{DTMF} 0-15\r\na={direction}\r\n",
-            ip = self.rtp.ip(),
-            port = self.rtp.port(),
-        )
+    fn sdp(&self) -> String {
+        self.described.sdp(self.described.direction, self.rtp.ip(), self.rtp.port())
     }
 
     /// One packet of 20 ms: the tone, silence, or a digit.
     fn send_frame(&mut self, at: Instant) {
-        let law = self.manner.law;
+        let Described { law, digits, .. } = self.described;
         let pitch = self.manner.speaks;
         let from = self.rtp;
         let Some(leg) = &mut self.call else { return };
@@ -666,9 +724,9 @@ impl Phone {
             return;
         }
         self.plans.push((at + FRAME, Plan::Frame));
-        let Some(to) = leg.media else { return };
         let number = leg.frames;
         leg.frames += 1;
+        let Some(to) = leg.media.filter(|_| leg.sends) else { return };
         let mut packet = vec![0x80, leg.payload_type];
         packet.extend((number as u16).to_be_bytes());
         let mut timestamp = number * 160;
@@ -677,7 +735,7 @@ impl Phone {
                 let event = "0123456789*#ABCD".find(*digit).unwrap_or(0) as u8;
                 let is_end = *sent >= PRESS_FRAMES;
                 timestamp -= *sent * 160;
-                packet[1] = DTMF | if *sent == 0 { 0x80 } else { 0 };
+                packet[1] = digits | if *sent == 0 { 0x80 } else { 0 };
                 let duration = ((*sent + 1) * 160) as u16;
                 *sent += 1;
                 if *sent == PRESS_FRAMES + 3 {
@@ -712,7 +770,7 @@ impl Phone {
         match data[1] & 0x7f {
             0 => self.heard.extend(payload.iter().map(|&byte| sound::decode_ulaw(byte))),
             8 => self.heard.extend(payload.iter().map(|&byte| sound::decode_alaw(byte))),
-            DTMF if payload.len() >= 4 => {
+            number if number == self.described.digits && payload.len() >= 4 => {
                 let timestamp = u32::from_be_bytes([data[4], data[5], data[6], data[7]]);
                 if !self.events_heard.contains(&timestamp) {
                     self.events_heard.push(timestamp);

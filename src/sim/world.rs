@@ -1,7 +1,7 @@
 //! The world: a gateway with its engine and worker inline, phones, and the time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -38,6 +38,10 @@ pub struct Plan {
     pub proxy: Option<String>,
     /// More tables for the config, TOML.
     pub config: String,
+    /// More keys for the trunk of each phone.
+    pub trunk: String,
+    /// The gateway has an IPv6 address too; nobody lives there.
+    pub is_dual_stack: bool,
     /// What DNS says.
     pub zone: Zone,
 }
@@ -51,6 +55,8 @@ impl Default for Plan {
             phones: Vec::new(),
             proxy: None,
             config: String::new(),
+            trunk: String::new(),
+            is_dual_stack: false,
             zone: Zone::default(),
         }
     }
@@ -101,11 +107,12 @@ impl World {
         let start = Instant::now();
         let config = Arc::new(config_of(&plan));
         let gateway_address = SocketAddr::new(GATEWAY, 5060);
-        let listener = sip::Listener {
+        let listener = |address| sip::Listener {
             transport: sip::Transport::Udp,
-            address: gateway_address,
-            advertised: gateway_address,
+            address,
+            advertised: address,
         };
+        let second = plan.is_dual_stack.then(|| SocketAddr::new(GATEWAY6, 5060));
         let mut random = Random::seeded(plan.seed);
         let engine_config = engine::Config {
             ports: config.media.rtp_ports,
@@ -117,7 +124,7 @@ impl World {
         let worker_limits = worker_limits(&config, pool_bytes);
         let setup = Setup {
             config,
-            listeners: vec![listener],
+            listeners: std::iter::once(gateway_address).chain(second).map(listener).collect(),
             control_url: "http://gateway:8080".into(),
             opening: store::Opening::default(),
             random: random.fork(),
@@ -481,9 +488,10 @@ fn config_of(plan: &Plan) -> Config {
     for (place, (name, _)) in plan.phones.iter().enumerate() {
         text.push_str(&format!(
             "\n[[trunk]]\nname = \"{name}\"\nserver = \"sip:10.0.1.{0}:5060\"\n\
-             accept_from = [\"10.0.1.{0}\"]\noptions_s = 0\n\
+             accept_from = [\"10.0.1.{0}\"]\noptions_s = 0\n{1}\n\
              [[route]]\npattern = '{name}'\ntrunks = [\"{name}\"]\n",
-            place + 1
+            place + 1,
+            plan.trunk
         ));
     }
     if let Some(name) = &plan.proxy {
@@ -521,3 +529,4 @@ fn stopwatch() -> Duration {
 
 const PROXY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1)), 5060);
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const GATEWAY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));

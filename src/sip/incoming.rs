@@ -144,6 +144,12 @@ impl UserAgent {
                 }
                 self.calls.on_answer(now, stack, (call, attempt), id, &response, source);
             }
+            Heard::Provisional(id, Owner::Change { call }) => {
+                self.calls.on_change_provisional(now, stack, call, id);
+            }
+            Heard::Answer(id, Owner::Change { call }) => {
+                self.calls.on_change_answer(now, stack, call, id, &response, source);
+            }
             // It was given up for another target of its hop.
             Heard::Provisional(id, Owner::Nobody) => {
                 stack.table.cancel(now, &mut stack.transports, id, |_| {});

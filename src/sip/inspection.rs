@@ -44,12 +44,12 @@ use super::uri::{Scheme, Uri};
 use crate::stats;
 
 /// The methods that we answer with more than a refusal.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, MESSAGE, REGISTER";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, OPTIONS, INFO, MESSAGE, REGISTER";
 /// Those of them that need no dialog.
 const ALLOW_OUTSIDE: &str = "INVITE, ACK, CANCEL, OPTIONS, REGISTER";
 
 /// The option tags that we understand; 100rel stands first, for those who are not told of it.
-pub const SUPPORTED: &str = "100rel";
+pub const SUPPORTED: &str = "100rel, timer";
 
 /// Why a request is refused whoever sent it.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub fn inspect(request: &Message) -> Option<Refusal> {
     if *method != Method::Invite {
         return None;
     }
-    let is_new = request.to.tag().is_none();
+    let is_new = *method == Method::Invite && request.to.tag().is_none();
     if is_new && request.headers.max_forwards() == Some(0) {
         return Some(Refusal::Hops);
     }
@@ -136,8 +136,8 @@ fn inspect_body(request: &Message) -> Option<Refusal> {
     if content.is_some_and(|content| content.kind == "application/pkcs7-mime") {
         return Some(Refusal::Encrypted);
     }
-    let is_invite = *request.method() == Method::Invite;
-    let must_be_sdp = is_invite && !super::invite::is_optional(request);
+    let is_offer = matches!(request.method(), Method::Invite | Method::Update);
+    let must_be_sdp = is_offer && !super::invite::is_optional(request);
     (must_be_sdp && !super::invite::is_sdp(request)).then_some(Refusal::MediaType)
 }
 
@@ -221,6 +221,7 @@ fn is_taken(method: &Method) -> bool {
             | Method::Options
             | Method::Prack
             | Method::Register
+            | Method::Update
     )
 }
 

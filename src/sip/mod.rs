@@ -1,10 +1,10 @@
 //! SIP (RFC 3261) without sockets.
 //!
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
-//! `message`, `parse`, `write`, `framing`, `digest`. Below the usages: `transport`, `locate`,
-//! `transaction`, together the `stack`. Usages: `invite` with `dialog` and `info`, `options`,
-//! `registrar`, `trunks`. Who may: `inspection`,
-//! `admission`, `challenge`; what we prove ourselves: `authorization`; who calls: `identity`.
+//! `message`, `parse`, `write`, `framing`, `digest`, `reason`. Below the usages: `transport`,
+//! `locate`, `transaction`, together the `stack`. Usages: `invite` with `dialog` and `info`,
+//! `options`, `registrar`, `trunks`. Who may: `inspection`, `admission`, `challenge`; what we
+//! prove ourselves: `authorization`; who calls: `identity`.
 
 pub mod admission;
 pub mod authorization;
@@ -29,6 +29,7 @@ pub mod name_addr;
 pub mod options;
 pub mod outgoing;
 pub mod parse;
+pub mod reason;
 pub mod registrar;
 pub mod stack;
 pub mod transaction;

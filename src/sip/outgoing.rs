@@ -64,6 +64,8 @@ pub enum Owner {
     Invite { call: CallId, attempt: u32 },
     /// Request inside a call's dialog.
     Dialog { call: CallId },
+    /// Re-INVITE of ours, or UPDATE, inside a call's dialog.
+    Change { call: CallId },
     /// ACK of a 2xx; kept by the INVITE's transaction for the retransmissions of that 2xx.
     Ack { invite: TransactionId, tag: String },
     /// REGISTER at the trunk of this number.

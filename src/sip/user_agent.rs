@@ -6,10 +6,9 @@
 //! `incoming`, calls in `invite`, what they stand on in `stack`, trunks in `trunks`.
 //!
 //! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
-//! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE of the peer, registrar,
-//! registration and keep-alive at trunks **are** supported. TLS, UPDATE, session timers, REFER,
-//! Replaces, re-INVITEs of our own, and the change to TCP for long requests (RFC 3261 §18.1.1)
-//! **are not**.
+//! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE and UPDATE both ways,
+//! session timers, registrar, registration and keep-alive at trunks **are** supported. TLS, REFER,
+//! Replaces, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -141,6 +140,7 @@ pub struct Config {
     pub strangers: Strangers,
     pub trunks: Vec<Trunk>,
     pub users: Vec<User>,
+    pub session_timer: SessionTimer,
     /// Value of User-Agent and Server.
     pub product: String,
     pub limits: Limits,
@@ -160,6 +160,22 @@ pub struct Strangers {
 impl Default for Strangers {
     fn default() -> Self {
         Self { source_rate: 50, are_answered: true, scanners: Vec::new() }
+    }
+}
+
+/// `[sip] session_expires_s` and `min_se_s` (RFC 4028).
+#[derive(Debug, Clone, Copy)]
+pub struct SessionTimer {
+    /// What we ask for; `None`: only what a peer asks for.
+    pub interval: Option<Duration>,
+    /// The least that a peer may ask for.
+    pub least: Duration,
+}
+
+/// Nothing of our own, and the least interval that RFC 4028 §5 allows.
+impl Default for SessionTimer {
+    fn default() -> Self {
+        Self { interval: None, least: Duration::from_secs(90) }
     }
 }
 
@@ -324,9 +340,24 @@ pub enum Event {
     /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
     /// The call id is dead.
     Ended { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
-    /// Re-INVITE, or before our answer a PRACK with an offer. `sdp` is the new offer; `None`: the
-    /// peer wants ours. Answer with `accept_change` or `reject_change`.
+    /// Re-INVITE, UPDATE with an offer, or before our answer a PRACK with one. `sdp` is the new
+    /// offer; `None`: the peer wants ours. Answer with `accept_change` or `reject_change`.
     Change { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
+    /// 2xx to our re-INVITE. With `has_offer` the body is the peer's offer, to be answered with
+    /// `answer_offer`; else it is the answer, and the ACK is sent already. `is_refresh`: it is that
+    /// of `refresh`.
+    Changed {
+        call: CallId,
+        headers: ExtraHeaders,
+        content_type: String,
+        body: Vec<u8>,
+        has_offer: bool,
+        is_refresh: bool,
+    },
+    /// Our re-INVITE was refused, or is given up (408). The session is as before.
+    ChangeRefused { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
+    /// The session timer wants a re-INVITE with the present description: call `refresh`.
+    Refresh { call: CallId },
     /// INFO, answered 200 already.
     Info { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
     /// MESSAGE inside the dialog, answered 200 already.
@@ -408,6 +439,22 @@ pub struct Invite {
     pub patience: Option<Duration>,
     /// Gateways and proxies that it may still pass; [`MAX_FORWARDS`] where it begins here.
     pub max_forwards: u8,
+}
+
+/// A re-INVITE to be sent.
+#[derive(Debug, Clone, Default)]
+pub struct Modification {
+    pub headers: ExtraHeaders,
+    pub content_type: String,
+    /// An offer, or what else its type says; empty asks the peer for an offer, as any that is no
+    /// SDP does.
+    pub body: Vec<u8>,
+}
+
+impl Modification {
+    pub fn of_offer(headers: ExtraHeaders, offer: Vec<u8>) -> Self {
+        Self { headers, content_type: "application/sdp".to_owned(), body: offer }
+    }
 }
 
 /// RFC 3261 §8.1.1.6.
@@ -614,7 +661,8 @@ impl UserAgent {
         self.settle(now);
     }
 
-    /// Our answer to the offer in a `Progress` or `Answered` to an INVITE of ours that had none.
+    /// Our answer to the offer in a `Progress`, `Answered` or `Changed` to an INVITE of ours that
+    /// had none.
     pub fn answer_offer(&mut self, now: Instant, call: CallId, sdp: Vec<u8>) {
         self.calls.answer_offer(now, &mut self.stack, call, sdp);
         self.settle(now);
@@ -627,6 +675,25 @@ impl UserAgent {
 
     pub fn reject_change(&mut self, now: Instant, call: CallId, status: u16) {
         self.calls.reject_change(now, &mut self.stack, call, status);
+        self.settle(now);
+    }
+
+    /// Sends a re-INVITE as soon as no other is under way. `Changed` or `ChangeRefused` follows,
+    /// or the end of the call. Refused: 481 before the answer, 491 while another of ours is open.
+    pub fn change(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        modification: Modification,
+    ) -> Result<(), Refused> {
+        let result = self.calls.change(now, &mut self.stack, call, modification);
+        self.settle(now);
+        result
+    }
+
+    /// Sends the re-INVITE that `Event::Refresh` asked for.
+    pub fn refresh(&mut self, now: Instant, call: CallId, sdp: Vec<u8>) {
+        self.calls.refresh(now, &mut self.stack, call, sdp);
         self.settle(now);
     }
 
@@ -755,7 +822,7 @@ impl UserAgent {
             }
         }
         while let Some((call, timer)) = self.stack.timers.pop_due(now) {
-            if let (CallTimer::NoResponse, Some(trunk)) = (timer, self.calls.trunk_of(call)) {
+            if let (CallTimer::NoResponse, Some(trunk)) = (timer, self.calls.silent_trunk(call)) {
                 self.trunks.doubt(now, trunk);
             }
             self.calls.on_timer(now, &mut self.stack, call, timer);

@@ -66,12 +66,13 @@ def _is_free(address, port):
 
 def is_bound(address, port, protocol="udp"):
     """Whether any process has bound this port; for TCP, whether it listens."""
-    if ":" in address:
-        want, protocol_file = [f"{'0' * 24}01000000:{port:04X}"], protocol + "6"  # ::1
-    else:
-        parts = "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
-        want, protocol_file = [f"{part}:{port:04X}" for part in (parts, "00000000")], protocol
-    with open(f"/proc/net/{protocol_file}", encoding="ascii") as table:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    packed = socket.inet_pton(family, address)
+    # Words of four bytes, the last byte first.
+    words = [packed[at:at + 4][::-1].hex().upper() for at in range(0, len(packed), 4)]
+    want = [f"{part}:{port:04X}" for part in ("".join(words), "00000000" * len(words))]
+    suffix = "6" if family == socket.AF_INET6 else ""
+    with open(f"/proc/net/{protocol}{suffix}", encoding="ascii") as table:
         rows = [line.split() for line in table.readlines()[1:]]
     return any(row[1] in want and (protocol == "udp" or row[3] == "0A") for row in rows)
 

@@ -3,13 +3,16 @@
 //! Each case is data: a scenario, the phones' manners, and the ladder that is expected. After
 //! every run the world must be empty.
 
+mod changes;
 mod early;
 mod ends;
 mod incoming;
 mod limits;
 mod lossy;
 mod media;
+mod names;
 mod outgoing;
+mod trunks;
 
 use std::time::Duration;
 

@@ -17,6 +17,46 @@ fn silence_of_7_s_is_told_once_and_so_is_its_end() {
 }
 
 #[test]
+fn held_call_is_not_silent_and_silence_counts_anew_after_it() {
+    let hold = |sends, receives| StreamSettings { sends, receives, ..settings(A, Codec::Pcmu) };
+    for (sends, receives) in [(false, true), (false, false), (true, false)] {
+        let mut bench = Bench::new();
+        bench.call(A, Codec::Pcmu);
+        bench.rtp(A, &rtp(0, 1, 0, &[1; 160]));
+        bench.run(6000 * MS);
+        bench.events.clear();
+        bench.command(Command::Configure { unit: A, settings: hold(sends, receives) });
+        // Music for a while, and then none.
+        bench.rtp(A, &rtp(0, 2, 48_000, &[1; 160]));
+        bench.run(60_000 * MS);
+        bench.command(Command::Configure { unit: A, settings: hold(true, true) });
+        bench.run(6900 * MS);
+        assert_eq!(bench.take_events(), []);
+        bench.run(200 * MS);
+        assert_eq!(bench.take_events(), [Event::RtpStopped { unit: A }]);
+        // Told before the hold, its end is told after it.
+        bench.command(Command::Configure { unit: A, settings: hold(false, false) });
+        bench.command(Command::Configure { unit: A, settings: hold(true, true) });
+        bench.rtp(A, &rtp(0, 3, 96_000, &[1; 160]));
+        assert_eq!(bench.take_events(), [Event::RtpResumed { unit: A }]);
+    }
+}
+
+#[test]
+fn peer_that_held_by_0_0_0_0_is_heard_at_once_when_it_resumes() {
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    bench.rtp(A, &rtp(0, 1, 0, &[1; 160]));
+    let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), peer(A).port());
+    let held = StreamSettings { remote: nowhere, sends: false, ..settings(A, Codec::Pcmu) };
+    bench.command(Command::Configure { unit: A, settings: held });
+    bench.run(5000 * MS);
+    bench.command(Command::Configure { unit: A, settings: settings(A, Codec::Pcmu) });
+    bench.take_rtp(B);
+    bench.rtp(A, &rtp(0, 2, 160, &[2; 160]));
+    assert_eq!(bench.take_rtp(B).len(), 1);
+}
+
+#[test]
 fn reports_go_to_the_rtcp_port_every_5_s_and_bye_at_the_end() {
     let mut bench = Bench::new();
     bench.call(A, Codec::Pcmu);

@@ -158,6 +158,14 @@
       }
     }
 
+    /** With SDP its direction (`a=sendonly` and so on) is what counts: media passes through us. */
+    reInvite(headers, mimeType = 'application/sdp', body = '') {
+      if (this.#isOver('reInvite')) return;
+      if (!host.reInvite(this.#number, String(mimeType), String(body), headers)) {
+        throw new Error('reInvite: the body is longer than 8192 bytes');
+      }
+    }
+
     // The gateway answers re-INVITEs itself, so no request of the peer is ever pending.
     acceptReInvite() {}
 

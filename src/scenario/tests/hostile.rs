@@ -72,6 +72,7 @@ fn endless_loops_end_in_every_form() {
 #[test]
 fn promise_storm_ends_by_time_or_memory() {
     let error = fails(quick(), "const f = () => Promise.resolve().then(f); f()");
+    eprintln!("{error}");
     assert!(error.starts_with("bad.js:1: "), "{error}");
 }
 

@@ -196,6 +196,18 @@ fn call_events_carry_their_payload() {
             r#"{"error":"full","name":"Call.RecordError","id":"1"}"#,
         ),
         (
+            CallEvent::ReInviteAccepted {
+                headers: headers.clone(),
+                mime_type: text("application/sdp"),
+                body: text("v=0"),
+            },
+            r#"{"headers":{"X-A":"b"},"mimeType":"application/sdp","body":"v=0","name":"Call.ReInviteAccepted","id":"1"}"#,
+        ),
+        (
+            CallEvent::ReInviteRejected { headers: Vec::new(), code: 488, reason: text("No") },
+            r#"{"headers":{},"code":488,"reason":"No","name":"Call.ReInviteRejected","id":"1"}"#,
+        ),
+        (
             CallEvent::InfoReceived { headers, mime_type: text("a/b"), body: text("c") },
             r#"{"headers":{"X-A":"b"},"mimeType":"a/b","body":"c","name":"Call.InfoReceived","id":"1"}"#,
         ),
@@ -325,7 +337,8 @@ fn call_methods_send_their_commands() {
         call.handleTones(); call.handleTones(false); call.handleTones(true, DTMFType.IN_BAND);
         call.sendDigits('12p#'); call.sendMessage('hi'); call.sendInfo('a/b', 'c', { 'X-I': 'i' });
         call.customData('data'); Logger.write(call.customData());
-        call.acceptReInvite(); call.rejectReInvite();";
+        call.acceptReInvite(); call.rejectReInvite();
+        call.reInvite({ 'X-R': 'r' }, 'application/sdp', 'a=sendonly'); call.reInvite();";
     let (_, outputs) = Stage::run(source);
     let url = |url: &str| UrlSound { url: url.into(), method: "GET".into(), ..UrlSound::default() };
     let tones = |telephone_event, in_band, info| Command::HandleTones {
@@ -378,6 +391,18 @@ fn call_methods_send_their_commands() {
             },
             Command::CallCustomData { call: 1, value: "data".into() },
             Command::Log { text: "data".into() },
+            Command::ReInvite {
+                call: 1,
+                headers: vec![("X-R".into(), "r".into())],
+                mime_type: "application/sdp".into(),
+                body: "a=sendonly".into(),
+            },
+            Command::ReInvite {
+                call: 1,
+                headers: Vec::new(),
+                mime_type: "application/sdp".into(),
+                body: String::new(),
+            },
         ]
     );
 }

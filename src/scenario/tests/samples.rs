@@ -52,7 +52,20 @@ fn easy_process_goes_step_by_step() {
         mime_type: "application/sdp".into(),
         body: "v=0".into(),
     };
-    assert_eq!(stage.call(1, change), []);
+    let passed = Command::ReInvite {
+        call,
+        headers: Vec::new(),
+        mime_type: "application/sdp".into(),
+        body: "v=0".into(),
+    };
+    assert_eq!(commands(&stage.call(1, change)), [passed]);
+    let accepted = CallEvent::ReInviteAccepted {
+        headers: Vec::new(),
+        mime_type: "application/sdp".into(),
+        body: "v=0".into(),
+    };
+    // The gateway has answered the other leg's by itself.
+    assert_eq!(stage.call(call, accepted), []);
     assert_eq!(commands(&stage.call(1, disconnected())), [Command::Terminate]);
     assert_eq!(stage.call(call, disconnected()), []);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Hold, Leg, Phone, SDP, State, Text, Unanswered, media_address, uri_of};
+use super::{Leg, Phone, SDP, State, Text, Unanswered, media_address, uri_of};
 
 /// Whether a phone's provisional responses, and those that it gets, are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Phone {
         let rack = format!("RAck: {number} {} INVITE\r\n", leg.invite_cseq);
         let message = match owes_answer {
             true => {
-                let sdp = self.sdp(Hold::Off);
+                let sdp = self.sdp();
                 self.request("PRACK", &format!("{rack}{SDP}"), &sdp)
             }
             false => self.request("PRACK", &rack, ""),

@@ -4,12 +4,15 @@
 use std::time::{Duration, Instant};
 
 use super::modify::Change;
+use super::refresh::Running;
+use super::reinvite::Asked;
 use super::{ACK_PATIENCE, Call, CallTimer, Phase, add_extra_headers, extra_headers, sdp_of};
 use crate::sip::authorization::Login;
 use crate::sip::dialog::Dialog;
 use crate::sip::header::Name;
 use crate::sip::message::{Message, Method, reason_phrase};
 use crate::sip::outgoing::{Outcome, Outgoing, Owner};
+use crate::sip::reason::Reason;
 use crate::sip::stack::Stack;
 use crate::sip::transaction::{T1, T2, TransactionId};
 use crate::sip::transport::Destination;
@@ -20,7 +23,14 @@ use crate::stats;
 /// What a call is while its dialog stands.
 pub(super) struct Confirmed {
     pub dialog: Dialog,
-    login: Option<Login>,
+    pub login: Option<Login>,
+    /// We called: the Call-ID is ours.
+    pub is_caller: bool,
+    /// The peer takes UPDATE.
+    pub allows_update: bool,
+    pub timer: Option<Running>,
+    /// A re-INVITE or UPDATE of ours.
+    pub asked: Option<Box<Asked>>,
     /// Our 2xx to the INVITE or a re-INVITE, until its ACK.
     pub unacknowledged: Option<Answer>,
     /// A re-INVITE of the peer that waits for the session.
@@ -58,6 +68,10 @@ impl Confirmed {
         Self {
             dialog,
             login,
+            is_caller: true,
+            allows_update: false,
+            timer: None,
+            asked: None,
             unacknowledged: None,
             change: None,
             leaving: None,
@@ -70,7 +84,13 @@ impl Confirmed {
 
     /// Of a call that we answer.
     pub fn of_invite(dialog: Dialog) -> Self {
-        Self { is_confirmed: false, ..Self::of_answer(dialog, None) }
+        Self { is_confirmed: false, is_caller: false, ..Self::of_answer(dialog, None) }
+    }
+
+    /// No INVITE of the peer is under way: it is ours to send one (RFC 3261 §14.1).
+    pub fn is_free(&self) -> bool {
+        let is_answered = self.unacknowledged.is_none() && self.owed_ack.is_none();
+        self.is_confirmed && self.change.is_none() && is_answered
     }
 }
 
@@ -127,8 +147,11 @@ impl Call {
         stack.timers.disarm((self.id, CallTimer::Answer));
         stack.timers.disarm((self.id, CallTimer::NoAck));
         match confirmed.leaving.take() {
-            Some(headers) => self.send_bye(now, stack, &headers),
-            None => self.tell(stack, Event::Confirmed { call: self.id, sdp: sdp_of(ack) }),
+            Some(headers) => self.send_bye(now, stack, &headers, None),
+            None => {
+                self.tell(stack, Event::Confirmed { call: self.id, sdp: sdp_of(ack) });
+                self.go_on_asking(now, stack);
+            }
         }
     }
 
@@ -155,35 +178,53 @@ impl Call {
             stack.send(now, ack);
         }
         match confirmed.is_confirmed {
-            true => self.send_bye(now, stack, headers),
+            true => self.send_bye(now, stack, headers, None),
             false => confirmed.leaving = Some(headers.clone()),
         }
     }
 
     /// The dialog is dead: BYE, in case the peer does not know, and `Event::Ended`.
-    fn end(&mut self, now: Instant, stack: &mut Stack, status: u16, headers: &ExtraHeaders) {
-        self.send_bye(now, stack, headers);
-        self.tell_ended(stack, status, ExtraHeaders::new());
+    pub(super) fn end(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        status: u16,
+        headers: &ExtraHeaders,
+    ) {
+        self.send_bye(now, stack, headers, Some(status));
+        self.tell_ended(stack, Reason { status, text: None }, ExtraHeaders::new());
     }
 
-    fn tell_ended(&mut self, stack: &mut Stack, status: u16, headers: ExtraHeaders) {
-        let reason = match status {
-            200 => "Normal call clearing",
-            _ => reason_phrase(status),
-        };
-        let reason = reason.to_owned();
+    fn tell_ended(&mut self, stack: &mut Stack, reason: Reason, headers: ExtraHeaders) {
+        let Reason { status, text } = reason;
+        let reason = text.unwrap_or_else(|| match status {
+            200 => "Normal call clearing".to_owned(),
+            _ => reason_phrase(status).to_owned(),
+        });
         self.tell(stack, Event::Ended { call: self.id, status, reason, headers });
         self.is_held = false;
     }
 
-    fn send_bye(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
+    /// `cause`: what only we know of the end.
+    fn send_bye(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        headers: &ExtraHeaders,
+        cause: Option<u16>,
+    ) {
+        self.stop_asking(now, stack);
         self.cancel_any_change(now, stack);
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         let Phase::Confirmed(confirmed) = phase else { return };
         let Confirmed { mut dialog, mut login, .. } = *confirmed;
         stack.timers.disarm((self.id, CallTimer::Answer));
         stack.timers.disarm((self.id, CallTimer::NoAck));
+        stack.timers.disarm((self.id, CallTimer::Session));
         let mut bye = dialog.request(Method::Bye, Owner::Dialog { call: self.id });
+        if let Some(status) = cause {
+            bye.request.headers.push(Name::Reason, Reason::of_status(status).to_string());
+        }
         add_extra_headers(&mut bye.request, headers);
         if let Some(login) = &mut login {
             login.sign(&mut bye.request, &mut stack.random);
@@ -228,7 +269,7 @@ impl Call {
             return true;
         }
         match request.method() {
-            Method::Invite => self.on_reinvite(now, stack, request, source),
+            Method::Invite | Method::Update => self.on_change_request(now, stack, request, source),
             Method::Bye => self.on_bye(now, stack, request, source),
             Method::Info | Method::Message => self.on_content(now, stack, request, source),
             Method::Options => stack.answer(now, source, options::response(stack, request)),
@@ -247,6 +288,7 @@ impl Call {
     }
 
     fn on_bye(&mut self, now: Instant, stack: &mut Stack, request: &Message, source: Destination) {
+        self.stop_asking(now, stack);
         self.cancel_any_change(now, stack);
         let response = stack.response(request, 200);
         match stack.table.start_server(now, request, source, None) {
@@ -257,7 +299,8 @@ impl Call {
             Err(_) => stack.answer(now, source, response),
         }
         self.phase = Phase::Over;
-        self.tell_ended(stack, 200, extra_headers(request));
+        let reason = Reason::of(request).unwrap_or(Reason { status: 200, text: None });
+        self.tell_ended(stack, reason, extra_headers(request));
     }
 
     /// INFO or MESSAGE: 200, and the session hears it.
@@ -599,11 +642,11 @@ mod tests {
     }
 
     #[test]
-    fn options_in_a_dialog_is_answered_200_notify_481_update_405() {
+    fn options_in_a_dialog_is_answered_200_notify_481_publish_405() {
         let mut bench = Bench::new();
         let (_, ok) = bench.answered();
         for (number, (method, status)) in
-            [("OPTIONS", 200), ("NOTIFY", 481), ("UPDATE", 405)].into_iter().enumerate()
+            [("OPTIONS", 200), ("NOTIFY", 481), ("PUBLISH", 405)].into_iter().enumerate()
         {
             let branch = (number + 2).to_string();
             bench.receive(&request(method, &branch, ok.tag("To"), "", ""));

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::modify::Change;
 use super::uac::Attempt;
 use super::{Call, Phase, sdp_of};
 use crate::sip::authorization::Login;
@@ -34,6 +35,8 @@ pub(super) struct Early {
     pub is_agreed: bool,
     /// Its answer to our offer, until another change of the session takes its place.
     pub answer: Option<Vec<u8>>,
+    /// Its UPDATE with an offer that waits for the session.
+    pub update: Option<Change>,
 }
 
 /// A provisional response on its way through an attempt.
@@ -134,6 +137,7 @@ impl Attempt {
             owes_answer: false,
             is_agreed: false,
             answer: None,
+            update: None,
         })
     }
 }
@@ -220,6 +224,7 @@ impl Call {
                 attempt.early.remove(place);
                 stack.answer(now, source, stack.response(request, 200));
             }
+            Method::Update => self.on_callee_update(now, stack, request, source),
             Method::Info | Method::Message => self.on_content(now, stack, request, source),
             Method::Options => stack.answer(now, source, options::response(stack, request)),
             _ => stack.answer(now, source, inspection::not_allowed(stack, request)),
@@ -289,9 +294,9 @@ mod tests {
     #[test]
     fn invite_says_what_is_configured() {
         for (prack, expected) in [
-            (Prack::Off, ("", "")),
-            (Prack::Supported, ("100rel", "")),
-            (Prack::Required, ("100rel", "100rel")),
+            (Prack::Off, ("timer", "")),
+            (Prack::Supported, ("100rel, timer", "")),
+            (Prack::Required, ("100rel, timer", "100rel")),
         ] {
             let mut bench = Bench::with(|config| config.trunks[0].prack = prack);
             let (_, invite) = bench.calls();

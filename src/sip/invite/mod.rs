@@ -30,10 +30,13 @@ mod confirmed;
 mod early;
 mod modify;
 mod party;
+mod refresh;
+mod reinvite;
 mod reliable;
 mod target;
 mod uac;
 mod uas;
+mod update;
 
 pub use party::Party;
 pub use uas::Arrived;
@@ -79,16 +82,22 @@ pub enum CallTimer {
     Answer,
     /// Our 2xx has no ACK.
     NoAck,
+    /// A re-INVITE of ours waits for its turn, or has no final response.
+    Change,
+    /// The session is to be refreshed, or was not (RFC 4028 §10).
+    Session,
 }
 
 impl CallTimer {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::NoAnswer,
         Self::NoResponse,
         Self::Progress,
         Self::Reliable,
         Self::Answer,
         Self::NoAck,
+        Self::Change,
+        Self::Session,
     ];
 }
 
@@ -124,6 +133,12 @@ impl Calls {
     pub fn trunk(&self, owner: &Owner) -> Option<&str> {
         let Owner::Invite { call, .. } = owner else { return None };
         self.trunk_of(*call)
+    }
+
+    /// The trunk of a call that has no response yet, where another one waits for it.
+    pub fn silent_trunk(&self, call: CallId) -> Option<&str> {
+        let call = self.slots.get(call.0)?;
+        call.is_impatient().then(|| call.party.trunk()).flatten()
     }
 
     /// The trunk of a call.
@@ -245,6 +260,11 @@ impl Calls {
                     call.on_dialog_outcome(now, stack, outgoing, outcome);
                 });
             }
+            Owner::Change { call } => {
+                self.with(stack, call, |call, stack| {
+                    call.on_change_outcome(now, stack, outgoing, outcome);
+                });
+            }
             // The ACK of an answer could not be sent: the peer hangs up after 32 s.
             Owner::Ack { .. }
             | Owner::Nobody
@@ -255,11 +275,15 @@ impl Calls {
 
     pub fn on_timer(&mut self, now: Instant, stack: &mut Stack, id: CallId, timer: CallTimer) {
         self.with(stack, id, |call, stack| match timer {
-            CallTimer::NoAnswer | CallTimer::NoResponse => call.on_no_answer(now, stack),
+            CallTimer::NoAnswer => call.on_no_answer(now, stack),
+            CallTimer::NoResponse if call.is_impatient() => call.on_no_answer(now, stack),
+            CallTimer::NoResponse => {}
             CallTimer::Progress => call.on_progress_timer(now, stack),
             CallTimer::Reliable => call.on_reliable_timer(now, stack),
             CallTimer::Answer => call.on_answer_timer(now, stack),
             CallTimer::NoAck => call.on_no_ack(now, stack),
+            CallTimer::Change => call.on_change_timer(now, stack),
+            CallTimer::Session => call.on_session_timer(now, stack),
         });
     }
 
@@ -359,6 +383,7 @@ impl Calls {
     pub fn accept_change(&mut self, now: Instant, stack: &mut Stack, id: CallId, sdp: Vec<u8>) {
         self.with(stack, id, |call, stack| match call.phase {
             Phase::Alerting(_) => call.accept_early_change(now, stack, sdp),
+            Phase::Calling(_) => call.end_callee_update(now, stack, 200, Some(sdp)),
             _ => call.accept_change(now, stack, sdp),
         });
     }
@@ -366,6 +391,7 @@ impl Calls {
     pub fn reject_change(&mut self, now: Instant, stack: &mut Stack, id: CallId, status: u16) {
         self.with(stack, id, |call, stack| match call.phase {
             Phase::Alerting(_) => call.reject_early_change(now, stack, status),
+            Phase::Calling(_) => call.end_callee_update(now, stack, status, None),
             _ => call.reject_change(now, stack, status),
         });
     }

@@ -1,28 +1,28 @@
-//! A re-INVITE of the peer (RFC 3261 §14.2): hold, resume, another address or codec.
-//!
-//! UPDATE and re-INVITEs of our own are **not** supported.
+//! A re-INVITE or UPDATE of the peer (RFC 3261 §14.2, RFC 3311 §5.2): hold, resume, another
+//! address or codec, a refresh.
 
 use std::time::Instant;
 
 use super::confirmed::busy;
+use super::refresh;
 use super::{Call, Phase, extra_headers, sdp_of};
 use crate::sip::header::Name;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Method};
 use crate::sip::stack::Stack;
 use crate::sip::transaction::TransactionId;
 use crate::sip::transport::Destination;
 use crate::sip::user_agent::Event;
 use crate::stats;
 
-/// A re-INVITE that waits for `accept_change` or `reject_change`.
+/// A re-INVITE or UPDATE that waits for `accept_change` or `reject_change`.
 pub(super) struct Change {
-    transaction: TransactionId,
-    invite: Message,
-    source: Destination,
+    pub transaction: TransactionId,
+    pub request: Message,
+    pub source: Destination,
 }
 
 impl Call {
-    pub(super) fn on_reinvite(
+    pub(super) fn on_change_request(
         &mut self,
         now: Instant,
         stack: &mut Stack,
@@ -30,13 +30,20 @@ impl Call {
         source: Destination,
     ) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
+        let is_invite = *request.method() == Method::Invite;
         // A transaction even where it is refused: the same INVITE again must not be accepted.
-        let tag = confirmed.dialog.local.tag().map(str::to_owned);
+        let tag = confirmed.dialog.local.tag().filter(|_| is_invite).map(str::to_owned);
         let Some(transaction) = stack.serve(now, request, source, tag) else { return };
-        let refusal = if confirmed.change.is_some() {
+        // A refresh by UPDATE has nothing to wait for.
+        let is_offer = is_invite || !request.body.is_empty();
+        let is_ours_open = confirmed.asked.as_ref().is_some_and(|asked| asked.is_invite_open());
+        let refusal = if !is_offer {
+            None
+        } else if confirmed.change.is_some() {
             Some(busy(stack, request))
-        } else if confirmed.unacknowledged.is_some() || !self.is_held {
-            // The peer has not seen our 2xx yet, or did not say so: its turn again in a moment.
+        } else if is_ours_open || confirmed.unacknowledged.is_some() || !self.is_held {
+            // Ours comes first, or the peer has not seen our 2xx yet or did not say so: its turn
+            // again in a moment.
             Some(stack.response(request, 491))
         } else {
             None
@@ -46,31 +53,55 @@ impl Call {
             stack.table.respond(now, &mut stack.transports, transaction, &response);
             return;
         }
+        if let Some(response) = refresh::refuse_brief(stack, request) {
+            stack.table.respond(now, &mut stack.transports, transaction, &response);
+            return;
+        }
         confirmed.dialog.refresh(request, source);
-        let (headers, sdp) = (extra_headers(request), sdp_of(request));
-        confirmed.change = Some(Change { transaction, invite: request.clone(), source });
-        self.tell(stack, Event::Change { call: self.id, headers, sdp });
+        confirmed.change = Some(Change { transaction, request: request.clone(), source });
+        match is_offer {
+            true => {
+                let (headers, sdp) = (extra_headers(request), sdp_of(request));
+                self.tell(stack, Event::Change { call: self.id, headers, sdp });
+            }
+            false => self.agree_to_change(now, stack, None),
+        }
     }
 
     pub(super) fn accept_change(&mut self, now: Instant, stack: &mut Stack, sdp: Vec<u8>) {
+        self.agree_to_change(now, stack, Some(sdp));
+    }
+
+    fn agree_to_change(&mut self, now: Instant, stack: &mut Stack, sdp: Option<Vec<u8>>) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
         let Some(change) = confirmed.change.take() else { return };
-        let mut response = stack.response(&change.invite, 200);
-        let contact = stack.contact(change.source, confirmed.dialog.contact());
+        let Change { transaction, request, source } = change;
+        let mut response = stack.response(&request, 200);
+        let contact = stack.contact(source, confirmed.dialog.contact());
         response.headers.push(Name::Contact, contact.to_string());
         response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
         response.headers.push(Name::Supported, crate::sip::inspection::SUPPORTED);
-        response.set_body(super::SDP, sdp);
-        let number = change.invite.cseq.number;
-        self.send_answer(now, stack, change.transaction, number, &response);
+        let (timer, running) = (&stack.config.session_timer, confirmed.timer.as_ref());
+        let interval = refresh::answer(timer, &request, running, &mut response);
+        if let Some(sdp) = sdp {
+            response.set_body(super::SDP, sdp);
+        }
+        self.run_timer(now, stack, interval);
+        if *request.method() == Method::Invite {
+            let number = request.cseq.number;
+            return self.send_answer(now, stack, transaction, number, &response);
+        }
+        stack.table.respond(now, &mut stack.transports, transaction, &response);
+        self.go_on_asking(now, stack);
     }
 
     /// The session goes on as it was.
     pub(super) fn reject_change(&mut self, now: Instant, stack: &mut Stack, status: u16) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
         let Some(change) = confirmed.change.take() else { return };
-        let response = stack.response(&change.invite, status);
+        let response = stack.response(&change.request, status);
         stack.table.respond(now, &mut stack.transports, change.transaction, &response);
+        self.go_on_asking(now, stack);
     }
 
     /// CANCEL of a re-INVITE; the dialog stays.

@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::refresh::TIMER;
 use super::{Call, CallTimer, Phase, sdp_of};
 use crate::sip::fields::RAck;
 use crate::sip::header::{Headers, Name};
@@ -116,6 +117,17 @@ impl Reliable {
     /// Our description was sent: another must not go into a response to the INVITE.
     pub fn has_described(&self) -> bool {
         self.exchange != Exchange::Open
+    }
+
+    /// Why a request may not bring an offer now: 491 while ours is open, 500 while the caller's is
+    /// (RFC 3311 §5.2).
+    pub fn objection(&self) -> Option<u16> {
+        match self.exchange {
+            _ if self.offer.is_some() => Some(500),
+            Exchange::Done => None,
+            Exchange::Sent if self.makes_offer => Some(491),
+            Exchange::Sent | Exchange::Open => Some(500),
+        }
     }
 
     /// RSeq of the response whose PRACK may still come.
@@ -336,6 +348,7 @@ impl Call {
             if *request.method() != Method::Prack {
                 let contact = stack.contact(source, &alerting.contact).to_string();
                 response.headers.push(Name::Contact, contact);
+                response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
             }
             response.set_body(super::SDP, sdp);
         }
@@ -347,7 +360,7 @@ impl Call {
 /// Says in an INVITE of ours what its callee may do.
 pub(super) fn ask(headers: &mut Headers, prack: Prack) {
     match prack {
-        Prack::Off => {}
+        Prack::Off => headers.push(Name::Supported, TIMER),
         Prack::Supported => headers.push(Name::Supported, SUPPORTED),
         Prack::Required => {
             headers.push(Name::Supported, SUPPORTED);
@@ -440,7 +453,7 @@ mod tests {
         // RFC 6337 §3.1: what was agreed is not said again.
         assert_eq!(
             (ok.body(), ok.header("Content-Type"), ok.header("Supported")),
-            ("", "", "100rel")
+            ("", "", "100rel, timer")
         );
         bench.receive(&ok.ack());
         assert!(matches!(bench.event(), Event::Confirmed { sdp: None, .. }));

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::confirmed::Confirmed;
 use super::early::{Early, Heard, PRACKS, Provisional};
+use super::refresh::{self, Interval};
 use super::target::{self, Route};
 use super::{
     Call, CallTimer, Calls, Party, Phase, add_extra_headers, extra_headers, reliable, sdp_of,
@@ -36,7 +37,7 @@ pub(super) struct Calling {
     best: Option<Failure>,
     /// Times that a 3xx was followed.
     redirections: usize,
-    /// `NoResponse` is armed.
+    /// No response came yet, and `NoResponse` is armed.
     is_impatient: bool,
 }
 
@@ -58,6 +59,8 @@ pub(super) struct Attempt {
     pub has_offer: bool,
     /// Callees that ask for PRACK, in the order in which they were first heard.
     pub early: Vec<Early>,
+    /// Times that a 422 was followed.
+    lengthened: u32,
 }
 
 enum Wish {
@@ -141,6 +144,7 @@ impl Call {
         }
         headers.push(Name::Allow, inspection::ALLOW);
         reliable::ask(headers, prack);
+        refresh::ask(&stack.config.session_timer, None, headers);
         if !stack.config.product.is_empty() {
             headers.push(Name::UserAgent, stack.config.product.as_str());
         }
@@ -170,6 +174,7 @@ impl Call {
             is_phone: matches!(invite.target, Target::User { .. }),
             has_offer: invite.offer.is_some(),
             early: Vec::new(),
+            lengthened: 0,
         });
         stack.send(now, outgoing);
     }
@@ -232,7 +237,8 @@ impl Call {
                 return true;
             }
         };
-        let ack = ack(&dialog, request, transaction, response);
+        let interval = Interval::of_answer(request, response);
+        let ack = ack(&dialog, request, transaction, response.to.tag());
         self.be_patient(stack);
         let mut sdp = sdp_of(response);
         let tag = response.to.tag().unwrap_or_default();
@@ -247,6 +253,7 @@ impl Call {
         }
         let owes_answer = !attempt.has_offer && sdp.is_some();
         let mut confirmed = Confirmed::of_answer(dialog, attempt.login);
+        confirmed.allows_update = refresh::allows_update(response);
         match owes_answer {
             true => confirmed.owed_ack = Some(ack),
             false => stack.send(now, ack),
@@ -256,6 +263,7 @@ impl Call {
             loser.unwant(now, stack, &ExtraHeaders::new());
         }
         self.phase = Phase::Confirmed(Box::new(confirmed));
+        self.run_timer(now, stack, interval);
         let headers = extra_headers(response);
         self.tell(stack, Event::Answered { call: self.id, headers, sdp });
         true
@@ -266,6 +274,10 @@ impl Call {
         if let Some(attempt) = self.attempts.iter_mut().find(|one| one.number == number) {
             attempt.transaction = None;
             attempt.early.clear();
+        }
+        // A trunk of several servers has the time of all of them.
+        if let Phase::Calling(calling) = &mut self.phase {
+            calling.is_impatient = false;
         }
     }
 
@@ -299,6 +311,13 @@ impl Call {
                 && login.learn(&outgoing.request, response)
             {
                 login.sign(&mut outgoing.request, &mut stack.random);
+                return send_again(now, stack, outgoing);
+            }
+            if status == 422
+                && attempt.lengthened < MOST_LENGTHENED
+                && refresh::lengthen(&mut outgoing.request, response)
+            {
+                attempt.lengthened += 1;
                 return send_again(now, stack, outgoing);
             }
             if status == 420 && take_off_unsupported(&mut outgoing.request, response) {
@@ -339,6 +358,10 @@ impl Call {
             let failure = calling.best.take().unwrap_or_else(|| Failure::of(503));
             self.fail(now, stack, failure);
         }
+    }
+
+    pub(super) fn is_impatient(&self) -> bool {
+        matches!(&self.phase, Phase::Calling(calling) if calling.is_impatient)
     }
 
     /// Somebody answers.
@@ -453,7 +476,7 @@ pub(super) fn decline(
         return;
     };
     stats::SIP_ANSWERS_DECLINED.add(1);
-    let ack = ack(&dialog, request, transaction, response);
+    let ack = ack(&dialog, request, transaction, response.to.tag());
     stack.send(now, ack);
     dialog.skip(PRACKS);
     let mut bye = dialog.request(Method::Bye, Owner::Nobody);
@@ -464,14 +487,14 @@ pub(super) fn decline(
     stack.send(now, bye);
 }
 
-/// With the credentials of the INVITE (RFC 3261 §13.2.2.4).
-fn ack(
+/// Of the 2xx with this To tag, with the credentials of the INVITE (RFC 3261 §13.2.2.4).
+pub(super) fn ack(
     dialog: &Dialog,
     invite: &Message,
     transaction: TransactionId,
-    response: &Message,
+    tag: Option<&str>,
 ) -> Box<Outgoing> {
-    let tag = response.to.tag().unwrap_or_default().to_owned();
+    let tag = tag.unwrap_or_default().to_owned();
     let owner = Owner::Ack { invite: transaction, tag };
     let mut ack = dialog.ack(invite.cseq.number, owner);
     for name in [Name::Authorization, Name::ProxyAuthorization] {
@@ -559,6 +582,8 @@ fn contacts(response: &Message) -> Vec<Uri> {
 
 /// Followed for one call (design: "3xx followed up to 5").
 const MAX_REDIRECTIONS: usize = 5;
+/// Each proxy on the way may want a longer interval than the one before it.
+const MOST_LENGTHENED: u32 = 3;
 const CALL_ID_BYTES: usize = 16;
 /// A random start, far from the end of 31 bits (RFC 3261 §8.1.1.5).
 const FIRST_CSEQ: u32 = 1 << 16;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::confirmed::{Confirmed, busy};
+use super::refresh;
 use super::reliable::{Demand, Reliable};
 use super::{
     Call, CallTimer, Calls, Party, Phase, add_extra_headers, extra_headers, extra_headers_and,
@@ -55,6 +56,9 @@ impl Calls {
     /// Takes an INVITE in: 100 at once, then `Event::Incoming`.
     pub fn take_in(&mut self, now: Instant, stack: &mut Stack, arrived: Arrived) {
         let Arrived { peer, invite, source } = arrived;
+        if let Some(response) = refresh::refuse_brief(stack, &invite) {
+            return stack.answer(now, source, response);
+        }
         let prack = match &peer {
             Peer::Trunk(name) => stack.trunk(name).map_or(Prack::default(), |trunk| trunk.prack),
             Peer::User(_) => Prack::default(),
@@ -219,18 +223,22 @@ impl Call {
         }
         response.headers.push(Name::Allow, inspection::ALLOW);
         response.headers.push(Name::Supported, inspection::SUPPORTED);
+        let interval = refresh::answer(&stack.config.session_timer, invite, None, &mut response);
         // A description that was acknowledged is not repeated (RFC 6337 §3.1).
         if !has_described {
             response.set_body(super::SDP, sdp);
         }
         dialog.set_heard(alerting.heard);
         let number = alerting.invite.cseq.number;
+        let allows_update = refresh::allows_update(invite);
         let transaction = alerting.transaction;
         stack.timers.disarm((self.id, CallTimer::Progress));
         stack.timers.disarm((self.id, CallTimer::Reliable));
         let mut confirmed = Confirmed::of_invite(dialog);
+        confirmed.allows_update = allows_update;
         confirmed.late_prack = late_prack;
         self.phase = Phase::Confirmed(Box::new(confirmed));
+        self.run_timer(now, stack, interval);
         self.send_answer(now, stack, transaction, number, &response);
     }
 
@@ -375,6 +383,7 @@ impl Call {
                 self.cancel_alerting(now, stack, request);
             }
             Method::Prack => self.on_prack(now, stack, request, source),
+            Method::Update => self.on_caller_update(now, stack, request, source),
             Method::Info | Method::Message => self.on_content(now, stack, request, source),
             Method::Options => stack.answer(now, source, options::response(stack, request)),
             Method::Invite => {

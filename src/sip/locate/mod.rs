@@ -8,8 +8,9 @@
 //!
 //! - A request tries six targets at most: those of the first service, then those of the next
 //!   (§4.3 speaks of the first alone). Where NAPTR says nothing, UDP comes before TCP before TLS.
-//! - Records hold for their time to live, five seconds at least and a day at most; expired ones
-//!   still hold where no server answers, a day long (RFC 8767).
+//! - Records hold for their time to live, five seconds at least and a day at most; that there are
+//!   none holds for half a minute to an hour. Expired records still hold where no server answers,
+//!   a day long (RFC 8767).
 //! - The names of trunks are asked again before they expire, so that a call finds them known.
 //! - Who did not answer, or answered 503, is asked last for a while; a trunk's other requests
 //!   prefer the server that took our registration.

@@ -282,7 +282,7 @@ impl Names {
             watched.pending = pending;
             return;
         }
-        let earliest = now + if has_failures { RETRY } else { AHEAD };
+        let earliest = now + if has_failures { RETRY } else { LEAST };
         let before_its_end = holds_until.and_then(|until| until.checked_sub(AHEAD));
         watched.due = before_its_end.unwrap_or(now + RETRY).max(earliest);
         watched.note(now, &targets);
@@ -345,6 +345,8 @@ const MAX_ROUNDS: u32 = 8;
 const MAX_ADDRESSES: usize = 64;
 /// A watched name is asked for this long before it expires.
 const AHEAD: Duration = Duration::from_secs(2);
+/// Names that change faster than this are asked for by the calls themselves.
+const LEAST: Duration = Duration::from_secs(10);
 /// Where no server answers, or too many questions are open.
 const RETRY: Duration = Duration::from_secs(30);
 /// How long an address that is no longer found still belongs to its trunk.

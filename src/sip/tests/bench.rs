@@ -73,6 +73,7 @@ impl Bench {
             strangers: Strangers::default(),
             trunks: vec![trunk],
             users: vec![user],
+            session_timer: SessionTimer::default(),
             product: "branchline/test".into(),
             limits: Limits {
                 calls: 8,
@@ -128,6 +129,17 @@ impl Bench {
             self.input(Input::Timeout);
         }
         self.now = end;
+    }
+
+    /// Lets time pass until a message that begins with this is sent; the milliseconds it took.
+    #[track_caller]
+    pub fn wait_for(&mut self, start: &str) -> u64 {
+        let before = self.now;
+        while !self.sent.iter().any(|sent| sent.text.starts_with(start)) {
+            self.now = self.agent.poll_timeout().expect("a timer is armed");
+            self.input(Input::Timeout);
+        }
+        (self.now - before).as_millis() as u64
     }
 
     pub fn drain(&mut self) {

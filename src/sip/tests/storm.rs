@@ -89,6 +89,7 @@ impl Storm {
                 strangers: Strangers::default(),
                 trunks: vec![trunk],
                 users: Vec::new(),
+                session_timer: SessionTimer::default(),
                 product: "storm/1".into(),
                 limits,
             };

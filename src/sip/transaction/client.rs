@@ -134,6 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn short_patience_ends_with_the_first_response() {
+        let early = Duration::from_secs(5);
+        for (status, end) in [(None, 5000), (Some(100), 32_000)] {
+            let mut bench = Bench::new();
+            let mut machine = Client::start(Reliability::Reliable, early, &mut bench.deadlines());
+            if let Some(status) = status {
+                machine.receive(status, &mut bench.deadlines());
+            }
+            assert_eq!(bench.next(), Some((Timer::F, end)));
+        }
+    }
+
+    #[test]
     fn final_response_is_delivered_once_and_lingers_for_t4() {
         for early in [None, Some(100)] {
             let (mut bench, mut machine) = unreliable();

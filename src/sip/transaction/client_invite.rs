@@ -125,6 +125,33 @@ mod tests {
     }
 
     #[test]
+    fn abandoned_invite_is_not_sent_again_and_still_hears_an_answer() {
+        let early = Duration::from_secs(5);
+        let mut bench = Bench::new();
+        let mut machine =
+            ClientInvite::start(Reliability::Unreliable, early, &mut bench.deadlines());
+        let mut sent = 1;
+        let end = loop {
+            let (timer, at) = bench.next().unwrap();
+            match machine.fire(timer, &mut bench.deadlines()) {
+                ClientStep::SendAgain => sent += 1,
+                step => break (timer, at, step),
+            }
+        };
+        // RFC 3261 §17.1.1.2: 0, 500, 1500 and 3500 ms.
+        assert_eq!((sent, end), (4, (Timer::B, 5000, ClientStep::TimedOut)));
+        machine.abandon(&mut bench.deadlines());
+        let step = machine.receive(180, &mut bench.deadlines());
+        assert_eq!((step, machine.state()), (ClientStep::Deliver, State::Proceeding));
+
+        machine.abandon(&mut bench.deadlines());
+        let (timer, at) = bench.next().unwrap();
+        assert_eq!((timer, at), (Timer::B, 37_000));
+        assert_eq!(machine.fire(timer, &mut bench.deadlines()), ClientStep::TimedOut);
+        assert_eq!(bench.next(), None);
+    }
+
+    #[test]
     fn invite_is_sent_seven_times_and_given_up_after_64_t1() {
         let (mut bench, mut machine) = unreliable();
         let mut seen = Vec::new();
