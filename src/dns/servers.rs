@@ -70,4 +70,27 @@ mod tests {
         assert_eq!(servers.in_order(now), [second, first]);
         assert_eq!(servers.in_order(now + AVOIDED), [first, second]);
     }
+
+    #[test]
+    fn servers_that_are_all_silent_are_asked_once() {
+        let now = Instant::now();
+        let settings = Settings { attempts: 3, ..Settings::default() };
+        let [first, second] = ["192.0.2.1:53", "192.0.2.2:53"].map(|text| text.parse().unwrap());
+        let mut servers = Servers::default();
+        servers.set(&[first, second]);
+        servers.note_silence(now, first);
+        assert_eq!(servers.attempts(now, &settings), 3);
+        servers.note_silence(now, second);
+        assert_eq!(servers.attempts(now, &settings), 1);
+        assert_eq!(servers.attempts(now + AVOIDED, &settings), 3);
+    }
+
+    #[test]
+    fn list_is_bounded() {
+        let many: Vec<SocketAddr> =
+            (0..100).map(|last| SocketAddr::new([192, 0, 2, last].into(), 53)).collect();
+        let mut servers = Servers::default();
+        servers.set(&many);
+        assert_eq!(servers.in_order(Instant::now()).len(), MAX_SERVERS);
+    }
 }

@@ -1,6 +1,7 @@
 """The presets of docs/trunks.md, as they stand there, against the peers that can be had.
 
-Addresses, ports and passwords of the page are replaced by those of the run, and nothing else.
+Addresses, ports and passwords of the page are replaced by those of the run; where SIPp stands in a
+peer's place, keep-alives are off (it answers nothing that its scenario does not name).
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from trunk_cases import check_digest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PEER, PROXY, FAR = "127.0.0.2", "127.0.0.7", "127.0.0.3"
+QUIET = {"[[trunk]]\n": "[[trunk]]\noptions_s = 0\n"}
 
 # Keeps what it is told of an inbound call; dials what its custom data says.
 PROBE = """
@@ -63,13 +65,14 @@ def replaced(text, words):
 
 
 @contextlib.contextmanager
-def running(world, name, words):
-    """A gateway with this preset and the rule of the page, which runs the probe."""
+def running(world, name, words, before=lambda gateway: None):
+    """A gateway with this preset and the rule of the page, which runs the probe; `before` it
+    starts its peer does."""
     common = replaced(preset("common"), {"greeting.js": "probe.js"})
     dial = ("\n  [[application.rule]]\n  id = 2\n  name = \"dial\"\n  pattern = ''\n"
             "  scenarios = [\"probe.js\"]\n")
     gateway = Gateway(world.binary, world.folder, replaced(preset(name), words) + common + dial,
-                      name=name, before=lambda g: g.script("probe.js", PROBE))
+                      name=name, before=lambda g: (g.script("probe.js", PROBE), before(g)))
     try:
         yield gateway
         gateway.stop()
@@ -122,7 +125,7 @@ ASSERTED = ['P-Asserted-Identity: "Eve" <sip:+4930555@192.0.2.10>']
 
 def asterisk(world):
     port = free_ports(1, PEER)[0]
-    with running(world, "asterisk", {"192.0.2.10:5060": f"{PEER}:{port}",
+    with running(world, "asterisk", QUIET | {"192.0.2.10:5060": f"{PEER}:{port}",
                                      '"192.0.2.10"': f'"{PEER}"'}) as gateway:
         expect("seen", call_in(world, gateway, "801", ASSERTED), '["801","+4930555","Eve",""]')
         hidden = [*ASSERTED, "Privacy: id"]
@@ -136,7 +139,7 @@ def asterisk(world):
 
 def freeswitch(world):
     port = free_ports(1, PEER)[0]
-    with running(world, "freeswitch", {"192.0.2.10:5080": f"{PEER}:{port}",
+    with running(world, "freeswitch", QUIET | {"192.0.2.10:5080": f"{PEER}:{port}",
                                        '"192.0.2.10"': f'"{PEER}"'}) as gateway:
         rpid = ['Remote-Party-ID: "Eve" <sip:+4930555@x>;party=calling;screen=yes;privacy=off']
         expect("seen", call_in(world, gateway, "801", rpid), '["801","+4930555","Eve",""]')
@@ -151,7 +154,7 @@ def three_cx(world):
     port = free_ports(1, PEER)[0]
     registrar = Sipp(world.folder, "uas_registrar", PEER, port, words={
         "EXPIRES": 4, "USER": "kT3vXq8Lm2", "PASSWORD": "pbx-secret"})
-    with running(world, "3cx", {"192.0.2.10:5060": f"{PEER}:{port}",
+    with running(world, "3cx", QUIET | {"192.0.2.10:5060": f"{PEER}:{port}",
                                 "env:PBX_PASSWORD": "pbx-secret"}) as gateway:
         registrar.done()
         registers = registrar.received("REGISTER ")
@@ -196,38 +199,45 @@ FAREWELL = """<?xml version="1.0" encoding="UTF-8"?>
 def kamailio(world):
     """The very kamailio.cfg of the page, between a caller, the gateway and a callee."""
     port, far = free_ports(1, PROXY)[0], free_ports(1, FAR)[0]
-    with running(world, "kamailio", {"192.0.2.10:5060": f"{PROXY}:{port}",
-                                     '"192.0.2.10"': f'"{PROXY}"'}) as gateway:
-        text = replaced(preset("kamailio.cfg"), {
-            "192.0.2.10:5060": f"{PROXY}:{port}", "192.0.2.20:5060": f"127.0.0.1:{gateway.sip}",
-            '"192.0.2.20"': '"127.0.0.1"', "192.0.2.30:5060": f"{FAR}:{far}"})
-        folder = os.path.join(world.folder, f"kamailio-preset-{port}")
-        os.makedirs(os.path.join(folder, "run"))
-        path = os.path.join(folder, "kamailio.cfg")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        proxy = Process(["kamailio", "-DD", "-E", "-f", path, "-m", "32", "-M", "8",
-                         "-Y", os.path.join(folder, "run"), "-w", folder], folder, "kamailio")
-        try:
-            wait_for("Kamailio to listen",
-                     lambda: is_bound(PROXY, port) or not proxy.alive(), 15)
-            if not proxy.alive():
-                raise Failure(f"Kamailio refuses the page: {proxy.output()[-600:]}")
+    started = []
+    words = {"192.0.2.10:5060": f"{PROXY}:{port}", '"192.0.2.10"': f'"{PROXY}"'}
+    try:
+        with running(world, "kamailio", words,
+                     lambda gateway: started.append(proxy(world, gateway, port, far))) as gateway:
+            wait_for("the trunk to be up", lambda: '"up"' in gateway.get("/health")[1], 10)
             expect("seen", call_in(world, gateway, "801", remote=f"{PROXY}:{port}"),
                    '["801","caller","",""]')
             peer = Sipp(world.folder, "uas_answer", FAR, far)
             invite = call_out(gateway, peer, "2001", "100")[0]
             expect("who", user_of(invite, "P-Asserted-Identity"), "100")
-            wait_for("the trunk to be up", lambda: '"up"' in gateway.get("/health")[1], 5)
-        finally:
-            proxy.end(5.0)
+    finally:
+        for process in started:
+            process.end(5.0)
+
+
+def proxy(world, gateway, port, far):
+    """Kamailio with the page's configuration."""
+    text = replaced(preset("kamailio.cfg"), {
+        "192.0.2.10:5060": f"{PROXY}:{port}", "192.0.2.20:5060": f"127.0.0.1:{gateway.sip}",
+        '"192.0.2.20"': '"127.0.0.1"', "192.0.2.30:5060": f"{FAR}:{far}"})
+    folder = os.path.join(world.folder, f"kamailio-preset-{port}")
+    os.makedirs(os.path.join(folder, "run"))
+    path = os.path.join(folder, "kamailio.cfg")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    process = Process(["kamailio", "-DD", "-E", "-f", path, "-m", "32", "-M", "8",
+                       "-Y", os.path.join(folder, "run"), "-w", folder], folder, "kamailio")
+    wait_for("Kamailio to listen", lambda: is_bound(PROXY, port) or not process.alive(), 15)
+    if not process.alive():
+        raise Failure(f"Kamailio refuses the page: {process.output()[-600:]}")
+    return process
 
 
 def provider_registers(world):
     port = free_ports(1, PEER)[0]
     registrar = Sipp(world.folder, "uas_registrar", PEER, port, words={
         "EXPIRES": 4, "USER": "493012340-a1", "PASSWORD": "secret"})
-    with running(world, "provider-registers", {
+    with running(world, "provider-registers", QUIET | {
             '"sip:example.net"': f'"sip:{PEER}:{port}"', '"example.net"': '"sipp"',
             "env:PROVIDER_PASSWORD": "secret"}) as gateway:
         registrar.done()
@@ -246,7 +256,7 @@ def provider_registers(world):
 
 def provider_by_address(world):
     port = free_ports(1, PEER)[0]
-    with running(world, "provider-by-address", {
+    with running(world, "provider-by-address", QUIET | {
             "203.0.113.10:5060": f"{PEER}:{port}", "203.0.113.0/28": f"{PEER}/32"}) as gateway:
         peer = Sipp(world.folder, "uas_answer", PEER, port, calls=2)
         gateway_call = {"number": "+4930555", "callerid": "+4930123499",

@@ -72,8 +72,8 @@ fn endless_loops_end_in_every_form() {
 #[test]
 fn promise_storm_ends_by_time_or_memory() {
     let error = fails(quick(), "const f = () => Promise.resolve().then(f); f()");
-    eprintln!("{error}");
-    assert!(error.starts_with("bad.js:1: "), "{error}");
+    // With a line, unless the time was over between two jobs.
+    assert!(error.starts_with("bad.js:"), "{error}");
 }
 
 #[test]

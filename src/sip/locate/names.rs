@@ -204,6 +204,13 @@ impl Names {
         }
     }
 
+    /// Whether another server than the preferred one answers for a hop.
+    pub fn has_moved(&self, hop: &Hop, target: Target) -> bool {
+        let watched = self.watched.iter().find(|one| one.hop.is_same_place(hop));
+        let preferred = watched.and_then(|watched| watched.preferred);
+        preferred.is_some_and(|preferred| preferred != target)
+    }
+
     /// The first target of a hop as far as it is known, without a question.
     pub fn first_target(&self, hop: &Hop) -> Option<Target> {
         if let Some(target) = hop.literal() {

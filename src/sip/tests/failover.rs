@@ -311,6 +311,36 @@ fn check_of_a_trunk_gets_through_to_the_server_that_lives() {
 }
 
 #[test]
+fn registration_follows_when_its_server_dies() {
+    let mut bench = with(TWO, |config| {
+        config.trunks[0].options = Some(Duration::from_secs(30));
+        config.trunks[0].register = true;
+        config.trunks[0].username = "acc".into();
+    });
+    bench.pass(Duration::ZERO);
+    let (to, register) = sent_to(&mut bench, "REGISTER ");
+    assert_eq!(to, FIRST);
+    bench.receive_from(FIRST, &register.response(200, "r1"));
+    bench.pass(Duration::from_secs(1));
+    let (to, options) = sent_to(&mut bench, "OPTIONS ");
+    assert_eq!(to, FIRST);
+    bench.receive_from(FIRST, &options.response(200, "o1"));
+    // From here on the first server is dead.
+    let options = (0..60).find_map(|_| {
+        bench.pass(Duration::from_secs(1));
+        bench.try_sent("OPTIONS ").filter(|sent| sent.to.to_string() == SECOND)
+    });
+    bench.receive_from(SECOND, &options.unwrap().response(200, "o2"));
+    bench.pass(Duration::ZERO);
+    let (to, register) = sent_to(&mut bench, "REGISTER ");
+    assert_eq!(to, SECOND);
+    bench.receive_from(SECOND, &register.response(200, "r2"));
+    bench.pass(Duration::from_secs(20));
+    bench.act(|agent, now| agent.invite(now, to_trunk())).unwrap();
+    assert_eq!(sent_to(&mut bench, "INVITE ").0, SECOND);
+}
+
+#[test]
 fn unknown_name_fails_the_call_with_503() {
     let mut bench = Bench::new();
     bench.zone = Some(Zone::new(60, ""));

@@ -225,6 +225,7 @@ impl Trunks {
         stack: &mut Stack,
         number: u32,
         check: Check,
+        outgoing: &Outgoing,
         outcome: &Outcome,
     ) {
         let Some(kept) = self.list.iter_mut().find(|kept| kept.number == number) else { return };
@@ -237,9 +238,12 @@ impl Trunks {
                 let was_down = is_down(health.state());
                 let status = response.status().unwrap_or_default();
                 health.handle_response(now, check, status, reason_of(response));
+                let is_back = was_down && !is_down(health.state());
+                // Our calls go to another server than the one that knows where we are.
+                let has_moved =
+                    outgoing.tried.is_some_and(|tried| stack.names.has_moved(&outgoing.hop, tried));
                 if let Some(registration) = &mut kept.registration
-                    && was_down
-                    && !is_down(health.state())
+                    && (is_back || has_moved)
                 {
                     registration.hurry(now);
                 }
