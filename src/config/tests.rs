@@ -205,7 +205,7 @@ fn ports_and_addresses_are_checked() {
             "config.toml:2: [media] rtp_ports [20000, 20001] has room for no two calls",
             "config.toml:4: [control] listen \"8080\" is not an address with port, such as \
              127.0.0.1:8080 or [::1]:8080",
-            "config.toml:6: [sip] listen transport \"ucp\" is not one of udp, tcp",
+            "config.toml:6: [sip] listen transport \"ucp\" is not one of udp, tcp, tls, ws, wss",
             "config.toml:6: [sip] listen \"0.0.0.0:5060\" is not like udp://0.0.0.0:5060 or \
              tcp://[::]:5060",
             "config.toml:6: [sip] listen \"udp://0.0.0.0:99999\" is not like udp://0.0.0.0:5060 \
@@ -264,12 +264,12 @@ fn srtp_of_a_trunk_or_user_is_that_of_media_unless_it_says_otherwise() {
 #[test]
 fn trunks_are_checked() {
     check(
-        "[[trunk]]\nname = 'office'\nserver = 'sip:192.0.2.10;transport=tls'\nregister = true\n\
+        "[[trunk]]\nname = 'office'\nserver = 'sip:192.0.2.10;transport=ws'\nregister = true\n\
          dtmf = 'loud'\nsrtp = 'maybe'\n[[trunk]]\nname = 'office'\nserver = 'pbx.example.com'\n\
          accept_from = ['0.0.0.0/0']\n[[trunk]]\nserver = 'sip:192.0.2.10:0'\n\
          [[trunk]]\nname = 'plus'\nserver = 'sip:192.0.2.10:+5060'\n",
         &[
-            "config.toml:3: [trunk.office] server transport \"tls\" is not one of udp, tcp",
+            "config.toml:3: [trunk.office] server transport \"ws\" is not one of udp, tcp, tls",
             "config.toml:4: [trunk.office] register is true but username is empty: who is to be \
              registered?",
             "config.toml:5: [trunk.office] dtmf \"loud\" is not one of auto, rfc4733, info, inband",

@@ -15,6 +15,7 @@ use super::inspection;
 use super::invite::CallTimer;
 use super::locate::{Abilities, Hop, Located, Names, Target};
 use super::message::{Message, Method};
+use super::mtu;
 use super::name_addr::NameAddr;
 use super::outgoing::{Outgoing, Owner};
 use super::transaction::table::{Full, Table};
@@ -22,7 +23,7 @@ use super::transaction::{PATIENCE, TransactionId};
 use super::transport::{Destination, Transports};
 use super::trunks::ServiceRoutes;
 use super::uri::Uri;
-use super::user_agent::{CallId, Config, Event, Output, Peer, Policy, Trunk};
+use super::user_agent::{CallId, Config, Event, Output, Peer, Policy, Transport, Trunk};
 use crate::random::Random;
 use crate::stats;
 use crate::timers::Timers;
@@ -45,13 +46,15 @@ pub struct Stack {
 impl Stack {
     pub fn new(config: Config, mut random: Random) -> Self {
         let limits = config.limits;
+        let mut transports = Transports::new(
+            config.listeners.clone(),
+            config.public_address.clone(),
+            limits.streams,
+            limits.message_bytes,
+        );
+        transports.set_origins(&config.ws_origins);
         Self {
-            transports: Transports::new(
-                config.listeners.clone(),
-                config.public_address.clone(),
-                limits.streams,
-                limits.message_bytes,
-            ),
+            transports,
             names: Names::new(Abilities::of(&config.listeners)),
             table: Table::new(limits.transactions, &mut random),
             service_routes: ServiceRoutes::default(),
@@ -64,6 +67,7 @@ impl Stack {
     }
 
     pub fn reload(&mut self, config: Config) {
+        self.transports.set_origins(&config.ws_origins);
         self.transports.set_public_address(config.public_address.clone());
         self.config = config;
     }
@@ -113,6 +117,7 @@ impl Stack {
     /// Sends a request to the next target of its hop that takes it.
     pub fn send_to_next(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
         while let Some(target) = outgoing.targets.pop_front() {
+            let target = self.by_length(now, target, &mut outgoing);
             outgoing.tried = Some(target);
             let Target { transport, address } = target;
             let host = &outgoing.hop.host;
@@ -126,6 +131,23 @@ impl Stack {
             }
         }
         self.fail(outgoing, 503);
+    }
+
+    /// TCP in the place of UDP for a long request, and UDP after it.
+    fn by_length(&self, now: Instant, target: Target, outgoing: &mut Outgoing) -> Target {
+        let stream = Target { transport: Transport::Tcp, ..target };
+        let is_free = target.transport == Transport::Udp && outgoing.hop.transport.is_none();
+        if !is_free
+            || outgoing.tried == Some(stream)
+            // Requests of the peer come to our Contact, which says TCP then.
+            || !self.transports.has_listener(stream.transport, stream.address.ip())
+            || self.names.is_shunned(now, &stream)
+            || !mtu::is_too_long(&outgoing.request)
+        {
+            return target;
+        }
+        outgoing.targets.push_front(target);
+        stream
     }
 
     /// A request that could not be sent, with the status that stands for it.

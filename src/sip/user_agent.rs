@@ -5,10 +5,10 @@
 //! are what `session` asks of it. What happens inside is told by file: bytes to requests in
 //! `incoming`, calls in `invite`, what they stand on in `stack`, trunks in `trunks`.
 //!
-//! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
+//! UDP, TCP, TLS and WebSocket, INVITE both ways with forks, early media, PRACK, offers both ways,
 //! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE and UPDATE both ways,
-//! session timers, registrar, registration and keep-alive at trunks **are** supported. TLS, REFER,
-//! Replaces, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
+//! session timers, registrar, registration and keep-alive at trunks **are** supported. REFER and
+//! Replaces **are not**.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +26,7 @@ use super::name_addr::NameAddr;
 use super::outgoing::{Outcome, Outgoing, Owner};
 use super::registrar::Registrar;
 use super::stack::Stack;
+use super::stream::Overdue;
 use super::transport::Destination;
 use super::trunks::Trunks;
 pub use super::trunks::{Account, Caps};
@@ -140,6 +141,8 @@ pub struct Config {
     pub strangers: Strangers,
     pub trunks: Vec<Trunk>,
     pub users: Vec<User>,
+    /// `[sip] ws_origins`: web pages whose WebSocket is taken; empty: all.
+    pub ws_origins: Vec<String>,
     pub session_timer: SessionTimer,
     /// Value of User-Agent and Server.
     pub product: String,
@@ -199,6 +202,8 @@ pub struct Trunk {
     pub password: String,
     /// Networks whose requests belong to this trunk.
     pub accept_from: Vec<Network>,
+    /// Its callers have shown a certificate: what comes without TLS is not its own.
+    pub is_mutual: bool,
     /// Time between OPTIONS; `None`: off.
     pub options: Option<Duration>,
     pub account: Account,
@@ -847,10 +852,17 @@ impl UserAgent {
         self.stack.ask_names();
         self.registrar.handle_timeout(now);
         self.trunks.handle_timeout(now, &mut self.stack);
-        while let Some((stream, peer)) = self.stack.transports.pop_idle(now) {
-            match self.needs(peer) {
-                true => self.stack.transports.keep_alive(now, stream),
-                false => self.stack.transports.close(stream),
+        while let Some((stream, peer, overdue)) = self.stack.transports.pop_overdue(now) {
+            match overdue {
+                Overdue::Idle if self.needs(peer) => {
+                    self.stack.transports.keep_alive(now, stream);
+                }
+                Overdue::Idle => self.stack.transports.close(stream),
+                Overdue::Silent | Overdue::Slow => {
+                    stats::SIP_STREAMS_TIMED_OUT.add(1);
+                    self.stack.transports.close(stream);
+                    self.on_stream_lost(now, stream);
+                }
             }
         }
     }
@@ -903,7 +915,8 @@ impl UserAgent {
 
     /// Others of the same name are asked first for a while.
     fn shun_target(&mut self, now: Instant, outgoing: &Outgoing, time: Option<Duration>) {
-        if let (Some(tried), None) = (outgoing.tried, outgoing.hop.literal()) {
+        // Of a hop that is an address only what took the place of its own target.
+        if let Some(tried) = outgoing.tried.filter(|tried| outgoing.hop.literal() != Some(*tried)) {
             self.stack.names.shun(now, tried, time);
         }
     }
@@ -916,12 +929,11 @@ impl UserAgent {
         }
     }
 
-    /// When all streams are taken, the one that was silent longest goes, if it is nobody's:
-    /// scanners do not lock phones out.
+    /// When all streams are taken, one that is nobody's goes: scanners do not lock phones out.
     fn make_room_for_stream(&mut self) {
         if !self.stack.transports.has_room() {
-            let mut silent = self.stack.transports.by_silence();
-            if let Some(stream) = silent.find(|(_, peer)| !self.needs(*peer)).map(|(id, _)| id) {
+            let mut all = self.stack.transports.by_worth();
+            if let Some(stream) = all.find(|(_, peer)| !self.needs(*peer)).map(|(id, _)| id) {
                 stats::SIP_STREAMS_CUT.add(1);
                 self.stack.transports.close(stream);
             }
