@@ -119,7 +119,7 @@ class TableGateway(Gateway):
             tables = tables.replace("{" + name + "}", str(port))
         self.certificates = Certificates(world.folder)
         tls = self.certificates
-        keys = (f"\n"
+        keys = (f"session_expires_s = {EXPIRES_S}\n"
                 f'tls = {{ cert = "{tls.cert}", key = "{tls.key}", ca = "{tls.ca}" }}')
         listen = "".join(f', "{address}"' for address in (
             "udp://[::1]:{sip}", "tcp://[::1]:{sip}", f"tls://127.0.0.1:{self.peer['tls']}",
