@@ -14,6 +14,7 @@ use branchline::sip::digest::{self, Challenge, Credentials, Nonces};
 use branchline::sip::fields::Contacts;
 use branchline::sip::framing::{Frame, Framer};
 use branchline::sip::header::Name;
+use branchline::sip::inspection;
 use branchline::sip::message::{Message, Method};
 use branchline::sip::name_addr::NameAddr;
 use branchline::sip::uri::Uri;
@@ -40,7 +41,8 @@ pub fn message(data: &[u8]) {
 fn read_fields(message: &Message) {
     let headers = &message.headers;
     let _ = (headers.content_type(), headers.retry_after(), headers.expires());
-    let _ = headers.max_forwards();
+    let _ = (headers.max_forwards(), headers.rack(), headers.reliable());
+    let _ = inspection::inspect(message);
     let _ = headers.name_addrs(&Name::Route);
     for name in [Name::Authorization, Name::ProxyAuthorization] {
         let _ = digest::credentials(headers, &name, "example.com");

@@ -339,7 +339,8 @@ pub enum Event {
     Failed { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
     /// We are asked to go elsewhere (3xx or 181); the user agent follows by itself.
     Forwarding { call: CallId },
-    /// The incoming call was cancelled before our answer, or its INVITE cannot be answered (400).
+    /// The incoming call was cancelled before our answer, or its INVITE cannot be answered (400),
+    /// or our reliable response was not acknowledged (504).
     /// The call id is dead.
     Cancelled { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
     /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
