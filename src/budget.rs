@@ -152,7 +152,7 @@ fn fixed_rows(limits: &Limits) -> Vec<Row> {
     let connections = limits.http_connections;
     let streams = limits.sip_streams;
     let transactions = limits.sip_transactions;
-    vec![
+    let mut rows = vec![
         Row { what: BASE, formula: String::new(), bytes: BASE_BYTES },
         Row { what: DISK, formula: String::new(), bytes: DISK_QUEUE_BYTES },
         Row {
@@ -184,7 +184,15 @@ fn fixed_rows(limits: &Limits) -> Vec<Row> {
             formula: String::new(),
             bytes: limits.sound_cache_bytes as u64,
         },
-    ]
+    ];
+    if limits.tls_streams > 0 {
+        rows.push(Row {
+            what: TLS,
+            formula: times(limits.tls_streams, "streams and handshakes", TLS_BYTES),
+            bytes: product(&[limits.tls_streams as u64, TLS_BYTES]),
+        });
+    }
+    rows
 }
 
 /// The limit to lower for a row of [`fixed_rows`].
@@ -192,7 +200,7 @@ fn limit_behind(what: &str) -> &'static str {
     match what {
         "HTTP connections" => "http_connections",
         "HTTP bodies" => "http_pool_mib",
-        "SIP streams" => "sip_streams",
+        "SIP streams" | TLS => "sip_streams",
         "SIP transactions" => "sip_transactions",
         "a sound being decoded" => "sound_mib",
         "decoded sounds" => "sound_cache_mib",
@@ -234,6 +242,11 @@ fn product(factors: &[u64]) -> u64 {
 
 const BASE: &str = "program and database";
 const DISK: &str = "waiting for the disk";
+
+const TLS: &str = "TLS of SIP streams";
+
+/// A record of 16 KiB and its text either way, what waits to be sent, and the keys.
+const TLS_BYTES: u64 = 56 << 10;
 
 /// Program, thread stacks, SQLite's cache, one compiled prelude per worker. The idle process is
 /// to stay under 8 MB; the rest is what SQLite takes while it works.
@@ -284,6 +297,10 @@ mod tests {
         assert_eq!(bytes("JavaScript reserve"), 200 << 20);
         assert_eq!(bytes("calls"), 200 * 50 * (48 << 10));
         assert_eq!(bytes("SIP streams"), 64 * 307_200);
+        assert!(budget.rows.iter().all(|row| row.what != TLS));
+        let limits = Limits { tls_streams: 128, ..limits };
+        let secure = Budget::of(&limits, 64 << 30).unwrap();
+        assert_eq!(secure.total_bytes - budget.total_bytes, 128 * (56 << 10));
         // Every session can fill its heap: 16 MiB less the reserve.
         assert_eq!(bytes("shared JavaScript pool"), 200 * (15 << 20));
         assert_eq!(budget.total_bytes, budget.rows.iter().map(|row| row.bytes).sum::<u64>());

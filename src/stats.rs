@@ -58,6 +58,10 @@ metrics! {
     counter SESSIONS_REFUSED_BUSY "sessions_refused_busy_total" "Sessions refused because scripts have been slow to start for a while: more comes than can be carried.";
     gauge CALLS "calls" "SIP calls in progress.";
     counter CALLS_REFUSED "calls_refused_total" "Calls refused by a limit, a rule or the dial plan.";
+    counter TRANSFERS "transfers_total" "Transfers that worked, of ours and of peers.";
+    counter TRANSFERS_FAILED "transfers_failed_total" "Transfers that were tried and did not work.";
+    counter TRANSFERS_REFUSED "transfers_refused_total" "Transfers refused without a try: malformed, beyond a limit, one under way, nobody to transfer, or not allowed.";
+    counter CALLS_REFUSED_SRTP "calls_refused_srtp_total" "Calls and changes of calls refused because one side wants SRTP and the other does not.";
     counter TRUNK_FAILOVERS "trunk_failovers_total" "Calls that went on to the next trunk of their route.";
     counter ACCESS_REFUSED "access_refused_total" "Requests to an access URL whose session had too many waiting.";
     counter SCRIPT_FAILURES "script_failures_total" "Sessions ended by a script error or limit.";
@@ -68,6 +72,8 @@ metrics! {
     counter SIP_CHANGES_REFUSED "sip_changes_refused_total" "Re-INVITEs and refreshes of ours that the peer refused.";
     counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
+    counter SIP_HANDSHAKES_CUT "sip_handshakes_cut_total" "TLS handshakes of peers that were cut off to make room for others.";
+    counter SIP_TLS_FAILED "sip_tls_failed_total" "TLS handshakes that failed or took too long, either way.";
     counter SIP_FLOOD_DROPPED "sip_flood_dropped_total" "SIP messages dropped unread because their source, nobody's that we know, sent too many.";
     counter SIP_GUESSES_SLOWED "sip_guesses_slowed_total" "Requests with credentials refused with 503 because too many passwords were wrong of late.";
     counter SIP_HEADERS_DROPPED "sip_headers_dropped_total" "Header fields that scripts do not see because a message had too many bytes of them.";
@@ -88,6 +94,7 @@ metrics! {
     counter SIP_SEND_FAILED "sip_send_failed_total" "SIP messages that could not be sent.";
     counter SIP_SESSIONS_EXPIRED "sip_sessions_expired_total" "Calls ended because their peer did not refresh the session in time.";
     counter SIP_STREAMS_CUT "sip_streams_cut_total" "Silent TCP connections closed early to make room.";
+    counter SIP_STREAMS_TIMED_OUT "sip_streams_timed_out_total" "SIP connections closed because no whole message came in time.";
     counter SIP_TRANSACTIONS_CUT "sip_transactions_cut_total" "Finished transactions forgotten early to make room.";
     counter SIP_TRUNK_CHECKS_FAILED "sip_trunk_checks_failed_total" "OPTIONS to a trunk without an answer that shows it alive.";
     counter SIP_TARGETS_CHANGED "sip_targets_changed_total" "Requests that went on to the next address of their peer.";

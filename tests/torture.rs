@@ -238,9 +238,11 @@ fn responses(data: &[u8]) -> Vec<u16> {
             account: Account::default(),
             identity: Policy::default(),
             caps: Caps::default(),
+            is_mutual: false,
             prack: Prack::default(),
         }],
         users: Vec::new(),
+        ws_origins: Vec::new(),
         session_timer: SessionTimer::default(),
         product: "branchline".to_owned(),
         limits: Limits {

@@ -12,6 +12,7 @@ mod problem;
 mod read;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod trunk;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,6 +24,7 @@ pub use network::Network;
 pub use parse::stable_id;
 pub use problem::Problem;
 pub use read::{Environment, FileText};
+pub use tls::{Certificate, Tls};
 pub use trunk::{
     Account, CalledFrom, Caps, FromUser, Identity, Privacy, SendIdentity, is_reserved_header,
 };
@@ -125,6 +127,9 @@ pub struct Sip {
     pub domain: String,
     /// What users are challenged with, the best first.
     pub digest: Vec<Digest>,
+    pub tls: Tls,
+    /// Web pages whose WebSocket is taken, such as `https://phone.example.com`; empty: any.
+    pub ws_origins: Vec<String>,
     /// Messages per second from one address that is nobody's.
     pub source_rate: u32,
     pub strangers: Strangers,
@@ -147,6 +152,8 @@ impl Default for Sip {
             public_address: String::new(),
             domain: String::new(),
             digest: vec![Digest::Md5],
+            tls: Tls::default(),
+            ws_origins: Vec::new(),
             source_rate: 50,
             strangers: Strangers::Refuse,
             scanners: SCANNERS.map(str::to_owned).to_vec(),
@@ -183,6 +190,15 @@ pub struct SipListen {
 pub enum SipTransport {
     Udp,
     Tcp,
+    Tls,
+    Ws,
+    Wss,
+}
+
+impl SipTransport {
+    pub fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
 }
 
 /// `[media]`
@@ -192,13 +208,31 @@ pub struct Media {
     pub rtp_ports: (u16, u16),
     /// In the order of preference.
     pub codecs: Vec<Codec>,
+    /// Of calls whose trunk or user does not say otherwise.
+    pub srtp: Srtp,
     pub threads: usize,
 }
 
 impl Default for Media {
     fn default() -> Self {
-        Self { rtp_ports: (16384, 32767), codecs: vec![Codec::Pcma, Codec::Pcmu], threads: 1 }
+        Self {
+            rtp_ports: (16384, 32767),
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            srtp: Srtp::Optional,
+            threads: 1,
+        }
     }
+}
+
+/// Whether the audio of a call is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Srtp {
+    /// Never; offers that insist are refused.
+    Off,
+    /// Where the peer wants it; ours offer it where the keys travel encrypted.
+    Optional,
+    /// Always; calls without are refused.
+    Required,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,6 +340,9 @@ pub struct Limits {
     pub request_body_bytes: usize,
     pub http_connections: usize,
     pub sip_streams: usize,
+    /// Those that may be TLS, and handshakes beside them; filled in by `Config::parse`: 0 where
+    /// neither a listener nor a trunk is of TLS.
+    pub tls_streams: usize,
     pub sip_transactions: usize,
     pub sip_message_bytes: usize,
     pub contacts_per_user: usize,
@@ -342,6 +379,7 @@ impl Default for Limits {
             request_body_bytes: 2 << 20,
             http_connections: 256,
             sip_streams: 64,
+            tls_streams: 0,
             sip_transactions: 2000,
             sip_message_bytes: 307_200,
             contacts_per_user: 5,
@@ -370,8 +408,14 @@ pub struct Trunk {
     pub accept_from: Vec<Network>,
     pub caller_id: String,
     pub dtmf: Dtmf,
+    /// `None`: as `[media]`.
+    pub srtp: Option<Srtp>,
     /// Zero: off.
     pub options: Duration,
+    /// That of `[sip]`, with what the trunk says of its own in its place.
+    pub tls: Tls,
+    /// It has a `ca` of its own: who calls from its addresses shows a certificate of that one.
+    pub is_mutual: bool,
     /// In the order of preference; empty: those of `[media]`.
     pub codecs: Vec<Codec>,
     pub account: Account,
@@ -411,6 +455,8 @@ pub struct User {
     pub name: String,
     pub password: String,
     pub display_name: String,
+    /// `None`: as `[media]`.
+    pub srtp: Option<Srtp>,
     /// In the order of preference; empty: those of `[media]`.
     pub codecs: Vec<Codec>,
     /// At one time, both ways; 0: no limit.
@@ -457,6 +503,9 @@ pub struct Script {
     pub source: Arc<str>,
     pub modified_unix: i64,
 }
+
+/// TLS handshakes of peers that connect, beside the connections that stand.
+pub const TLS_HANDSHAKES: usize = 64;
 
 const MIB: u64 = 1 << 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -8,10 +8,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::read::{Environment, Item, Source, Table, not_one_of};
+use super::tls::tls;
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
-    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
-    Strangers, Trunk, Tts, TtsEngine, User, trunk,
+    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Srtp,
+    Storage, Strangers, TLS_HANDSHAKES, Tls, Trunk, Tts, TtsEngine, User, trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -45,12 +46,17 @@ impl Config {
 fn read_document<'s>(source: &'s Source<'s>, document: &'s DeTable<'s>) -> Config {
     let root = Table::root(source, document);
     let gateway = gateway(root.table("gateway"), source);
-    let limits = limits(root.table("limits"), source);
-    let trunks = trunks(&root);
+    let sip = sip(root.table("sip"), source);
+    let trunks = trunks(&root, source, &sip.tls);
+    let is_secure = sip.listen.iter().any(|one| one.transport.is_secure())
+        || trunks
+            .iter()
+            .any(|trunk| is_tls(&trunk.server) || is_tls(&trunk.account.outbound_proxy));
+    let limits = limits(root.table("limits"), source, is_secure);
     let users = users(&root);
     let config = Config {
         control: control(root.table("control")),
-        sip: sip(root.table("sip")),
+        sip,
         dns: super::dns::settings(root.table("dns")),
         media: media(root.table("media")),
         scenario: scenario(root.table("scenario")),
@@ -117,8 +123,9 @@ fn control(table: Table<'_>) -> Control {
     control
 }
 
-fn sip(table: Table<'_>) -> Sip {
+fn sip(table: Table<'_>, source: &Source<'_>) -> Sip {
     let default = Sip::default();
+    let tls = tls(table.inner("tls", "sip.tls"), source, &default.tls);
     let listen = match table.strings("listen") {
         None => default.listen,
         Some(items) => {
@@ -128,7 +135,14 @@ fn sip(table: Table<'_>) -> Sip {
                     Ok(one) if one.address.port() != 0 && listen.contains(&one) => {
                         table.problem_at(item.line, format!("listen \"{}\" is twice", item.text));
                     }
-                    Ok(one) => listen.push(one),
+                    Ok(one) => {
+                        if one.transport.is_secure() && tls.certificate.is_none() {
+                            let text = "needs a certificate: set cert and key in tls";
+                            let listen = &item.text;
+                            table.problem_at(item.line, format!("listen \"{listen}\" {text}"));
+                        }
+                        listen.push(one);
+                    }
                     Err(error) => table.problem_at(item.line, format!("listen {error}")),
                 }
             }
@@ -144,6 +158,8 @@ fn sip(table: Table<'_>) -> Sip {
         public_address: table.string("public_address", ""),
         domain: table.string("domain", ""),
         digest: preferences(&table, "digest", &algorithms, default.digest),
+        tls,
+        ws_origins: origins(&table),
         // The range fits.
         source_rate: table.size("source_rate", 1..=1_000_000, default.source_rate as usize) as u32,
         strangers: table.choice(
@@ -187,11 +203,23 @@ fn media(table: Table<'_>) -> Media {
         // Both fit: the range ends at 65535.
         rtp_ports: (first as u16, last as u16),
         codecs: preferences(&table, "codecs", CODECS, default.codecs),
+        srtp: table.choice("srtp", &SRTP, default.srtp),
         threads: table.size("threads", 1..=16, default.threads),
     };
     table.finish();
     media
 }
+
+/// Of a trunk or user; `None`: as `[media]`.
+fn srtp_of_peer(table: &Table<'_>) -> Option<Srtp> {
+    match table.string("srtp", "").as_str() {
+        "" => None,
+        _ => Some(table.choice("srtp", &SRTP, Srtp::Optional)),
+    }
+}
+
+const SRTP: [(&str, Srtp); 3] =
+    [("off", Srtp::Off), ("optional", Srtp::Optional), ("required", Srtp::Required)];
 
 /// A list of names in order of preference, each once; `default` where the key is not there.
 fn preferences<T: Copy + PartialEq>(
@@ -293,7 +321,8 @@ fn storage(table: Table<'_>) -> Storage {
     storage
 }
 
-fn limits(table: Table<'_>, source: &Source<'_>) -> Limits {
+/// `is_secure`: something speaks TLS.
+fn limits(table: Table<'_>, source: &Source<'_>, is_secure: bool) -> Limits {
     let default = Limits::default();
     let kibibytes = |key, range: std::ops::RangeInclusive<usize>, default: usize| {
         table.size(key, range, default >> 10) << 10
@@ -323,6 +352,7 @@ fn limits(table: Table<'_>, source: &Source<'_>) -> Limits {
         http_connections: table.size("http_connections", 1..=65_536, default.http_connections),
         http_pool_bytes: mebibytes("http_pool_mib", 1..=4096, default.http_pool_bytes),
         sip_streams: table.size("sip_streams", 1..=65_536, default.sip_streams),
+        tls_streams: 0,
         sip_transactions: table.size("sip_transactions", 10..=1_000_000, default.sip_transactions),
         sip_message_bytes: table.size(
             "sip_message_bytes",
@@ -343,6 +373,9 @@ fn limits(table: Table<'_>, source: &Source<'_>) -> Limits {
         ) as u64,
         start_in_flight: table.size("start_in_flight", 1..=10_000, default.start_in_flight),
     };
+    if is_secure {
+        limits.tls_streams = limits.sip_streams.saturating_add(TLS_HANDSHAKES);
+    }
     check_limits(&table, &limits);
     if source.is_good() {
         fit_sessions(&table, &mut limits, source.environment.memory_bytes);
@@ -395,7 +428,7 @@ fn fit_sessions(table: &Table<'_>, limits: &mut Limits, machine_bytes: u64) {
     }
 }
 
-fn trunks(root: &Table<'_>) -> Vec<Trunk> {
+fn trunks(root: &Table<'_>, source: &Source<'_>, general: &Tls) -> Vec<Trunk> {
     let mut trunks: Vec<Trunk> = Vec::new();
     for mut table in root.tables("trunk") {
         let name = name(&mut table, "trunk", "routes and rules refer to it");
@@ -409,6 +442,7 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
             }
         };
         // A trunk named by address calls from that address, unless the operator says otherwise.
+        let tls = tls(table.inner("tls", &format!("trunk.{name}.tls")), source, general);
         // Calls come in by the way on which ours go out.
         let account = trunk::account(&table);
         let hosts = [host, check_server(&account.outbound_proxy).ok()];
@@ -418,6 +452,8 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
             .map(|address| Network { address, prefix: if address.is_ipv4() { 32 } else { 128 } })
             .collect();
         let trunk = Trunk {
+            is_mutual: tls.has_own_authorities(general),
+            tls,
             register: table.flag("register", false),
             username: table.string("username", ""),
             password: table.string("password", ""),
@@ -433,6 +469,7 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
                 ],
                 Dtmf::Auto,
             ),
+            srtp: srtp_of_peer(&table),
             options: seconds(&table, "options_s", 0..=3600, Duration::from_secs(30)),
             codecs: own_codecs(&table),
             account,
@@ -460,6 +497,15 @@ fn trunks(root: &Table<'_>) -> Vec<Trunk> {
 fn check_trunk(table: &Table<'_>, trunk: &Trunk, earlier: &[Trunk]) {
     if earlier.iter().any(|other| other.name == trunk.name) && !trunk.name.is_empty() {
         table.problem("name", format!("\"{}\" is the name of an earlier trunk", trunk.name));
+    }
+    // Whose certificate is shown and trusted is known by the host.
+    let place = |trunk: &Trunk| {
+        check_server(&trunk.server).ok().filter(|_| is_tls(&trunk.server)).map(str::to_owned)
+    };
+    let rival = |other: &&Trunk| other.tls != trunk.tls && place(other) == place(trunk);
+    if let Some(other) = earlier.iter().find(rival).filter(|_| place(trunk).is_some()) {
+        let name = &other.name;
+        table.problem("tls", format!("is not that of [trunk.{name}], which has the same host"));
     }
     if trunk.register && trunk.username.is_empty() {
         table.problem("register", "is true but username is empty: who is to be registered?");
@@ -514,6 +560,7 @@ fn users(root: &Table<'_>) -> Vec<User> {
         let user = User {
             password: table.string("password", ""),
             display_name: table.string("display_name", ""),
+            srtp: srtp_of_peer(&table),
             codecs: own_codecs(&table),
             max_calls: table.size("max_calls", 0..=100_000, 0),
             name,
@@ -766,7 +813,13 @@ fn public_url(table: &Table<'_>) -> Option<String> {
 /// `udp://0.0.0.0:5060`
 fn sip_listen(text: &str) -> Result<SipListen, String> {
     let wanted = || format!("\"{text}\" is not like udp://0.0.0.0:5060 or tcp://[::]:5060");
-    let transports = [("udp", SipTransport::Udp), ("tcp", SipTransport::Tcp)];
+    let transports = [
+        ("udp", SipTransport::Udp),
+        ("tcp", SipTransport::Tcp),
+        ("tls", SipTransport::Tls),
+        ("ws", SipTransport::Ws),
+        ("wss", SipTransport::Wss),
+    ];
     let (transport, address) = text.split_once("://").ok_or_else(wanted)?;
     let found = transports.iter().find(|(name, _)| *name == transport);
     let &(_, transport) =
@@ -774,19 +827,21 @@ fn sip_listen(text: &str) -> Result<SipListen, String> {
     Ok(SipListen { transport, address: address.parse().map_err(|_| wanted())? })
 }
 
-/// `sip:host[:port][;transport=udp|tcp]`; gives the host, without brackets.
+/// `sip:host[:port][;transport=udp|tcp|tls]`, or `sips:`; gives the host, without brackets.
 pub(super) fn check_server(text: &str) -> Result<&str, String> {
     let wanted = || format!("\"{text}\" is not like sip:192.0.2.10:5060;transport=udp");
-    let rest = text.strip_prefix("sip:").ok_or_else(wanted)?;
+    let secure = text.strip_prefix("sips:");
+    let rest = secure.or_else(|| text.strip_prefix("sip:")).ok_or_else(wanted)?;
     let (address, parameter) = match rest.split_once(';') {
         Some((address, parameter)) => (address, Some(parameter)),
         None => (rest, None),
     };
     if let Some(parameter) = parameter {
-        let transports = [("udp", ()), ("tcp", ())];
+        let transports = [("udp", ()), ("tcp", ()), ("tls", ())];
+        let choices = &transports[usize::from(secure.is_some())..];
         let transport = parameter.strip_prefix("transport=").ok_or_else(wanted)?;
-        if !transports.iter().any(|(name, ())| *name == transport) {
-            return Err(format!("transport {}", not_one_of(transport, &transports)));
+        if !choices.iter().any(|(name, ())| *name == transport) {
+            return Err(format!("transport {}", not_one_of(transport, choices)));
         }
     }
     let (host, port) = match address.strip_prefix('[') {
@@ -813,6 +868,24 @@ pub(super) fn check_server(text: &str) -> Result<&str, String> {
         None | Some(Ok(1..)) => Err(wanted()),
         Some(_) => Err(format!("\"{text}\" has a port that is not between 1 and 65535")),
     }
+}
+
+/// Scheme and host of web pages, as a browser says them (RFC 6454 §6.2).
+fn origins(table: &Table<'_>) -> Vec<String> {
+    let items = table.strings("ws_origins").unwrap_or_default();
+    for item in &items {
+        let rest = item.text.strip_prefix("https://").or_else(|| item.text.strip_prefix("http://"));
+        if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['/', ' ', '?'])) {
+            let text = "is not like https://phone.example.com";
+            table.problem_at(item.line, format!("ws_origins \"{}\" {text}", item.text));
+        }
+    }
+    items.into_iter().map(|item| item.text.to_ascii_lowercase()).collect()
+}
+
+/// Whether a trunk is reached over TLS for sure; one whose name's records lead there may be.
+fn is_tls(server: &str) -> bool {
+    server.starts_with("sips:") || server.ends_with(";transport=tls")
 }
 
 /// An IP address or a host name by its characters (RFC 3261 §25.1).

@@ -67,7 +67,12 @@ impl<'a> Source<'a> {
     }
 
     pub fn is_good(&self) -> bool {
-        self.problems.borrow().is_empty()
+        self.count() == 0
+    }
+
+    /// Problems so far.
+    pub fn count(&self) -> usize {
+        self.problems.borrow().len()
     }
 
     /// In the order of their lines; what has no line comes last.
@@ -274,6 +279,11 @@ impl<'s> Table<'s> {
 
     /// `[key]`
     pub fn table(&self, key: &'static str) -> Table<'s> {
+        self.inner(key, key)
+    }
+
+    /// A table inside this one, `name` in messages.
+    pub fn inner(&self, key: &'static str, name: &str) -> Table<'s> {
         let (line, entries) = match self.value(key) {
             None => (None, None),
             Some(value) => match value.get_ref() {
@@ -281,12 +291,12 @@ impl<'s> Table<'s> {
                     (Some(self.source.line(value.span().start)), Some(entries))
                 }
                 other => {
-                    self.wrong_type(key, other, &format!("a table; write [{key}]"));
+                    self.wrong_type(key, other, &format!("a table; write [{name}]"));
                     (None, None)
                 }
             },
         };
-        let name = format!("[{key}]");
+        let name = format!("[{name}]");
         Table { source: self.source, name, line, entries, asked: RefCell::default() }
     }
 

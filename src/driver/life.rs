@@ -9,6 +9,7 @@ use smol::Timer;
 use super::environment;
 use super::reactor::Reactor;
 use super::signals::Signal;
+use super::stream::Tls;
 use crate::config::{Config, Problem};
 use crate::gateway::{Input, RequestId};
 use crate::logger::{self, Filter};
@@ -171,6 +172,10 @@ impl Reactor {
         config.control.api_key.clone_from(&self.gateway.config().control.api_key);
         let rules: usize = config.applications.iter().map(|one| one.rules.len()).sum();
         let (trunks, users) = (config.trunks.len(), config.users.len());
+        match Tls::of(&config) {
+            Ok(tls) => self.streams.set_tls(tls),
+            Err(error) => log::error!("{error}: TLS stays as it is"),
+        }
         self.tasks.configure_dns(config.dns.clone());
         self.gateway.reload(Instant::now(), Arc::new(config));
         self.settle();

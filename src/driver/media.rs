@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -253,7 +253,17 @@ impl<S: FnMut(UnitId, Vec<i16>) -> bool> MediaThread<S> {
 }
 
 fn open(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((address, port))?;
+    let socket = match UdpSocket::bind((address, port)) {
+        // The address before a NAT, which is ours for others only.
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            let any = match address {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            UdpSocket::bind((any, port))?
+        }
+        bound => bound?,
+    };
     // Voice before data, where the network heeds it; where the system refuses, without.
     let _ = match address {
         IpAddr::V4(_) => sockopt::set_ip_tos(&socket, EXPEDITED),
@@ -490,6 +500,16 @@ mod tests {
         // The port is free again, and dropping the handle frees the other.
         assert!(UdpSocket::bind(at_a).is_ok());
         drop(world);
+    }
+
+    #[test]
+    fn address_before_a_nat_is_bound_as_any_of_its_family() {
+        // RFC 5737 and RFC 3849: nobody has these.
+        for public in ["192.0.2.77", "2001:db8::77"] {
+            let public: IpAddr = public.parse().unwrap();
+            let bound = open(public, 0).unwrap().local_addr().unwrap().ip();
+            assert!(bound.is_unspecified() && bound.is_ipv4() == public.is_ipv4(), "{bound}");
+        }
     }
 
     #[test]

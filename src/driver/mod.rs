@@ -15,6 +15,7 @@
 //! | HTTP connections to reactor | requests | [`HTTP_REQUESTS`] | the client waits |
 //! | SIP connections to reactor | bytes | [`STREAM_EVENTS`] | the peer's TCP window closes |
 //! | reactor to a SIP connection | bytes | 64 KiB | the connection is closed |
+//! | TLS peers to reactor | handshakes | `stream::HANDSHAKES` | the busiest source's oldest goes |
 //! | tasks to reactor | sounds, fetches, names | [`TASK_RESULTS`] | the task waits |
 //! | signals to reactor | TERM, INT, HUP | [`SIGNALS`] | they gather in the system |
 

@@ -126,10 +126,9 @@ impl Reactor {
                     self.undone.push_back(Undone::Closed(stream));
                 }
             }
-            sip::Output::Connect { stream, transport, .. } if transport.is_secure() => {
-                self.undone.push_back(Undone::Closed(stream));
+            sip::Output::Connect { stream, transport, to, name } => {
+                self.streams.connect(stream, transport, to, name);
             }
-            sip::Output::Connect { stream, to, .. } => self.streams.connect(stream, to),
             sip::Output::Close { stream } => self.streams.close(stream),
             sip::Output::Resolve { query, question } => self.tasks.resolve(query, question),
             // The gateway keeps these to itself.

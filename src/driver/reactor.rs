@@ -5,6 +5,7 @@
 //! outputs are carried out. Invariant: nothing here waits for another thread.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -157,11 +158,13 @@ impl Reactor {
         for _ in 0..SHARE {
             let Some(event) = self.inbox.streams.take(cx) else { return false };
             match event {
-                stream::Event::Accepted { socket, listener, peer } => {
-                    if let Some((stream, local)) = self.streams.adopt(socket) {
-                        let input = sip::Input::Accepted { stream, listener, peer, local };
-                        self.feed(Input::Sip(input));
-                    }
+                stream::Event::Accepted { socket, from } => {
+                    let adopted = self.streams.adopt(socket, from);
+                    self.hear_accepted(adopted, from);
+                }
+                stream::Event::Secured { stream, secure, from } => {
+                    let adopted = self.streams.adopt_secure(stream, secure);
+                    self.hear_accepted(adopted, from);
                 }
                 stream::Event::Connected { stream, local } => {
                     self.feed(Input::Sip(sip::Input::Connected { stream, local }));
@@ -177,6 +180,16 @@ impl Reactor {
             }
         }
         true
+    }
+
+    fn hear_accepted(
+        &mut self,
+        adopted: Option<(sip::StreamId, SocketAddr)>,
+        stream::From { listener, peer, .. }: stream::From,
+    ) {
+        if let Some((stream, local)) = adopted {
+            self.feed(Input::Sip(sip::Input::Accepted { stream, listener, peer, local }));
+        }
     }
 
     fn hear_scripts(&mut self, cx: &mut Context<'_>) -> bool {

@@ -13,6 +13,7 @@ use crate::sip::user_agent as sip;
 /// A socket of `[sip] listen`.
 pub enum SipSocket {
     Udp(udp::Listener),
+    /// Of any transport over TCP.
     Tcp(Async<TcpListener>),
 }
 
@@ -29,11 +30,20 @@ impl Sockets {
     pub fn bind(config: &Config) -> Result<Self, String> {
         let mut errors = Vec::new();
         let mut sip = Vec::new();
-        for listen in &config.sip.listen {
+        let mut try_to_bind = |listen: &SipListen, sip: &mut Vec<(SipSocket, sip::Listener)>| {
             match bind_sip(listen) {
                 Ok(bound) => sip.push(bound),
-                Err(error) => errors.push(hint("[sip] listen", transport(listen), &error)),
+                Err(error) => errors.push(hint("[sip] listen", name(listen), &error)),
             }
+        };
+        for listen in &config.sip.listen {
+            try_to_bind(listen, &mut sip);
+        }
+        for (twin, number) in ipv4_twins(&config.sip.listen) {
+            // The port that the system chose, where it was to choose.
+            let port = sip.get(number).map_or(0, |(_, bound)| bound.address.port());
+            let address = SocketAddr::new(twin.address.ip(), port);
+            try_to_bind(&SipListen { address, ..twin }, &mut sip);
         }
         let mut http = Vec::new();
         for &address in &config.control.listen {
@@ -78,17 +88,41 @@ impl Sockets {
     }
 }
 
+/// `[::]` is for both families where no listener of that port is there for IPv4, with the number
+/// of the entry that it belongs to. Each family has a socket of its own (every IPv6 one says
+/// `IPV6_V6ONLY`): no address is ever an IPv4 one in the clothes of IPv6. They come last, so that
+/// the entries keep their numbers.
+fn ipv4_twins(listen: &[SipListen]) -> Vec<(SipListen, usize)> {
+    let is_udp = |one: &SipListen| one.transport == SipTransport::Udp;
+    let is_there = |like: &SipListen| {
+        listen.iter().any(|one| {
+            one.address.is_ipv4()
+                && one.address.port() == like.address.port()
+                && is_udp(one) == is_udp(like)
+        })
+    };
+    let both = |one: &SipListen| one.address.ip() == Ipv6Addr::UNSPECIFIED && !is_there(one);
+    let wanted = listen.iter().enumerate().filter(|(_, one)| both(one));
+    wanted
+        .map(|(number, one)| {
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, one.address.port()));
+            (SipListen { address, ..*one }, number)
+        })
+        .collect()
+}
+
 fn bind_sip(listen: &SipListen) -> io::Result<(SipSocket, sip::Listener)> {
-    let (socket, address, transport) = match listen.transport {
-        SipTransport::Udp => {
+    let transport = transport_of(listen);
+    let (socket, address) = match transport {
+        sip::Transport::Udp => {
             let socket = udp::Listener::bind(listen.address)?;
             let address = socket.local_address()?;
-            (SipSocket::Udp(socket), address, sip::Transport::Udp)
+            (SipSocket::Udp(socket), address)
         }
-        SipTransport::Tcp => {
+        _ => {
             let socket = stream::bind(listen.address)?;
             let address = socket.get_ref().local_addr()?;
-            (SipSocket::Tcp(socket), address, sip::Transport::Tcp)
+            (SipSocket::Tcp(socket), address)
         }
     };
     let advertised = match address.ip().is_unspecified() {
@@ -98,11 +132,19 @@ fn bind_sip(listen: &SipListen) -> io::Result<(SipSocket, sip::Listener)> {
     Ok((socket, sip::Listener { transport, address, advertised }))
 }
 
-fn transport(listen: &SipListen) -> String {
+fn transport_of(listen: &SipListen) -> sip::Transport {
     match listen.transport {
-        SipTransport::Udp => format!("udp://{}", listen.address),
-        SipTransport::Tcp => format!("tcp://{}", listen.address),
+        SipTransport::Udp => sip::Transport::Udp,
+        SipTransport::Tcp => sip::Transport::Tcp,
+        SipTransport::Tls => sip::Transport::Tls,
+        SipTransport::Ws => sip::Transport::Ws,
+        SipTransport::Wss => sip::Transport::Wss,
     }
+}
+
+/// As the configuration spells it.
+fn name(listen: &SipListen) -> String {
+    format!("{}://{}", transport_of(listen), listen.address)
 }
 
 /// `[sip] listen udp://0.0.0.0:5060: the port is taken: stop ...`
@@ -156,6 +198,29 @@ mod tests {
         let config = config("192.0.2.77:5060", "127.0.0.1:0".parse().unwrap());
         let error = Sockets::bind(&config).err().unwrap();
         assert!(error.contains("this machine has no such address"), "{error}");
+    }
+
+    #[test]
+    fn unspecified_ipv6_listener_is_for_both_families_unless_ipv4_has_its_own() {
+        let listen =
+            |transport, address: &str| SipListen { transport, address: address.parse().unwrap() };
+        let all = [
+            listen(SipTransport::Udp, "[::]:5060"),
+            listen(SipTransport::Tcp, "[::]:5060"),
+            listen(SipTransport::Tls, "[::1]:5061"),
+            listen(SipTransport::Udp, "192.0.2.1:5060"),
+        ];
+        assert_eq!(ipv4_twins(&all), [(listen(SipTransport::Tcp, "0.0.0.0:5060"), 1)]);
+    }
+
+    #[test]
+    fn both_families_get_the_same_port() {
+        let config = config("[::]:0", "127.0.0.1:0".parse().unwrap());
+        let sockets = Sockets::bind(&config).unwrap();
+        let bound: Vec<SocketAddr> = sockets.sip.iter().map(|(_, one)| one.address).collect();
+        let [udp6, tcp6, udp4, tcp4] = bound[..] else { panic!("{bound:?}") };
+        assert!(udp6.is_ipv6() && tcp6.is_ipv6() && udp4.is_ipv4() && tcp4.is_ipv4());
+        assert_eq!((udp6.port(), tcp6.port()), (udp4.port(), tcp4.port()));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::sd_notify::Notify;
 use super::signals::Signals;
 use super::sockets::{SipSocket, Sockets};
 use super::sounds::Sounds;
-use super::stream::Streams;
+use super::stream::{self, Streams, Tls};
 use super::tasks::Tasks;
 use super::turns;
 use super::udp;
@@ -129,19 +129,21 @@ impl Parts<'_> {
         let client = Client::new(http_client::Limits::of(&config.limits), pool.clone());
         let sounds = sounds(config, client.clone());
         let resolver = Resolver::new(config.dns.clone(), self.random.fork());
-        let streams = Streams::new(executor.clone(), stream_sender, config.limits.sip_streams);
+        let tls = Tls::of(config)?;
+        let most = config.limits.sip_streams;
+        let streams = Streams::new(executor.clone(), stream_sender, tls, most);
         let mut listeners = Vec::new();
         let mut udp = Vec::new();
         for (index, (socket, listener)) in self.sockets.sip.into_iter().enumerate() {
             log::info!("SIP on {}://{}", listener.transport, listener.address);
-            listeners.push(listener);
             udp.push(match socket {
                 SipSocket::Udp(socket) => Some(socket),
                 SipSocket::Tcp(socket) => {
-                    streams.listen(index, socket);
+                    streams.listen(index, listener.transport, socket);
                     None
                 }
             });
+            listeners.push(listener);
         }
         let server = Server::new(
             executor.clone(),
@@ -257,7 +259,7 @@ fn files_at_worst(config: &Config) -> u64 {
     let limits = &config.limits;
     let calls = limits.sessions.saturating_mul(2 * CALLS_OF_A_SESSION);
     let clients = limits.http_connections.saturating_add(limits.sip_streams);
-    calls.saturating_add(clients).saturating_add(OTHER_FILES) as u64
+    calls.saturating_add(clients).saturating_add(stream::HANDSHAKES + OTHER_FILES) as u64
 }
 
 /// Each media thread has its share of the ports, from an even one on.

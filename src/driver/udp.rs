@@ -113,7 +113,8 @@ impl AsFd for Listener {
 }
 
 /// The address that this machine would write for peers: of the interface with the default
-/// route. Nothing is sent; loopback where there is no route.
+/// route. Nothing is sent; loopback where there is no route, or one from a link-local address only,
+/// which means nothing to others.
 pub fn own_address(is_ipv6: bool) -> std::net::IpAddr {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     let (any, documentation, loopback) = match is_ipv6 {
@@ -126,7 +127,11 @@ pub fn own_address(is_ipv6: bool) -> std::net::IpAddr {
         socket.connect(documentation)?;
         Ok(socket.local_addr()?.ip())
     };
-    guess().ok().filter(|address| !address.is_unspecified()).unwrap_or(loopback)
+    let is_of_use = |address: &IpAddr| match address {
+        IpAddr::V4(address) => !address.is_unspecified(),
+        IpAddr::V6(address) => !address.is_unspecified() && !address.is_unicast_link_local(),
+    };
+    guess().ok().filter(is_of_use).unwrap_or(loopback)
 }
 
 /// Bytes asked of the kernel, some 500 INVITEs.

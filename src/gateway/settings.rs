@@ -66,6 +66,7 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 username: trunk.username.clone(),
                 password: trunk.password.clone(),
                 accept_from: trunk.accept_from.iter().map(network).collect(),
+                is_mutual: trunk.is_mutual,
                 options: (!trunk.options.is_zero()).then_some(trunk.options),
                 account: account(&trunk.account),
                 identity: policy(trunk),
@@ -90,6 +91,7 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 max_calls: user.max_calls,
             })
             .collect(),
+        ws_origins: config.sip.ws_origins.clone(),
         session_timer: sip::SessionTimer {
             interval: (!config.sip.session_expires.is_zero()).then_some(config.sip.session_expires),
             least: config.sip.min_se,

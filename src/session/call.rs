@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::modify::Proposed;
+use super::security::{Security, media_keys};
 use super::sound::Playback;
+use super::transfer::{Referral, Transfers};
 use crate::config::{Codec, Dtmf};
 use crate::media::engine::{self, StreamSettings, UnitId};
 use crate::scenario::command::{ExtraHeaders, Object};
@@ -19,6 +21,10 @@ pub struct Call {
     pub object: Object,
     pub unit: UnitId,
     pub phase: Phase,
+    /// The call that it heard last by the script's will.
+    pub hears: Option<Object>,
+    /// From the first transfer on.
+    pub transfers: Option<Box<Transfers>>,
     /// The address that our SDP names.
     pub address: IpAddr,
     /// Our RTP port, once media has bound it.
@@ -27,6 +33,7 @@ pub struct Call {
     pub origin_id: u64,
     pub origin_version: u64,
     pub agreed: Option<Agreed>,
+    pub security: Security,
     /// Our description that holds: what a refresh repeats.
     pub described: Option<Box<Description>>,
     /// Our re-INVITE that has no answer yet.
@@ -66,6 +73,8 @@ pub enum Phase {
     Answering { leg: CallId, offer: Option<Box<Description>> },
     /// `offer` is ours in the answer to a re-INVITE that had none, until its ACK.
     Connected { leg: CallId, since: Instant, offer: Option<Box<Description>> },
+    /// Incoming without a leg of its own: the place for somebody who is being transferred.
+    Referred(Box<Referral>),
 }
 
 /// What the script asked of an alerting call.
@@ -100,6 +109,7 @@ impl Call {
             | Phase::Alerting { leg, .. }
             | Phase::Answering { leg, .. }
             | Phase::Connected { leg, .. } => Some(*leg),
+            Phase::Referred(referral) => referral.leg,
         }
     }
 
@@ -138,7 +148,7 @@ impl Call {
             codecs,
             direction: self.direction,
             ptime: PTIME,
-            srtp: None,
+            srtp: self.security.describe(self.agreed.as_ref()),
         }
     }
 
@@ -168,7 +178,7 @@ impl Call {
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,
-            srtp: None,
+            srtp: agreed.srtp.as_deref().and_then(media_keys),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::call::{Call, Outgoing, Phase, codecs_preferring};
 use super::ending::truncate_bytes;
 use super::exchange::{Exchange, Role, Timer};
 use super::refusal::{Refusal, tries_next_trunk};
+use super::security::Security;
 use crate::config::{Codec, Config, Dtmf, Trunk};
 use crate::media::engine::Command as MediaCommand;
 use crate::rules;
@@ -35,13 +36,8 @@ impl Dialled {
         display_name: Option<String>,
         mut headers: ExtraHeaders,
     ) -> Self {
-        let mut timeout = exchange.config.limits.ring_timeout;
-        if let Some(place) = headers.iter().position(|(name, _)| is_call_timeout(name)) {
-            let (_, seconds) = headers.remove(place);
-            if let Ok(seconds) = seconds.trim().parse::<u64>() {
-                timeout = Duration::from_secs(seconds.clamp(CALL_TIMEOUT_S.0, CALL_TIMEOUT_S.1));
-            }
-        }
+        let timeout =
+            take_call_timeout(&mut headers).unwrap_or(exchange.config.limits.ring_timeout);
         Self {
             outgoing: Outgoing {
                 targets: VecDeque::from([Target::User { name: username.clone() }]),
@@ -234,11 +230,14 @@ impl Session {
             object,
             unit,
             phase: Phase::Opening { outgoing: Box::new(dialled.outgoing) },
+            hears: None,
+            transfers: None,
             address,
             port: None,
             origin_id: exchange.random.next_u64() >> 1,
             origin_version: 0,
             agreed: None,
+            security: Security::none(),
             described: None,
             proposed: None,
             direction: Direction::SendRecv,
@@ -333,6 +332,8 @@ impl Session {
                 patience: (outgoing.targets.len() > 1).then_some(PATIENCE),
                 max_forwards: self.max_forwards,
             };
+            call.security = Security::outgoing(exchange, &invite.target);
+            call.security.prepare(exchange, None);
             let codecs = codecs_preferring(&call.codecs, preferred);
             let offer = call.numbered(offer_answer::offer(&call.local(port, codecs)));
             invite.offer = Some(offer.to_bytes());
@@ -426,9 +427,12 @@ fn passes(trunk: &Trunk, name: &str) -> bool {
     trunk.identity.pass_headers.iter().any(|passed| passed.eq_ignore_ascii_case(name))
 }
 
-/// Section 8 of the VoxEngine reference.
-fn is_call_timeout(name: &str) -> bool {
-    name.eq_ignore_ascii_case("VI-CallTimeout")
+/// `VI-CallTimeout` is for us (section 8 of the VoxEngine reference), not for the peer.
+pub(super) fn take_call_timeout(headers: &mut ExtraHeaders) -> Option<Duration> {
+    let is_timeout = |(name, _): &(String, String)| name.eq_ignore_ascii_case("VI-CallTimeout");
+    let (_, seconds) = headers.remove(headers.iter().position(is_timeout)?);
+    let seconds = seconds.trim().parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds.clamp(CALL_TIMEOUT_S.0, CALL_TIMEOUT_S.1)))
 }
 
 /// Number or URI, caller id, display name and credentials of a call.

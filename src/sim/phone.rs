@@ -13,6 +13,7 @@ pub use self::change::{By, Change, OnChange};
 pub use self::reliable::Prack;
 use self::reliable::Reliable;
 use super::link::Packet;
+use super::secure::{Secure, Wish};
 use super::sound;
 
 mod change;
@@ -39,6 +40,14 @@ pub struct Manner {
     pub says: Vec<(Duration, &'static str)>,
     /// Re-INVITEs that hold the other side or take it back.
     pub holds: Vec<(Duration, Hold)>,
+    /// REFERs with this Refer-To.
+    pub refers: Vec<(Duration, String)>,
+    /// What it does when it is referred.
+    pub on_refer: OnRefer,
+    /// It stays in a call after it was told that its transfer worked.
+    pub stays: bool,
+    /// A re-INVITE with another SRTP key.
+    pub changes_key_after: Option<Duration>,
     /// Re-INVITEs and UPDATEs of other kinds.
     pub changes: Vec<(Duration, Change)>,
     pub on_change: OnChange,
@@ -50,9 +59,23 @@ pub struct Manner {
     pub vanishes_after: Option<Duration>,
     pub hangs_up_after: Option<Duration>,
     pub law: Law,
+    /// SRTP, where it comes to that; the phone answers plain offers all the same.
+    pub secures: Option<Wish>,
     pub prack: Prack,
     /// `X-` headers of its 18x, its 200 or refusal, and its BYE.
     pub tells_headers: bool,
+}
+
+/// What a phone makes of a REFER. It never really calls anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefer {
+    Refuses(u16),
+    /// 202, NOTIFY 100, and after a while NOTIFY with this status.
+    Tells(Duration, u16),
+    /// 202, and BYE after a while.
+    HangsUp(Duration),
+    /// 202, and nothing more.
+    Forgets,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +103,10 @@ impl Default for Manner {
             sends_info: Vec::new(),
             says: Vec::new(),
             holds: Vec::new(),
+            refers: Vec::new(),
+            on_refer: OnRefer::Refuses(405),
+            stays: false,
+            changes_key_after: None,
             changes: Vec::new(),
             on_change: OnChange::Accepts,
             direction: "sendrecv",
@@ -87,6 +114,7 @@ impl Default for Manner {
             vanishes_after: None,
             hangs_up_after: None,
             law: Law::Mu,
+            secures: None,
             prack: Prack::Off,
             tells_headers: false,
         }
@@ -117,6 +145,18 @@ pub struct Phone {
     pub heard: Vec<i16>,
     /// RFC 4733 digits heard, once per event.
     pub digits: String,
+    /// Status lines of NOTIFYs.
+    pub notified: Vec<String>,
+    /// Refer-To of REFERs.
+    pub referred: Vec<String>,
+    /// Further headers of its next INVITEs.
+    pub invite_headers: String,
+    /// Packets that were not made with the key of the call.
+    pub rejected: usize,
+    /// Packets that were encrypted.
+    pub decrypted: usize,
+    /// The last SDP of the other side.
+    pub last_sdp: String,
     /// Re-INVITEs and UPDATEs of the gateway: method and direction.
     pub told: Vec<String>,
     pub steps: Vec<Step>,
@@ -145,7 +185,11 @@ enum Plan {
     Press(char),
     Info(char),
     Say(&'static str),
+    Refer(String),
+    /// How the call that it was referred to is going.
+    Notify(u16),
     Change(Change),
+    ChangeKey,
     Vanish,
     /// Send again what is unanswered, and wait twice as long for the next time.
     Again {
@@ -166,6 +210,8 @@ enum Unanswered {
     Bye,
     Info,
     Message,
+    Refer,
+    Notify,
     Update,
     Prack,
 }
@@ -189,6 +235,7 @@ struct Leg {
     frames: u32,
     press: Option<(char, u32)>,
     ssrc: u32,
+    secure: Option<Secure>,
     /// Its INVITEs have offers.
     offers: bool,
     is_caller: bool,
@@ -223,6 +270,12 @@ impl Phone {
             rtp,
             heard: Vec::new(),
             digits: String::new(),
+            notified: Vec::new(),
+            referred: Vec::new(),
+            invite_headers: String::new(),
+            rejected: 0,
+            decrypted: 0,
+            last_sdp: String::new(),
             told: Vec::new(),
             steps: Vec::new(),
             invites: Vec::new(),
@@ -242,6 +295,18 @@ impl Phone {
     pub fn dial(&mut self, now: Instant, dial: Dial) {
         let at = now + dial.after;
         self.plans.push((at, Plan::Dial(dial)));
+    }
+
+    pub fn refer(&mut self, now: Instant, to: &str) {
+        self.plans.push((now, Plan::Refer(to.to_owned())));
+    }
+
+    /// Its dialog as a Replaces value for the gateway.
+    pub fn replaces(&self) -> String {
+        let Some(leg) = &self.call else { return String::new() };
+        let tag = |value: &str| value.split_once(";tag=").map_or("", |(_, tag)| tag).to_owned();
+        let (to_tag, from_tag) = (tag(&leg.remote), tag(&leg.local));
+        format!("{};to-tag={to_tag};from-tag={from_tag}", leg.call_id)
     }
 
     /// No call stands and nothing is awaited.
@@ -320,6 +385,19 @@ impl Phone {
                 self.plans.clear();
                 self.end_talk();
             }
+            Plan::Refer(to) => {
+                let message = self.request("REFER", &format!("Refer-To: {to}\r\n"), "");
+                self.send_until(now, message, Unanswered::Refer);
+            }
+            Plan::Notify(status) => self.notify(now, status),
+            Plan::ChangeKey => {
+                if let Some(secure) = self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+                    secure.change_key();
+                }
+                let sdp = self.sdp();
+                let message = self.request("INVITE", SDP, &sdp);
+                self.send_until(now, message, Unanswered::Invite);
+            }
             Plan::Again { message, until, wait, sent } => {
                 let waits = self.call.as_ref().is_some_and(|leg| leg.waits.contains(&until));
                 if waits && sent < MOST_TRANSMISSIONS {
@@ -358,17 +436,19 @@ impl Phone {
             frames: 0,
             press: None,
             ssrc: 0x5000 + number,
+            secure: self.manner.secures.map(|wish| Secure::new(wish, number)),
             offers: dial.offers,
             is_caller: true,
             sends: self.manner.direction != "inactive",
             changed: None,
             reliable: Reliable::default(),
         });
+        let more = self.invite_headers.clone();
         let (kind, sdp) = match dial.offers {
             true => (SDP, self.sdp()),
             false => ("", String::new()),
         };
-        let more = format!("{}{}", self.prack_headers(), self.manner.headers);
+        let more = format!("{more}{}{}", self.prack_headers(), self.manner.headers);
         let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n{more}"), &sdp);
         self.send_until(now, message, Unanswered::Invite);
         if let Some(after) = dial.cancels_after {
@@ -435,6 +515,12 @@ impl Phone {
         if let Some(after) = self.manner.vanishes_after {
             self.plans.push((now + after, Plan::Vanish));
         }
+        for (after, to) in self.manner.refers.clone() {
+            self.plans.push((now + after, Plan::Refer(to)));
+        }
+        if let Some(after) = self.manner.changes_key_after {
+            self.plans.push((now + after, Plan::ChangeKey));
+        }
         if let Some(after) = self.manner.hangs_up_after {
             self.plans.push((now + after, Plan::HangUp));
         }
@@ -488,8 +574,57 @@ impl Phone {
                     self.send_until(now, response, Unanswered::FinalResponse);
                 }
             }
+            "REFER" if is_ours => self.be_referred(now, &text),
+            "NOTIFY" if is_ours => self.be_notified(now, &text),
             "OPTIONS" | "INFO" | "MESSAGE" => self.send_message(text.response(200, "", "")),
             _ => self.send_message(text.response(481, "", "")),
+        }
+    }
+
+    fn be_referred(&mut self, now: Instant, text: &Text) {
+        let is_again = self.referred.last() == Some(&text.header("Refer-To"));
+        let status = match self.manner.on_refer {
+            OnRefer::Refuses(status) => status,
+            OnRefer::Tells(..) | OnRefer::HangsUp(_) | OnRefer::Forgets => 202,
+        };
+        let contact = format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip);
+        self.send_message(text.response(status, &contact, ""));
+        if is_again {
+            return;
+        }
+        self.referred.push(text.header("Refer-To"));
+        match self.manner.on_refer {
+            OnRefer::Tells(after, status) => {
+                self.plans.push((now, Plan::Notify(100)));
+                self.plans.push((now + after, Plan::Notify(status)));
+            }
+            OnRefer::HangsUp(after) => self.plans.push((now + after, Plan::HangUp)),
+            OnRefer::Refuses(_) | OnRefer::Forgets => {}
+        }
+    }
+
+    fn notify(&mut self, now: Instant, status: u16) {
+        let state = match status {
+            200.. => "terminated;reason=noresource",
+            _ => "active;expires=60",
+        };
+        let headers = format!(
+            "Event: refer\r\nSubscription-State: {state}\r\n\
+             Content-Type: message/sipfrag;version=2.0\r\n"
+        );
+        let message = self.request("NOTIFY", &headers, &format!("SIP/2.0 {status} Reason\r\n"));
+        self.send_until(now, message, Unanswered::Notify);
+    }
+
+    fn be_notified(&mut self, now: Instant, text: &Text) {
+        self.send_message(text.response(200, "", ""));
+        let line = text.body.lines().next().unwrap_or_default().to_owned();
+        if self.notified.last() != Some(&line) {
+            let is_done = line.starts_with("SIP/2.0 2");
+            self.notified.push(line);
+            if is_done && !self.manner.stays {
+                self.hang_up(now);
+            }
         }
     }
 
@@ -500,6 +635,7 @@ impl Phone {
         self.calls_so_far += 1;
         let number = self.calls_so_far;
         let media = media_address(&text.body);
+        let body = text.body.clone();
         let lines = text.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
         let head: String = lines.collect();
         self.invites.push(format!("{}\n{head}\n{}", text.first, text.body));
@@ -520,12 +656,14 @@ impl Phone {
             frames: 0,
             press: None,
             ssrc: 0x6000 + number,
+            secure: self.manner.secures.map(|wish| Secure::new(wish, 100 + number)),
             offers: true,
             is_caller: false,
             sends: self.manner.direction != "inactive",
             changed: None,
             reliable: Reliable::default(),
         });
+        self.hear_sdp(&body);
         if let Some(after) = self.manner.rings_after {
             self.plans.push((now + after, Plan::Ring));
         }
@@ -549,6 +687,8 @@ impl Phone {
             "BYE" => self.stop_waiting(Unanswered::Bye),
             "INFO" => self.stop_waiting(Unanswered::Info),
             "MESSAGE" => self.stop_waiting(Unanswered::Message),
+            "REFER" => self.stop_waiting(Unanswered::Refer),
+            "NOTIFY" => self.stop_waiting(Unanswered::Notify),
             "UPDATE" => {
                 self.stop_waiting(Unanswered::Update);
                 self.be_answered(now, status, &text);
@@ -565,7 +705,9 @@ impl Phone {
         if let Some(media) = media_address(&text.body) {
             leg.media = Some(media);
             leg.payload_type = payload_type;
+            self.hear_sdp(&text.body);
         }
+        let Some(leg) = &mut self.call else { return };
         if status < 200 {
             return self.acknowledge(now, text);
         }
@@ -711,7 +853,16 @@ impl Phone {
     }
 
     fn sdp(&self) -> String {
-        self.described.sdp(self.described.direction, self.rtp.ip(), self.rtp.port())
+        let sdp = self.described.sdp(self.described.direction, self.rtp.ip(), self.rtp.port());
+        self.with_keys(&sdp)
+    }
+
+    /// The description with what SRTP adds to its audio.
+    fn with_keys(&self, sdp: &str) -> String {
+        let secure = self.call.as_ref().and_then(|leg| leg.secure.as_ref());
+        let Some((protocol, keys)) = secure.map(Secure::describe) else { return sdp.to_owned() };
+        let sdp = sdp.replacen("RTP/AVP", protocol, 1);
+        sdp.replacen("a=rtpmap", &format!("{keys}a=rtpmap"), 1)
     }
 
     /// One packet of 20 ms: the tone, silence, or a digit.
@@ -728,7 +879,9 @@ impl Phone {
         leg.frames += 1;
         let Some(to) = leg.media.filter(|_| leg.sends) else { return };
         let mut packet = vec![0x80, leg.payload_type];
-        packet.extend((number as u16).to_be_bytes());
+        let first = leg.secure.as_ref().map_or(0, |secure| secure.wish.first_sequence);
+        let sequence = first.wrapping_add(number as u16);
+        packet.extend(sequence.to_be_bytes());
         let mut timestamp = number * 160;
         let payload: Vec<u8> = match &mut leg.press {
             Some((digit, sent)) => {
@@ -759,10 +912,32 @@ impl Phone {
         packet.extend(timestamp.to_be_bytes());
         packet.extend(leg.ssrc.to_be_bytes());
         packet.extend(payload);
+        if let Some(secure) = &mut leg.secure {
+            secure.protect(sequence, leg.ssrc, &mut packet);
+        }
         self.out.push(Packet { from, to, data: packet });
     }
 
+    fn hear_sdp(&mut self, sdp: &str) {
+        sdp.clone_into(&mut self.last_sdp);
+        if let Some(secure) = self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+            secure.hear(sdp);
+        }
+    }
+
     fn receive_rtp(&mut self, data: &[u8]) {
+        let clear;
+        let data = match self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+            Some(secure) => match secure.unprotect(data) {
+                Some(packet) => {
+                    self.decrypted += usize::from(packet.len() < data.len());
+                    clear = packet;
+                    &clear
+                }
+                None => return self.rejected += 1,
+            },
+            None => data,
+        };
         if data.len() < 12 || data[0] >> 6 != 2 {
             return;
         }

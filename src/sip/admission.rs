@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::invite::Party;
 use super::locate::{Hop, Names};
 use super::message::Message;
+use super::transport::Destination;
 use super::user_agent::{Config, Network, Refused, Target, Trunk, User, UserAgent};
 use crate::stats;
 
@@ -19,9 +20,10 @@ use crate::stats;
 pub fn trunk_of<'a>(
     config: &'a Config,
     names: &Names,
-    source: SocketAddr,
+    way: Destination,
     request: &Message,
 ) -> Option<&'a Trunk> {
+    let source = way.peer();
     let called = request.request_uri().and_then(|uri| uri.user.as_deref());
     let is_called = |trunk: &Trunk| trunk.register && called == Some(trunk.contact_user());
     let is_named = |trunk: &Trunk| {
@@ -42,7 +44,9 @@ pub fn trunk_of<'a>(
         prefix.map(|prefix| (prefix, is_called(trunk), is_server, is_named(trunk)))
     };
     // `max_by_key` gives the last of equals, hence from the end.
-    let claims = config.trunks.iter().rev().filter_map(|trunk| Some((claim(trunk)?, trunk)));
+    let own = config.trunks.iter().rev();
+    let own = own.filter(|trunk| !trunk.is_mutual || way.transport().is_secure());
+    let claims = own.filter_map(|trunk| Some((claim(trunk)?, trunk)));
     claims.max_by_key(|(claim, _)| *claim).map(|(_, trunk)| trunk)
 }
 
@@ -134,6 +138,7 @@ const WHOLE_ADDRESS: u8 = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::tests::bench::{Bench, PBX, invite};
 
     fn network(text: &str) -> Network {
         let (address, prefix) = text.split_once('/').unwrap();
@@ -154,5 +159,12 @@ mod tests {
         assert!(network("0.0.0.0/0").contains("1.2.3.4".parse().unwrap()));
         assert!(!network("0.0.0.0/0").contains("::1".parse().unwrap()));
         assert!(network("::/0").contains("2001:db8::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn caller_without_tls_is_not_the_trunk_that_wants_certificates() {
+        let mut bench = Bench::with(|config| config.trunks[0].is_mutual = true);
+        bench.receive_from(PBX, &invite());
+        bench.expect("SIP/2.0 403 ");
     }
 }

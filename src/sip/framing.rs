@@ -47,6 +47,10 @@ pub enum FramingError {
     ContentLengthMalformed,
     /// Header and body, or the unfinished header, exceed the limit in bytes.
     TooLong(usize),
+    /// What a WebSocket says may not be.
+    WebSocket(&'static str),
+    /// The peer closes a WebSocket: no fault of anybody.
+    Closed,
 }
 
 impl Framer {
@@ -91,6 +95,11 @@ impl Framer {
                 Some(Err(error))
             }
         }
+    }
+
+    /// Whether a message has begun and is not whole.
+    pub fn has_part(&self) -> bool {
+        self.start < self.buffer.len()
     }
 
     fn keep_alive(&mut self) -> Option<Frame> {
@@ -156,6 +165,8 @@ impl fmt::Display for FramingError {
             Self::ContentLengthMissing => write!(f, "Content-Length missing on a stream"),
             Self::ContentLengthMalformed => write!(f, "Content-Length is not one number"),
             Self::TooLong(limit) => write!(f, "message exceeds {limit} bytes"),
+            Self::WebSocket(reason) => write!(f, "WebSocket: {reason}"),
+            Self::Closed => write!(f, "WebSocket closed by the peer"),
         }
     }
 }

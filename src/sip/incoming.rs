@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use super::admission;
 use super::challenge::{Caller, Refusal};
+use super::framing::FramingError;
 use super::guard;
 use super::header::Name;
 use super::inspection::{self, Refusal as Inspected};
 use super::invite::{Arrived, Party};
+use super::locate::Target;
 use super::message::{Message, Method};
 use super::options;
 use super::outgoing::Owner;
@@ -68,7 +70,9 @@ impl UserAgent {
                 }
                 Err(error) => {
                     log::debug!("stream {} closed: {error}", stream.0);
-                    stats::SIP_DROPPED.add(1);
+                    if error != FramingError::Closed {
+                        stats::SIP_DROPPED.add(1);
+                    }
                     self.stack.transports.close(stream);
                     return self.on_stream_lost(now, stream);
                 }
@@ -124,7 +128,8 @@ impl UserAgent {
             return;
         }
         let stack = &mut self.stack;
-        stack.names.forgive(source.peer());
+        let target = Target { transport: source.transport(), address: source.peer() };
+        stack.names.forgive(target);
         match stack.table.receive_response(now, &mut stack.transports, &response) {
             Heard::Stray => {
                 stats::SIP_DROPPED.add(1);
@@ -221,7 +226,8 @@ impl UserAgent {
             }
             // No subscription of ours.
             Method::Notify => self.refuse(now, source, &request, 489),
-            Method::Message => {
+            // REFER outside a dialog would have us call whom a stranger names.
+            Method::Message | Method::Refer => {
                 let response = Inspected::Outside.response(&self.stack, &request);
                 self.stack.answer(now, source, response);
             }
@@ -278,7 +284,7 @@ impl UserAgent {
     ) -> Result<Peer, Option<Refusal>> {
         let config = &self.stack.config;
         let address = source.peer();
-        let trunk = admission::trunk_of(config, &self.stack.names, address, invite);
+        let trunk = admission::trunk_of(config, &self.stack.names, source, invite);
         let user = admission::user_of(config, invite);
         let has_proof = invite.header(&Name::Authorization).is_some();
         // A phone on the trunk's own machine is a phone.

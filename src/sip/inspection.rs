@@ -17,6 +17,7 @@
 //! | 416 | a URI of another scheme | here, `parse` |
 //! | 420 | an extension is required that we lack, with Unsupported | here, `reliable` |
 //! | 421 | INVITE without 100rel where a trunk must have it, with Require | `reliable` |
+//! | 422 | a session interval below ours, with Min-SE | `refresh` |
 //! | 423 | REGISTER for less than a minute, with Min-Expires | `registrar` |
 //! | 480 | nobody answered in time, or the session ended | `session` |
 //! | 481 | no such call: BYE, INFO, PRACK, UPDATE, CANCEL | `incoming`, `reliable` |
@@ -44,12 +45,13 @@ use super::uri::{Scheme, Uri};
 use crate::stats;
 
 /// The methods that we answer with more than a refusal.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, OPTIONS, INFO, MESSAGE, REGISTER";
+pub const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, OPTIONS, INFO, MESSAGE, REGISTER, REFER, NOTIFY";
 /// Those of them that need no dialog.
 const ALLOW_OUTSIDE: &str = "INVITE, ACK, CANCEL, OPTIONS, REGISTER";
 
 /// The option tags that we understand; 100rel stands first, for those who are not told of it.
-pub const SUPPORTED: &str = "100rel, timer";
+pub const SUPPORTED: &str = "100rel, timer, replaces, norefersub";
 
 /// Why a request is refused whoever sent it.
 #[derive(Debug, PartialEq, Eq)]
@@ -209,7 +211,6 @@ fn is_supported(tag: &str) -> bool {
     SUPPORTED.split(", ").any(|supported| supported.eq_ignore_ascii_case(tag))
 }
 
-/// NOTIFY is not allowed, but has refusals of its own (RFC 6665 §4.1.3).
 fn is_taken(method: &Method) -> bool {
     matches!(
         method,
@@ -220,6 +221,7 @@ fn is_taken(method: &Method) -> bool {
             | Method::Notify
             | Method::Options
             | Method::Prack
+            | Method::Refer
             | Method::Register
             | Method::Update
     )

@@ -15,14 +15,15 @@ use super::inspection;
 use super::invite::CallTimer;
 use super::locate::{Abilities, Hop, Located, Names, Target};
 use super::message::{Message, Method};
+use super::mtu;
 use super::name_addr::NameAddr;
 use super::outgoing::{Outgoing, Owner};
 use super::transaction::table::{Full, Table};
 use super::transaction::{PATIENCE, TransactionId};
 use super::transport::{Destination, Transports};
 use super::trunks::ServiceRoutes;
-use super::uri::Uri;
-use super::user_agent::{CallId, Config, Event, Output, Peer, Policy, Trunk};
+use super::uri::{Scheme, Uri};
+use super::user_agent::{CallId, Config, Event, Output, Peer, Policy, Transport, Trunk};
 use crate::random::Random;
 use crate::stats;
 use crate::timers::Timers;
@@ -45,13 +46,15 @@ pub struct Stack {
 impl Stack {
     pub fn new(config: Config, mut random: Random) -> Self {
         let limits = config.limits;
+        let mut transports = Transports::new(
+            config.listeners.clone(),
+            config.public_address.clone(),
+            limits.streams,
+            limits.message_bytes,
+        );
+        transports.set_origins(&config.ws_origins);
         Self {
-            transports: Transports::new(
-                config.listeners.clone(),
-                config.public_address.clone(),
-                limits.streams,
-                limits.message_bytes,
-            ),
+            transports,
             names: Names::new(Abilities::of(&config.listeners)),
             table: Table::new(limits.transactions, &mut random),
             service_routes: ServiceRoutes::default(),
@@ -64,6 +67,7 @@ impl Stack {
     }
 
     pub fn reload(&mut self, config: Config) {
+        self.transports.set_origins(&config.ws_origins);
         self.transports.set_public_address(config.public_address.clone());
         self.config = config;
     }
@@ -113,6 +117,7 @@ impl Stack {
     /// Sends a request to the next target of its hop that takes it.
     pub fn send_to_next(&mut self, now: Instant, mut outgoing: Box<Outgoing>) {
         while let Some(target) = outgoing.targets.pop_front() {
+            let target = self.by_length(now, target, &mut outgoing);
             outgoing.tried = Some(target);
             let Target { transport, address } = target;
             let host = &outgoing.hop.host;
@@ -126,6 +131,23 @@ impl Stack {
             }
         }
         self.fail(outgoing, 503);
+    }
+
+    /// TCP in the place of UDP for a long request, and UDP after it.
+    fn by_length(&self, now: Instant, target: Target, outgoing: &mut Outgoing) -> Target {
+        let stream = Target { transport: Transport::Tcp, ..target };
+        let is_free = target.transport == Transport::Udp && outgoing.hop.transport.is_none();
+        if !is_free
+            || outgoing.tried == Some(stream)
+            // Requests of the peer come to our Contact, which says TCP then.
+            || !self.transports.has_listener(stream.transport, stream.address.ip())
+            || self.names.is_shunned(now, &stream)
+            || !mtu::is_too_long(&outgoing.request)
+        {
+            return target;
+        }
+        outgoing.targets.push_front(target);
+        stream
     }
 
     /// A request that could not be sent, with the status that stands for it.
@@ -194,13 +216,28 @@ impl Stack {
     }
 
     /// A Contact of ours for the peer of this way.
-    pub fn contact(&self, way: Destination, user: &str) -> NameAddr {
+    ///
+    /// `request` is that which it is in or for: where it wants TLS all the way, so does our Contact
+    /// (RFC 3261 §8.1.1.8, §12.1.1).
+    pub fn contact(&self, way: Destination, user: &str, request: &Message) -> NameAddr {
+        NameAddr::new(self.own_uri(way, user, is_secured(request)))
+    }
+
+    /// A user of ours as the peer of this way reaches it; `is_secured`: with TLS all the way, if
+    /// this way has it.
+    pub fn own_uri(&self, way: Destination, user: &str, is_secured: bool) -> Uri {
         let (host, port) = self.transports.local_name(way);
         let mut uri = Uri::sip(user, &host, Some(port));
-        if let Some(transport) = way.transport().parameter() {
+        if way.transport().is_secure() && is_secured {
+            uri.scheme = Scheme::Sips;
+        }
+        // `transport=tls` beside `sips:` would say it twice.
+        let parameter =
+            way.transport().parameter().filter(|name| uri.scheme == Scheme::Sip || *name != "tls");
+        if let Some(transport) = parameter {
             uri.set_parameter("transport", Some(transport.to_owned()));
         }
-        NameAddr::new(uri)
+        uri
     }
 
     /// Host and port under which the peers of this hop know us, before a way there is open.
@@ -231,7 +268,7 @@ impl Stack {
         patience: Duration,
     ) -> Result<(), Box<Outgoing>> {
         if let Some(user) = &outgoing.contact {
-            let mut contact = self.contact(way, user);
+            let mut contact = self.contact(way, user, &outgoing.request);
             let headers = &mut outgoing.request.headers;
             if let Ok(Contacts::List(mut old)) = headers.contacts()
                 && let Some(old) = old.pop()
@@ -268,6 +305,13 @@ impl Stack {
         }
         Ok(())
     }
+}
+
+/// Whether a `sips:` URI is what a request is for, or its next hop.
+fn is_secured(request: &Message) -> bool {
+    let next = [Name::Route, Name::RecordRoute].map(|name| request.header(&name));
+    request.request_uri().is_some_and(|uri| uri.scheme == Scheme::Sips)
+        || next.into_iter().flatten().any(|next| next.trim_start().starts_with("<sips:"))
 }
 
 /// How long the next target of a request has for its first answer. All of them together have the

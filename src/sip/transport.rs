@@ -1,14 +1,17 @@
 //! Where messages leave and come in (RFC 3261 §18, RFC 3581), without sockets.
 //!
 //! Chooses the listener or stream for a destination, writes the sent-by of Via, finds the way of
-//! a response from the request's Via, keeps the table of TCP connections with their framers and
-//! the bytes that wait for a connection. TLS and WebSocket are **not** supported.
+//! a response from the request's Via, and keeps the table of connections. Connections of ours are
+//! used again for the same address, over TLS for the same name, too; a phone's for whatever goes
+//! to the phone (RFC 5923, RFC 5626 in essence).
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::framing::{Frame, Framer, FramingError};
+use super::framing::{Frame, FramingError};
+use super::stream::{IDLE, MAX_WAITING, Overdue, SILENT, Stream};
 use super::transaction::Reliability;
 use super::user_agent::{Listener, Output, StreamId, Transport};
 use super::via::Via;
@@ -54,33 +57,20 @@ pub struct Unsent;
 pub struct Transports {
     listeners: Vec<Listener>,
     public_address: String,
-    /// At most `max_streams`. Full: an accepted connection is closed, one of ours not opened;
-    /// counted as `sip_refused_full_streams`.
+    /// At most `max_streams`, accepted ones an eighth less, so that trunks are reached however many
+    /// connect. Full: an accepted connection is closed, one of ours not opened; counted as
+    /// `sip_refused_full_streams`.
     streams: HashMap<StreamId, Stream>,
     /// The newest to each address.
     by_peer: HashMap<(Transport, SocketAddr), StreamId>,
     max_streams: usize,
     max_message: usize,
+    /// Web pages whose WebSocket is taken; empty: all.
+    origins: Arc<[String]>,
     next_stream: u64,
     timers: Timers<StreamId>,
     /// Drained by the driver after every input.
     pub outputs: VecDeque<Output>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    transport: Transport,
-    peer: SocketAddr,
-    /// Whose certificate a secure one of ours was opened for; empty: an accepted one.
-    name: String,
-    local: Option<SocketAddr>,
-    /// Bytes that wait until the connection stands; `None` once it does. At most
-    /// [`MAX_WAITING`]; what does not fit fails.
-    waiting: Option<Vec<u8>>,
-    framer: Framer,
-    /// When a message last came or went.
-    active: Instant,
-    heard: bool,
 }
 
 impl Transports {
@@ -97,10 +87,15 @@ impl Transports {
             by_peer: HashMap::new(),
             max_streams,
             max_message,
+            origins: [].into(),
             next_stream: 2,
             timers: Timers::new(),
             outputs: VecDeque::new(),
         }
+    }
+
+    pub fn set_origins(&mut self, origins: &[String]) {
+        self.origins = origins.into();
     }
 
     pub fn set_public_address(&mut self, public_address: String) {
@@ -122,7 +117,10 @@ impl Transports {
                         return Err(Unsent);
                     }
                     Some(waiting) => waiting.extend_from_slice(&data),
-                    None => self.outputs.push_back(Output::Stream { stream: id, data }),
+                    None => {
+                        let data = stream.framed(data);
+                        self.outputs.push_back(Output::Stream { stream: id, data });
+                    }
                 }
             }
         }
@@ -149,7 +147,7 @@ impl Transports {
                 return Ok(Destination::Stream { transport, stream, peer: to });
             }
         }
-        // A phone behind a WebSocket has no address to connect to (RFC 7118 §6).
+        // Whoever speaks WebSocket to us is a client of it: nobody listens there.
         if transport.is_websocket() {
             return Err(Unsent);
         }
@@ -160,7 +158,8 @@ impl Transports {
         let stream = StreamId(self.next_stream);
         self.next_stream += 2;
         let way = Destination::Stream { transport, stream, peer: to };
-        self.insert(now, way, stream, name, None, Some(Vec::new()));
+        let opening = Stream::opening(now, transport, to, name, self.max_message);
+        self.insert(stream, opening, now + IDLE);
         let name = name.to_owned();
         self.outputs.push_back(Output::Connect { stream, transport, to, name });
         Ok(way)
@@ -192,15 +191,15 @@ impl Transports {
         local: SocketAddr,
     ) {
         let listener = self.listeners.get(listener).filter(|one| one.transport.is_stream());
-        let is_full = self.streams.len() >= self.max_streams || self.streams.contains_key(&id);
-        let Some(listener) = listener.filter(|_| !is_full) else {
+        let has_room = self.has_room() && !self.streams.contains_key(&id);
+        let Some(listener) = listener.filter(|_| has_room) else {
             stats::SIP_REFUSED_FULL_STREAMS.add(1);
             self.outputs.push_back(Output::Close { stream: id });
             return;
         };
-        let transport = listener.transport;
-        let way = Destination::Stream { transport, stream: id, peer };
-        self.insert(now, way, id, "", Some(local), None);
+        let (transport, limit) = (listener.transport, self.max_message);
+        let stream = Stream::accepted(now, transport, peer, local, limit, &self.origins);
+        self.insert(id, stream, now + SILENT);
     }
 
     /// A connection of ours stands: what waited for it goes out.
@@ -229,6 +228,10 @@ impl Transports {
 
     /// Closes a stream from our side.
     pub fn close(&mut self, id: StreamId) {
+        let farewell = self.streams.get(&id).map(Stream::farewell).unwrap_or_default();
+        if !farewell.is_empty() {
+            self.outputs.push_back(Output::Stream { stream: id, data: farewell });
+        }
         if self.closed(id).is_some() {
             self.outputs.push_back(Output::Close { stream: id });
         }
@@ -237,8 +240,7 @@ impl Transports {
     /// Takes in bytes of a stream; [`Transports::next_message`] gives what they complete.
     pub fn receive(&mut self, now: Instant, id: StreamId, data: &[u8]) {
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.active = now;
-            stream.framer.push(data);
+            stream.push(now, data);
         }
     }
 
@@ -250,8 +252,9 @@ impl Transports {
     ) -> Option<Result<(Vec<u8>, Destination), FramingError>> {
         let stream = self.streams.get_mut(&id)?;
         let mut was_pinged = false;
+        let was_heard = stream.is_heard;
         let message = loop {
-            match stream.framer.next() {
+            match stream.next(now) {
                 None => break None,
                 Some(Ok(Frame::Ping)) => was_pinged = true,
                 Some(Ok(Frame::Pong)) => {}
@@ -259,53 +262,65 @@ impl Transports {
                 Some(Err(error)) => break Some(Err(error)),
             }
         };
-        if matches!(message, Some(Ok(_))) && !stream.heard {
-            stream.heard = true;
-            self.timers.arm(id, now + IDLE);
+        let (deadline, overdue) = stream.deadline();
+        if stream.is_heard != was_heard || overdue == Overdue::Slow {
+            self.timers.arm(id, deadline);
         }
         let transport = stream.transport;
         let way = Destination::Stream { transport, stream: id, peer: stream.peer };
+        let mut data = stream.take_reply();
         // Many at once get one answer: a peer cannot make us send more than it does.
         if was_pinged && stream.waiting.is_none() {
-            self.outputs.push_back(Output::Stream { stream: id, data: b"\r\n".to_vec() });
+            data.extend(stream.framed(b"\r\n".to_vec()));
+        }
+        if !data.is_empty() {
+            self.outputs.push_back(Output::Stream { stream: id, data });
         }
         message.map(|message| message.map(|bytes| (bytes, way)))
     }
 
-    /// A stream that has been idle for its time; the caller keeps it alive or closes it.
-    pub fn pop_idle(&mut self, now: Instant) -> Option<(StreamId, SocketAddr)> {
+    /// A stream that is not to be left alone any longer, and why.
+    pub fn pop_overdue(&mut self, now: Instant) -> Option<(StreamId, SocketAddr, Overdue)> {
         while let Some(id) = self.timers.pop_due(now) {
             let Some(stream) = self.streams.get(&id) else {
                 continue;
             };
-            let allowed = if stream.heard || stream.local.is_none() { IDLE } else { SILENT };
-            let deadline = stream.active + allowed;
-            // Bytes that never make a message do not keep a connection.
-            if deadline > now && stream.heard {
-                self.timers.arm(id, deadline);
-                continue;
+            let (deadline, overdue) = stream.deadline();
+            if deadline <= now {
+                return Some((id, stream.peer, overdue));
             }
-            return Some((id, stream.peer));
+            self.timers.arm(id, deadline);
         }
         None
     }
 
+    /// Whether one more peer may connect.
     pub fn has_room(&self) -> bool {
-        self.streams.len() < self.max_streams
+        self.streams.len() < self.max_streams - self.max_streams / 8
     }
 
-    /// The streams, the one that was silent longest first.
-    pub fn by_silence(&self) -> impl Iterator<Item = (StreamId, SocketAddr)> + use<> {
+    /// The streams in the order in which they go to make room: those that said nothing yet, of
+    /// the address that has most of them first; then the others, the longest silent first.
+    pub fn by_worth(&self) -> impl Iterator<Item = (StreamId, SocketAddr)> + use<> {
+        let mut unheard: HashMap<IpAddr, usize> = HashMap::new();
+        for stream in self.streams.values().filter(|stream| !stream.is_heard) {
+            *unheard.entry(stream.peer.ip()).or_default() += 1;
+        }
+        let worth = |stream: &Stream| match stream.is_heard {
+            true => usize::MAX,
+            false => usize::MAX - unheard.get(&stream.peer.ip()).copied().unwrap_or(1),
+        };
+        let all = self.streams.iter();
         let mut all: Vec<_> =
-            self.streams.iter().map(|(&id, stream)| (stream.active, id, stream.peer)).collect();
-        all.sort_unstable_by_key(|(active, id, _)| (*active, *id));
-        all.into_iter().map(|(_, id, peer)| (id, peer))
+            all.map(|(&id, stream)| (worth(stream), stream.active, id, stream.peer)).collect();
+        all.sort_unstable_by_key(|(worth, active, id, _)| (*worth, *active, *id));
+        all.into_iter().map(|(_, _, id, peer)| (id, peer))
     }
 
-    /// Double CRLF: keeps the NAT's mapping and finds out whether the peer is there
-    /// (RFC 5626 §3.5.1).
+    /// Keeps the NAT's mapping and finds out whether the peer is there.
     pub fn keep_alive(&mut self, now: Instant, id: StreamId) {
-        self.outputs.push_back(Output::Stream { stream: id, data: b"\r\n\r\n".to_vec() });
+        let Some(stream) = self.streams.get(&id) else { return };
+        self.outputs.push_back(Output::Stream { stream: id, data: stream.keep_alive() });
         self.timers.arm(id, now + IDLE);
     }
 
@@ -362,19 +377,17 @@ impl Transports {
                 // Nobody listens: the peer that looks for a connection to there finds this one.
                 .or_else(|| Some(self.streams.get(&stream)?.local?.port())),
         };
-        let host = match &*self.public_address {
-            public if public.is_empty() || peer.is_loopback() => self.local_ip(way).to_string(),
-            public => public.to_owned(),
+        let host = match self.public_name(peer) {
+            Some(public) => public.to_owned(),
+            None => self.local_ip(way).to_string(),
         };
         (host, port.unwrap_or(way.transport().default_port()))
     }
 
     /// The address to write in SDP for the peer of this way.
     pub fn sdp_ip(&self, way: Destination) -> IpAddr {
-        match self.public_address.parse() {
-            Ok(public) if !way.peer().ip().is_loopback() => public,
-            _ => self.local_ip(way),
-        }
+        let public = self.public_name(way.peer().ip()).and_then(|public| public.parse().ok());
+        public.unwrap_or_else(|| self.local_ip(way))
     }
 
     /// Whether a host is one of our names.
@@ -388,12 +401,26 @@ impl Transports {
             })
     }
 
+    /// Whether a peer of this family could connect or send to us.
+    pub fn has_listener(&self, transport: Transport, peer: IpAddr) -> bool {
+        self.listener_for(transport, peer).is_some()
+    }
+
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
     pub fn stream_count(&self) -> usize {
         self.streams.len()
+    }
+
+    /// What peers outside see us as; an address is for those of its own family.
+    fn public_name(&self, peer: IpAddr) -> Option<&str> {
+        let public = self.public_address.as_str();
+        let is_of_use = !public.is_empty()
+            && !peer.is_loopback()
+            && public.parse().map_or(true, |ip: IpAddr| ip.is_ipv4() == peer.is_ipv4());
+        is_of_use.then_some(public)
     }
 
     fn local_ip(&self, way: Destination) -> IpAddr {
@@ -429,23 +456,10 @@ impl Transports {
         })
     }
 
-    fn insert(
-        &mut self,
-        now: Instant,
-        way: Destination,
-        id: StreamId,
-        name: &str,
-        local: Option<SocketAddr>,
-        waiting: Option<Vec<u8>>,
-    ) {
-        let (transport, peer) = (way.transport(), way.peer());
-        let framer = Framer::new(self.max_message);
-        let heard = waiting.is_some();
-        let name = name.to_owned();
-        self.timers.arm(id, now + if heard { IDLE } else { SILENT });
-        let stream = Stream { transport, peer, name, local, waiting, framer, active: now, heard };
+    fn insert(&mut self, id: StreamId, stream: Stream, deadline: Instant) {
+        self.timers.arm(id, deadline);
+        self.by_peer.insert((stream.transport, stream.peer), id);
         self.streams.insert(id, stream);
-        self.by_peer.insert((transport, peer), id);
     }
 }
 
@@ -463,15 +477,10 @@ pub fn is_private(ip: IpAddr) -> bool {
 /// Any address outside (RFC 5737).
 const ELSEWHERE: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
-/// Bytes that may wait for a connection: some tens of requests.
-const MAX_WAITING: usize = 64 * 1024;
-/// A stream without traffic is looked at after this time: closed, or pinged when still needed.
-const IDLE: Duration = Duration::from_secs(120);
-/// A peer that connected must send a whole message within this time.
-const SILENT: Duration = Duration::from_secs(30);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn address(text: &str) -> SocketAddr {
@@ -538,6 +547,24 @@ mod tests {
     }
 
     #[test]
+    fn peer_of_the_other_family_is_told_an_address_of_its_own() {
+        let mut transports = transports("198.51.100.7");
+        let listener = Listener {
+            transport: Transport::Udp,
+            address: address("[::]:5060"),
+            advertised: address("[2001:db8::7]:5060"),
+        };
+        transports.listeners.push(listener);
+        let way =
+            transports.open(Instant::now(), Transport::Udp, address("[2001:db8::9]:5060"), "");
+        let way = way.unwrap();
+        assert_eq!(way, Destination::Datagram { listener: 2, to: address("[2001:db8::9]:5060") });
+        assert_eq!(transports.sdp_ip(way), address("[2001:db8::7]:0").ip());
+        let via = transports.via(way, "z9hG4bK1".to_owned()).to_string();
+        assert_eq!(via, "SIP/2.0/UDP [2001:db8::7]:5060;branch=z9hG4bK1;rport");
+    }
+
+    #[test]
     fn stream_is_opened_once_and_keeps_what_is_sent_before_it_stands() {
         let now = Instant::now();
         let mut transports = transports("");
@@ -584,14 +611,120 @@ mod tests {
     }
 
     #[test]
-    fn peer_that_sends_no_message_is_noticed_after_30_seconds() {
+    fn peer_that_sends_no_message_is_noticed_after_15_seconds() {
         let now = Instant::now();
         let mut transports = transports("");
         let peer = address("203.0.113.9:1000");
         transports.accepted(now, StreamId(1), 1, peer, address("192.0.2.1:5062"));
-        let later = now + Duration::from_secs(29);
+        let later = now + Duration::from_secs(14);
         transports.receive(later, StreamId(1), b"INVITE");
-        assert_eq!(transports.pop_idle(later), None);
-        assert_eq!(transports.pop_idle(now + SILENT), Some((StreamId(1), peer)));
+        assert!(transports.next_message(later, StreamId(1)).is_none());
+        assert_eq!(transports.pop_overdue(later), None);
+        let overdue = Some((StreamId(1), peer, Overdue::Silent));
+        assert_eq!(transports.pop_overdue(now + SILENT), overdue);
+    }
+
+    #[test]
+    fn message_that_trickles_is_noticed_after_30_seconds() {
+        const MESSAGE: &[u8] = b"BYE sip:a SIP/2.0\r\nl: 0\r\n\r\n";
+        let now = Instant::now();
+        let mut transports = transports("");
+        let (id, peer) = (StreamId(1), address("203.0.113.9:1000"));
+        transports.accepted(now, id, 1, peer, address("192.0.2.1:5062"));
+        let mut push = |second: u64, data: &[u8]| {
+            let now = now + Duration::from_secs(second);
+            transports.receive(now, id, data);
+            let mut messages = 0;
+            while transports.next_message(now, id).is_some() {
+                messages += 1;
+            }
+            (messages, transports.pop_overdue(now))
+        };
+        assert_eq!(push(0, MESSAGE), (1, None));
+        // A message that is whole at last has cost nothing.
+        assert_eq!(push(10, &MESSAGE[..9]), (0, None));
+        assert_eq!(push(35, &MESSAGE[9..]), (1, None));
+        assert_eq!(push(50, &MESSAGE[..1]), (0, None));
+        for second in 1..30 {
+            assert_eq!(push(50 + second, b"x"), (0, None), "{second}");
+        }
+        assert_eq!(push(80, b"x"), (0, Some((id, peer, Overdue::Slow))));
+    }
+
+    #[test]
+    fn address_with_most_silent_streams_loses_its_oldest_first() {
+        let now = Instant::now();
+        let mut transports = transports("");
+        transports.max_streams = 9;
+        let peers = ["203.0.113.1:1", "203.0.113.66:1", "203.0.113.66:2", "203.0.113.2:1"];
+        for (number, peer) in peers.into_iter().enumerate() {
+            let id = StreamId(2 * number as u64 + 1);
+            let at = now + Duration::from_secs(number as u64);
+            transports.accepted(at, id, 1, address(peer), address("192.0.2.1:5062"));
+        }
+        transports.receive(now, StreamId(1), b"BYE sip:a SIP/2.0\r\nl: 0\r\n\r\n");
+        assert!(transports.next_message(now, StreamId(1)).is_some());
+        let order: Vec<u64> = transports.by_worth().map(|(id, _)| id.0).collect();
+        assert_eq!(order, [3, 5, 7, 1]);
+    }
+
+    #[test]
+    fn some_streams_are_kept_for_connections_of_ours() {
+        let now = Instant::now();
+        let mut transports = transports("");
+        transports.max_streams = 8;
+        for number in 0..8 {
+            let peer = SocketAddr::new(address("203.0.113.9:0").ip(), 1000 + number as u16);
+            let id = StreamId(2 * number + 1);
+            transports.accepted(now, id, 1, peer, address("192.0.2.1:5062"));
+        }
+        assert_eq!(transports.stream_count(), 7);
+        assert!(transports.open(now, Transport::Tcp, address("203.0.113.9:9"), "").is_ok());
+        assert!(transports.open(now, Transport::Tcp, address("203.0.113.9:8"), "").is_err());
+    }
+
+    #[test]
+    fn secure_stream_is_used_again_for_the_name_it_was_opened_for_only() {
+        let now = Instant::now();
+        let mut transports = transports("");
+        let to = address("203.0.113.9:5061");
+        let way = transports.open(now, Transport::Tls, to, "a.example").unwrap();
+        let again = transports.open(now, Transport::Tls, to, "a.example").unwrap();
+        assert_eq!(again, way);
+        let other = transports.open(now, Transport::Tls, to, "b.example").unwrap();
+        assert_ne!(other, way);
+        assert!(transports.open(now, Transport::Wss, to, "a.example").is_err());
+    }
+
+    #[test]
+    fn messages_over_websocket_are_framed_and_pings_answered_in_kind() {
+        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: b\r\nUpgrade: websocket\r\n\
+            Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Sec-WebSocket-Protocol: sip\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        let now = Instant::now();
+        let mut transports = transports("");
+        transports.listeners[1].transport = Transport::Ws;
+        let (id, peer) = (StreamId(1), address("203.0.113.9:1000"));
+        transports.accepted(now, id, 1, peer, address("192.0.2.1:5062"));
+        let mut exchange = |data: &[u8]| {
+            transports.receive(now, id, data);
+            let mut messages = Vec::new();
+            while let Some(Ok((message, way))) = transports.next_message(now, id) {
+                assert_eq!(way.transport(), Transport::Ws);
+                transports.send(now, way, b"200".to_vec()).unwrap();
+                messages.push(message);
+            }
+            let sent = transports.outputs.drain(..).map(|output| match output {
+                Output::Stream { data, .. } => data,
+                _ => panic!("{output:?}"),
+            });
+            (messages, sent.collect::<Vec<_>>().concat())
+        };
+        let (_, answer) = exchange(REQUEST);
+        assert!(answer.starts_with(b"HTTP/1.1 101 "));
+        // The key of all zeros leaves bytes as they are.
+        let (messages, answer) = exchange(b"\x81\x83\0\0\0\0BYE\x81\x84\0\0\0\0\r\n\r\n");
+        assert_eq!(messages, [b"BYE"]);
+        assert_eq!(answer, b"\x81\x03200\x81\x02\r\n");
     }
 }

@@ -5,10 +5,10 @@
 //! are what `session` asks of it. What happens inside is told by file: bytes to requests in
 //! `incoming`, calls in `invite`, what they stand on in `stack`, trunks in `trunks`.
 //!
-//! UDP and TCP, INVITE both ways with forks, early media, PRACK, offers in either direction,
+//! UDP, TCP, TLS and WebSocket, INVITE both ways with forks, early media, PRACK, offers both ways,
 //! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE and UPDATE both ways,
-//! session timers, registrar, registration and keep-alive at trunks **are** supported. TLS, REFER,
-//! Replaces, and the change to TCP for long requests (RFC 3261 §18.1.1) **are not**.
+//! session timers, REFER both ways, Replaces, registrar, registration and keep-alive at trunks
+//! **are** supported.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -20,12 +20,15 @@ use super::guard::Guard;
 pub use super::identity::{Called, Caller, Diverted, Form, FromUser, Policy, Privacy};
 use super::info::Content;
 use super::invite::{CallTimer, Calls, Party};
+pub use super::invite::{Found, MOST_REFERS, REFER_PATIENCE};
 use super::locate::Hop;
 use super::message::{Message, Method};
 use super::name_addr::NameAddr;
 use super::outgoing::{Outcome, Outgoing, Owner};
+pub use super::refer::Replaces;
 use super::registrar::Registrar;
 use super::stack::Stack;
+use super::stream::Overdue;
 use super::transport::Destination;
 use super::trunks::Trunks;
 pub use super::trunks::{Account, Caps};
@@ -140,6 +143,8 @@ pub struct Config {
     pub strangers: Strangers,
     pub trunks: Vec<Trunk>,
     pub users: Vec<User>,
+    /// `[sip] ws_origins`: web pages whose WebSocket is taken; empty: all.
+    pub ws_origins: Vec<String>,
     pub session_timer: SessionTimer,
     /// Value of User-Agent and Server.
     pub product: String,
@@ -199,6 +204,8 @@ pub struct Trunk {
     pub password: String,
     /// Networks whose requests belong to this trunk.
     pub accept_from: Vec<Network>,
+    /// Its callers have shown a certificate: what comes without TLS is not its own.
+    pub is_mutual: bool,
     /// Time between OPTIONS; `None`: off.
     pub options: Option<Duration>,
     pub account: Account,
@@ -334,7 +341,8 @@ pub enum Event {
     Failed { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
     /// We are asked to go elsewhere (3xx or 181); the user agent follows by itself.
     Forwarding { call: CallId },
-    /// The incoming call was cancelled before our answer, or its INVITE cannot be answered (400).
+    /// The incoming call was cancelled before our answer, or its INVITE cannot be answered (400),
+    /// or our reliable response was not acknowledged (504).
     /// The call id is dead.
     Cancelled { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
     /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
@@ -362,6 +370,11 @@ pub enum Event {
     Info { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
     /// MESSAGE inside the dialog, answered 200 already.
     Message { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
+    /// REFER. Answer at once with `accept_refer` or `reject_refer`.
+    Refer { call: CallId, refer: Box<Refer> },
+    /// What came of our `refer`: 200..299 when the peer says that it worked, or hung up after it
+    /// accepted; 408 when it said nothing in time.
+    Transferred { call: CallId, status: u16, reason: String },
     /// The state of a trunk changed.
     Trunk { name: String, state: TrunkState },
     /// The contacts of a user changed: keep them.
@@ -389,7 +402,41 @@ pub struct Incoming {
     /// Of a call that goes on from this one: one less than this one's, [`MAX_FORWARDS`] at most
     /// (RFC 7332 §4.1).
     pub max_forwards: u8,
+    /// The call whose place this one is to take (RFC 3891); its dialog stands.
+    pub replaces: Option<CallId>,
 }
+
+/// A peer's wish that its call be transferred.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refer {
+    pub uri: Uri,
+    /// An attended transfer: the dialog to take the place of.
+    pub replaces: Option<Replaces>,
+    /// Who refers, in the words of the request (RFC 3892); unproven.
+    pub referred_by: Option<String>,
+    pub headers: ExtraHeaders,
+}
+
+/// A REFER to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    pub target: ReferTarget,
+    pub headers: ExtraHeaders,
+    /// Time to an outcome before `Transferred` 408.
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReferTarget {
+    /// Looked for where the peer is at home.
+    Number(String),
+    Uri(Box<Uri>),
+    /// The peer of this call, in our place.
+    Call(CallId),
+}
+
+/// Content type of a NOTIFY about a transfer.
+pub const SIPFRAG: &str = "message/sipfrag;version=2.0";
 
 /// `since` values are left to the status page of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -722,6 +769,50 @@ impl UserAgent {
         self.settle(now);
     }
 
+    /// 202 to the REFER that `Event::Refer` told of, and a NOTIFY that it is tried.
+    pub fn accept_refer(&mut self, now: Instant, call: CallId) {
+        self.calls.accept_refer(now, &mut self.stack, call);
+        self.settle(now);
+    }
+
+    pub fn reject_refer(&mut self, now: Instant, call: CallId, status: u16) {
+        self.calls.reject_refer(now, &mut self.stack, call, status);
+        self.settle(now);
+    }
+
+    /// Tells the peer how far the transfer is that it asked for; a final status ends it.
+    pub fn notify_refer(&mut self, now: Instant, call: CallId, status: u16, reason: &str) {
+        self.calls.notify(now, &mut self.stack, call, status, reason);
+        self.settle(now);
+    }
+
+    /// Asks the peer to call somebody else; `Event::Transferred` follows.
+    pub fn refer(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        transfer: &Transfer,
+    ) -> Result<(), Refused> {
+        let result = self.calls.refer(now, &mut self.stack, call, transfer);
+        self.settle(now);
+        result
+    }
+
+    /// The call whose dialog a Replaces header names.
+    pub fn find_dialog(&self, replaces: &Replaces) -> Found {
+        self.calls.find(replaces)
+    }
+
+    /// Where a call's messages come from.
+    pub fn peer_address(&self, call: CallId) -> Option<SocketAddr> {
+        self.calls.way(call).map(|way| way.peer())
+    }
+
+    /// Whose call it is; `None`: whoever a URI named.
+    pub fn peer(&self, call: CallId) -> Option<Peer> {
+        self.calls.peer(call)
+    }
+
     /// Whether a 18x to this unanswered call may carry our offer.
     pub fn early_offer(&self, call: CallId) -> EarlyOffer {
         self.calls.early_offer(call)
@@ -755,21 +846,23 @@ impl UserAgent {
         }
     }
 
+    /// Whether messages of this call are encrypted as far as the next hop.
+    pub fn is_secure(&self, call: CallId) -> bool {
+        self.calls.way(call).is_some_and(|way| way.transport().is_secure())
+    }
+
+    /// Whether an INVITE to this target is encrypted as far as the next hop.
+    pub fn is_secure_for(&self, target: &Target) -> bool {
+        self.hop_to(target).is_some_and(|hop| {
+            // A transport that only the host's records tell may be any.
+            hop.is_secure || hop.transport.is_some_and(Transport::is_secure)
+        })
+    }
+
     /// Our address towards a target that is not called yet.
     pub fn local_ip_for(&self, target: &Target) -> IpAddr {
-        let hop = match target {
-            Target::Trunk { name, .. } => {
-                let trunk = self.stack.trunk(name);
-                trunk.and_then(|trunk| self.stack.way_of_trunk(trunk)).map(|(hop, _)| hop)
-            }
-            Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
-            Target::User { name } => self
-                .registrar
-                .last_source(name)
-                .map(|source| Hop::to(source.transport, source.address)),
-        };
         let transports = &self.stack.transports;
-        match hop {
+        match self.hop_to(target) {
             Some(hop) => self.stack.sdp_ip(&hop),
             None => transports.sdp_ip(transports.towards(Transport::Udp, None)),
         }
@@ -786,6 +879,20 @@ impl UserAgent {
 }
 
 impl UserAgent {
+    fn hop_to(&self, target: &Target) -> Option<Hop> {
+        match target {
+            Target::Trunk { name, .. } => {
+                let trunk = self.stack.trunk(name);
+                trunk.and_then(|trunk| self.stack.way_of_trunk(trunk)).map(|(hop, _)| hop)
+            }
+            Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
+            Target::User { name } => self
+                .registrar
+                .last_source(name)
+                .map(|source| Hop::to(source.transport, source.address)),
+        }
+    }
+
     /// Tells what followed from the last step: requests that could not be sent, bindings that
     /// changed.
     fn settle(&mut self, now: Instant) {
@@ -831,10 +938,17 @@ impl UserAgent {
         self.stack.ask_names();
         self.registrar.handle_timeout(now);
         self.trunks.handle_timeout(now, &mut self.stack);
-        while let Some((stream, peer)) = self.stack.transports.pop_idle(now) {
-            match self.needs(peer) {
-                true => self.stack.transports.keep_alive(now, stream),
-                false => self.stack.transports.close(stream),
+        while let Some((stream, peer, overdue)) = self.stack.transports.pop_overdue(now) {
+            match overdue {
+                Overdue::Idle if self.needs(peer) => {
+                    self.stack.transports.keep_alive(now, stream);
+                }
+                Overdue::Idle => self.stack.transports.close(stream),
+                Overdue::Silent | Overdue::Slow => {
+                    stats::SIP_STREAMS_TIMED_OUT.add(1);
+                    self.stack.transports.close(stream);
+                    self.on_stream_lost(now, stream);
+                }
             }
         }
     }
@@ -887,7 +1001,8 @@ impl UserAgent {
 
     /// Others of the same name are asked first for a while.
     fn shun_target(&mut self, now: Instant, outgoing: &Outgoing, time: Option<Duration>) {
-        if let (Some(tried), None) = (outgoing.tried, outgoing.hop.literal()) {
+        // Of a hop that is an address only what took the place of its own target.
+        if let Some(tried) = outgoing.tried.filter(|tried| outgoing.hop.literal() != Some(*tried)) {
             self.stack.names.shun(now, tried, time);
         }
     }
@@ -900,12 +1015,11 @@ impl UserAgent {
         }
     }
 
-    /// When all streams are taken, the one that was silent longest goes, if it is nobody's:
-    /// scanners do not lock phones out.
+    /// When all streams are taken, one that is nobody's goes: scanners do not lock phones out.
     fn make_room_for_stream(&mut self) {
         if !self.stack.transports.has_room() {
-            let mut silent = self.stack.transports.by_silence();
-            if let Some(stream) = silent.find(|(_, peer)| !self.needs(*peer)).map(|(id, _)| id) {
+            let mut all = self.stack.transports.by_worth();
+            if let Some(stream) = all.find(|(_, peer)| !self.needs(*peer)).map(|(id, _)| id) {
                 stats::SIP_STREAMS_CUT.add(1);
                 self.stack.transports.close(stream);
             }

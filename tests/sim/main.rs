@@ -12,6 +12,8 @@ mod lossy;
 mod media;
 mod names;
 mod outgoing;
+mod srtp;
+mod transfer;
 mod trunks;
 
 use std::time::Duration;

@@ -131,6 +131,8 @@ fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
         transport => stack.transports.stream_to(transport, binding.source),
     };
     let hop = match (Hop::of(&binding.contact), flow) {
+        // Nobody listens behind a WebSocket that is closed.
+        (_, None) if binding.transport.is_websocket() => return None,
         (Some(hop), flow) => hop.with_flow(flow),
         (None, Some(flow)) => Hop::by_flow(flow),
         (None, None) => return None,

@@ -190,11 +190,15 @@ impl Names {
         self.shunned.add(now, target, time);
     }
 
-    /// Something answered from this address.
-    pub fn forgive(&mut self, address: SocketAddr) {
+    /// Something answered from there.
+    pub fn forgive(&mut self, target: Target) {
         if !self.shunned.is_empty() {
-            self.shunned.forgive(address);
+            self.shunned.forgive(target);
         }
+    }
+
+    pub fn is_shunned(&self, now: Instant, target: &Target) -> bool {
+        self.shunned.has(now, target)
     }
 
     /// A trunk's server took our registration: the trunk's other requests go there first.

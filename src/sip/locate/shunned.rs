@@ -1,6 +1,5 @@
 //! Who did not answer of late. Others are tried before them.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Target;
@@ -36,8 +35,8 @@ impl Shunned {
     }
 
     /// It answered.
-    pub fn forgive(&mut self, address: SocketAddr) {
-        self.list.retain(|bad| bad.target.address != address);
+    pub fn forgive(&mut self, target: Target) {
+        self.list.retain(|bad| bad.target != target);
     }
 
     pub fn has(&self, now: Instant, target: &Target) -> bool {
@@ -55,6 +54,8 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::sip::user_agent::Transport;
 
@@ -73,7 +74,7 @@ mod tests {
             assert!(shunned.has(end - Duration::from_secs(1), &target(1)), "{seconds}");
             assert!(!shunned.has(end, &target(1)), "{seconds}");
         }
-        shunned.forgive(target(1).address);
+        shunned.forgive(target(1));
         assert!(shunned.is_empty());
         shunned.add(now, target(1), Some(Duration::from_secs(5)));
         assert!(!shunned.has(now + Duration::from_secs(5), &target(1)));

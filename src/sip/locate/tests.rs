@@ -437,7 +437,7 @@ fn shunned_target_comes_last_and_the_preferred_one_first() {
     assert_eq!(last_bytes(&mut bench), ['3', '2', '1']);
     bench.names.shun(bench.now, target(3), None);
     assert_eq!(last_bytes(&mut bench), ['2', '3', '1']);
-    bench.names.forgive(target(3).address);
+    bench.names.forgive(target(3));
     assert_eq!(last_bytes(&mut bench), ['3', '2', '1']);
     bench.pass(30);
     assert_eq!(last_bytes(&mut bench), ['3', '1', '2']);

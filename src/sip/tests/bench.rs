@@ -57,6 +57,7 @@ impl Bench {
             account: Account::default(),
             identity: Policy::default(),
             caps: Caps::default(),
+            is_mutual: false,
             prack: Prack::default(),
         };
         let user = User {
@@ -73,6 +74,7 @@ impl Bench {
             strangers: Strangers::default(),
             trunks: vec![trunk],
             users: vec![user],
+            ws_origins: Vec::new(),
             session_timer: SessionTimer::default(),
             product: "branchline/test".into(),
             limits: Limits {

@@ -2,5 +2,6 @@
 
 pub mod bench;
 mod failover;
+mod secure;
 mod storm;
 mod trunks;

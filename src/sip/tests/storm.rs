@@ -72,6 +72,7 @@ impl Storm {
                 account: Account::default(),
                 identity: Policy::default(),
                 caps: Caps::default(),
+                is_mutual: false,
                 prack: Prack::default(),
             };
             let limits = Limits {
@@ -89,6 +90,7 @@ impl Storm {
                 strangers: Strangers::default(),
                 trunks: vec![trunk],
                 users: Vec::new(),
+                ws_origins: Vec::new(),
                 session_timer: SessionTimer::default(),
                 product: "storm/1".into(),
                 limits,

@@ -320,6 +320,7 @@ mod tests {
             account: Account::default(),
             identity: Policy::default(),
             caps: Caps::default(),
+            is_mutual: false,
             prack: Prack::default(),
         };
         let contact = "sip:192.0.2.1:5060".parse().unwrap();

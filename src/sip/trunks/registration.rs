@@ -404,6 +404,7 @@ mod tests {
             account: Account::default(),
             identity: Policy::default(),
             caps: Caps::default(),
+            is_mutual: false,
             prack: Prack::default(),
         }
     }
