@@ -18,6 +18,7 @@
 //! | 420 | an extension is required that we lack, with Unsupported | here, `reliable` |
 //! | 421 | INVITE without 100rel where a trunk must have it, with Require | `reliable` |
 //! | 423 | REGISTER for less than a minute, with Min-Expires | `registrar` |
+//! | 439 | REGISTER that requires outbound from behind a proxy (RFC 5626 §6) | `registrar` |
 //! | 480 | nobody answered in time, or the session ended | `session` |
 //! | 481 | no such call: BYE, INFO, PRACK, UPDATE, CANCEL | `incoming`, `reliable` |
 //! | 482 | the same request by another way (§8.2.2.2) | `transaction` |
@@ -39,6 +40,7 @@
 
 use super::header::Name;
 use super::message::{Message, Method};
+use super::outbound;
 use super::stack::Stack;
 use super::uri::{Scheme, Uri};
 use crate::stats;
@@ -101,7 +103,7 @@ pub fn inspect(request: &Message) -> Option<Refusal> {
         return Some(Refusal::UriTooLong);
     }
     let required: Vec<&str> =
-        request.headers.list(&Name::Require).filter(|tag| !is_supported(tag)).collect();
+        request.headers.list(&Name::Require).filter(|tag| !is_supported(tag, method)).collect();
     if !required.is_empty() {
         return Some(Refusal::Extension(required.join(", ")));
     }
@@ -205,8 +207,10 @@ pub fn explain(stack: &Stack, response: &mut Message) {
 }
 
 /// Option tags have no case (RFC 3261 §7.3.1).
-fn is_supported(tag: &str) -> bool {
+fn is_supported(tag: &str, method: &Method) -> bool {
     SUPPORTED.split(", ").any(|supported| supported.eq_ignore_ascii_case(tag))
+        // The registrar decides for itself.
+        || *method == Method::Register && tag.eq_ignore_ascii_case(outbound::OUTBOUND)
 }
 
 /// NOTIFY is not allowed, but has refusals of its own (RFC 6665 §4.1.3).

@@ -74,6 +74,7 @@ impl Bench {
             strangers: Strangers::default(),
             trunks: vec![trunk],
             users: vec![user],
+            nat: Nat::default(),
             ws_origins: Vec::new(),
             session_timer: SessionTimer::default(),
             product: "branchline/test".into(),
