@@ -193,6 +193,11 @@ impl Bench {
         self.sent.drain(..).map(|sent| sent.line()).collect()
     }
 
+    /// All events that are not yet taken.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.events.drain(..).collect()
+    }
+
     #[track_caller]
     pub fn event(&mut self) -> Event {
         self.events.pop_front().expect("an event came")

@@ -2,5 +2,6 @@
 
 pub mod bench;
 mod failover;
+mod phones;
 mod storm;
 mod trunks;
