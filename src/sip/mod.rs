@@ -29,6 +29,7 @@ pub mod mtu;
 pub mod multipart;
 pub mod name_addr;
 pub mod options;
+pub mod outbound;
 pub mod outgoing;
 pub mod parse;
 pub mod reason;
