@@ -128,6 +128,7 @@ impl World {
             account: Account::default(),
             identity: Policy { is_trusted: kind & 2 != 0, ..Policy::default() },
             caps: Caps::default(),
+            is_mutual: false,
             prack: [Prack::Off, Prack::Supported, Prack::Required, Prack::Supported]
                 [usize::from(kind >> 2 & 3)],
         };
@@ -148,6 +149,10 @@ impl World {
                 display_name: String::new(),
                 max_calls: 0,
             }],
+<<<<<<< HEAD
+=======
+            nat: Nat { keepalive: Some(Duration::from_secs(30)), ..Nat::default() },
+>>>>>>> main
             ws_origins: Vec::new(),
             session_timer: SessionTimer { interval, ..SessionTimer::default() },
             product: "branchline/fuzz".to_owned(),

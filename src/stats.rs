@@ -75,6 +75,7 @@ metrics! {
     counter SIP_HANDSHAKES_CUT "sip_handshakes_cut_total" "TLS handshakes of peers that were cut off to make room for others.";
     counter SIP_TLS_FAILED "sip_tls_failed_total" "TLS handshakes that failed or took too long, either way.";
     counter SIP_FLOOD_DROPPED "sip_flood_dropped_total" "SIP messages dropped unread because their source, nobody's that we know, sent too many.";
+    counter SIP_FLOWS_LOST "sip_flows_lost_total" "Contacts dropped because the connection of their phone was gone.";
     counter SIP_GUESSES_SLOWED "sip_guesses_slowed_total" "Requests with credentials refused with 503 because too many passwords were wrong of late.";
     counter SIP_HEADERS_DROPPED "sip_headers_dropped_total" "Header fields that scripts do not see because a message had too many bytes of them.";
     counter SIP_PRACKS_MISSED "sip_pracks_missed_total" "Incoming calls refused with 504 because a reliable provisional response had no PRACK.";

@@ -21,8 +21,8 @@ use branchline::sip::message::{Message, Method, Start};
 use branchline::sip::parse::ParseErrorKind::{self, *};
 use branchline::sip::uri::Scheme;
 use branchline::sip::user_agent::{
-    Account, Caps, Config, Input, Limits, Listener, Network, Output, Policy, Prack, SessionTimer,
-    Strangers, Transport, Trunk, UserAgent,
+    Account, Caps, Config, Input, Limits, Listener, Nat, Network, Output, Policy, Prack,
+    SessionTimer, Strangers, Transport, Trunk, UserAgent,
 };
 
 /// What becomes of a message.
@@ -242,6 +242,7 @@ fn responses(data: &[u8]) -> Vec<u16> {
             prack: Prack::default(),
         }],
         users: Vec::new(),
+        nat: Nat::default(),
         ws_origins: Vec::new(),
         session_timer: SessionTimer::default(),
         product: "branchline".to_owned(),

@@ -139,6 +139,10 @@ pub struct Sip {
     pub session_expires: Duration,
     /// The least that a peer may ask for.
     pub min_se: Duration,
+    /// Empty: the private ones.
+    pub local_networks: Vec<Network>,
+    /// Zero: none.
+    pub keepalive: Duration,
 }
 
 impl Default for Sip {
@@ -159,6 +163,8 @@ impl Default for Sip {
             scanners: SCANNERS.map(str::to_owned).to_vec(),
             session_expires: Duration::from_secs(1800),
             min_se: Duration::from_secs(90),
+            local_networks: Vec::new(),
+            keepalive: Duration::from_secs(30),
         }
     }
 }

@@ -170,6 +170,8 @@ fn sip(table: Table<'_>, source: &Source<'_>) -> Sip {
         scanners: scanners(&table, default.scanners),
         session_expires: seconds(&table, "session_expires_s", 0..=86_400, default.session_expires),
         min_se: seconds(&table, "min_se_s", 90..=86_400, default.min_se),
+        local_networks: networks(&table, "local_networks", default.local_networks),
+        keepalive: seconds(&table, "keepalive_s", 0..=3600, default.keepalive),
     };
     if !sip.session_expires.is_zero() && sip.session_expires < sip.min_se {
         table.problem("session_expires_s", "is less than min_se_s; 0 turns session timers off");

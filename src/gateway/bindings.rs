@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use crate::sip::name_addr::NameAddr;
+use crate::sip::outbound;
 use crate::sip::uri::Uri;
 use crate::sip::user_agent as sip;
 use crate::sip::user_agent::UserAgent;
@@ -38,7 +40,8 @@ pub fn phones_by_user(bindings: &[StoredBinding]) -> HashMap<String, usize> {
 pub fn stored(user: &str, binding: sip::Binding, unix_ms: UnixMs) -> StoredBinding {
     StoredBinding {
         user: user.to_owned(),
-        contact: binding.contact.to_string(),
+        contact: NameAddr { parameters: binding.parameters, ..NameAddr::new(binding.contact) }
+            .to_string(),
         call_id: binding.call_id,
         cseq: binding.cseq,
         expires_at: unix_ms + binding.expires_in.as_millis() as UnixMs,
@@ -53,13 +56,22 @@ pub fn stored(user: &str, binding: sip::Binding, unix_ms: UnixMs) -> StoredBindi
 fn restored(binding: &StoredBinding, unix_ms: UnixMs) -> Option<sip::Binding> {
     let left =
         u64::try_from(binding.expires_at.saturating_sub(unix_ms)).ok().filter(|left| *left > 0)?;
+    // Without brackets the parameters are the URI's: so did older releases keep it.
+    let contact = match binding.contact.starts_with('<') {
+        true => binding.contact.parse::<NameAddr>().ok()?,
+        false => NameAddr::new(binding.contact.parse::<Uri>().ok()?),
+    };
+    let transport = sip::Transport::named(&binding.transport)?;
+    let is_outbound = transport.is_stream() && outbound::is_flow(&contact.parameters);
     Some(sip::Binding {
-        contact: binding.contact.parse::<Uri>().ok()?,
+        contact: contact.uri,
+        parameters: contact.parameters,
+        is_outbound,
         call_id: binding.call_id.clone(),
         cseq: binding.cseq,
         expires_in: std::time::Duration::from_millis(left),
         source: binding.source.parse().ok()?,
-        transport: sip::Transport::named(&binding.transport)?,
+        transport,
         listener: binding.listener as usize,
         user_agent: binding.user_agent.clone(),
     })

@@ -91,6 +91,10 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
                 max_calls: user.max_calls,
             })
             .collect(),
+        nat: sip::Nat {
+            local_networks: config.sip.local_networks.iter().map(network).collect(),
+            keepalive: (!config.sip.keepalive.is_zero()).then_some(config.sip.keepalive),
+        },
         ws_origins: config.sip.ws_origins.clone(),
         session_timer: sip::SessionTimer {
             interval: (!config.sip.session_expires.is_zero()).then_some(config.sip.session_expires),

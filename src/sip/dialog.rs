@@ -1,13 +1,17 @@
 //! Dialogs (RFC 3261 §12): what both sides remember of each other between requests.
 
+use std::net::SocketAddr;
+
 use super::header::Name;
 use super::lexical::Malformed;
 use super::locate::Hop;
 use super::message::{Message, Method};
 use super::name_addr::NameAddr;
+use super::outbound;
 use super::outgoing::{Outgoing, Owner};
 use super::transport::Destination;
 use super::uri::Uri;
+use super::user_agent::Transport;
 
 /// A confirmed dialog, or that of an answer which waits for its ACK.
 #[derive(Debug)]
@@ -161,6 +165,13 @@ impl Dialog {
         request.cseq.number = self.local_cseq;
     }
 
+    /// The peer is a phone that has just registered from elsewhere.
+    pub fn follow_phone(&mut self, old: (Transport, SocketAddr), new: Destination) {
+        if self.is_phone && (self.flow.transport(), self.flow.peer()) == old {
+            self.flow = new;
+        }
+    }
+
     /// The way of the peer's messages.
     pub fn flow(&self) -> Destination {
         self.flow
@@ -182,9 +193,10 @@ impl Dialog {
 
     fn outgoing(&self, method: Method, number: u32, owner: Owner) -> Box<Outgoing> {
         let (uri, routes, next) = self.way();
-        let hop = match Hop::of(next) {
+        let hop = match Hop::of(next).filter(|_| !self.is_flow_only()) {
             Some(hop) => hop.with_flow(self.preferred_flow()),
-            // By a transport or scheme that we do not speak: back to where the peer spoke from.
+            // Behind a NAT, or by a transport or scheme that we do not speak: back to where the
+            // peer spoke from.
             None => Hop::by_flow(self.flow),
         };
         let mut request = Message::request(
@@ -220,6 +232,17 @@ impl Dialog {
         let mut routes: Vec<String> = self.routes.iter().skip(1).map(as_route).collect();
         routes.push(NameAddr::new(self.target.clone()).to_string());
         (uri, routes, &first.uri)
+    }
+
+    /// Whether no new connection would reach the peer: its address is that of the inside of a
+    /// NAT, or none at all (RFC 7118 §6).
+    fn is_flow_only(&self) -> bool {
+        let Destination::Stream { transport, peer, .. } = self.flow else { return false };
+        let is_elsewhere = self.target.ip().is_some_and(|ip| ip != peer.ip());
+        self.routes.is_empty()
+            && (transport.is_websocket()
+                || outbound::is_nowhere(&self.target.host)
+                || self.is_phone && is_elsewhere)
     }
 
     fn preferred_flow(&self) -> Option<Destination> {

@@ -333,6 +333,9 @@ impl UserAgent {
         };
         let from = Source { address: source.peer(), transport: source.transport(), listener };
         let response = self.registrar.register(now, &user, request, from);
+        while let Some(old) = self.registrar.poll_move() {
+            self.calls.follow_phone(&user, (old.transport, old.address), source);
+        }
         let response = self.stack.finish(response);
         self.stack.table.respond(now, &mut self.stack.transports, id, &response);
     }
@@ -466,6 +469,8 @@ mod tests {
         let mut bench = Bench::new();
         let binding = |number: u8| Binding {
             contact: format!("sip:alice@10.0.0.{number}").parse().unwrap(),
+            parameters: Vec::new(),
+            is_outbound: false,
             call_id: "r".into(),
             cseq: 1,
             expires_in: Duration::from_secs(600),

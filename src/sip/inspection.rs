@@ -19,6 +19,7 @@
 //! | 421 | INVITE without 100rel where a trunk must have it, with Require | `reliable` |
 //! | 422 | a session interval below ours, with Min-SE | `refresh` |
 //! | 423 | REGISTER for less than a minute, with Min-Expires | `registrar` |
+//! | 439 | REGISTER that requires outbound from behind a proxy (RFC 5626 §6) | `registrar` |
 //! | 480 | nobody answered in time, or the session ended | `session` |
 //! | 481 | no such call: BYE, INFO, PRACK, UPDATE, CANCEL | `incoming`, `reliable` |
 //! | 482 | the same request by another way (§8.2.2.2) | `transaction` |
@@ -40,6 +41,7 @@
 
 use super::header::Name;
 use super::message::{Message, Method};
+use super::outbound;
 use super::stack::Stack;
 use super::uri::{Scheme, Uri};
 use crate::stats;
@@ -103,7 +105,7 @@ pub fn inspect(request: &Message) -> Option<Refusal> {
         return Some(Refusal::UriTooLong);
     }
     let required: Vec<&str> =
-        request.headers.list(&Name::Require).filter(|tag| !is_supported(tag)).collect();
+        request.headers.list(&Name::Require).filter(|tag| !is_supported(tag, method)).collect();
     if !required.is_empty() {
         return Some(Refusal::Extension(required.join(", ")));
     }
@@ -207,8 +209,10 @@ pub fn explain(stack: &Stack, response: &mut Message) {
 }
 
 /// Option tags have no case (RFC 3261 §7.3.1).
-fn is_supported(tag: &str) -> bool {
+fn is_supported(tag: &str, method: &Method) -> bool {
     SUPPORTED.split(", ").any(|supported| supported.eq_ignore_ascii_case(tag))
+        // The registrar decides for itself.
+        || *method == Method::Register && tag.eq_ignore_ascii_case(outbound::OUTBOUND)
 }
 
 fn is_taken(method: &Method) -> bool {

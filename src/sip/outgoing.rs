@@ -24,6 +24,8 @@ pub struct Outgoing {
     pub begun: Option<Instant>,
     /// User part of the Contact to add; `None`: the request carries none, or has its own.
     pub contact: Option<String>,
+    /// Another way to the same phone waits for this one to fail.
+    pub is_hurried: bool,
     pub owner: Owner,
 }
 
@@ -45,6 +47,7 @@ impl Outgoing {
             tried: None,
             begun: None,
             contact: None,
+            is_hurried: false,
             owner,
         })
     }

@@ -1,13 +1,13 @@
 //! The registrar of our users (RFC 3261 §10.3): which contacts reach a user, and until when.
 //!
 //! Several contacts for each user, expiry of each, removal of one and of all, order by Call-ID
-//! and CSeq and queries **are** supported; Path, GRUU, outbound flows (RFC 5626) and the order
-//! of `q` **are not**. Authentication comes before, in `challenge`; sending the response comes
-//! after.
+//! and CSeq, queries and outbound flows (RFC 5626) **are** supported; Path, GRUU and the order of
+//! `q` **are not**. Authentication comes before, in `challenge`; sending the response comes after.
+//! The NATs of UDP phones are kept open by the clock that runs here (`[sip] keepalive_s`).
 //!
 //! Invariant: a request changes all the bindings that it names, or none.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use super::fields::Contacts;
 use super::header::Name;
 use super::message::Message;
 use super::name_addr::NameAddr;
+use super::outbound::{self, Grant};
 use super::uri::Scheme;
 use super::user_agent::{Binding, Transport, User};
 use crate::stats;
@@ -32,6 +33,12 @@ pub struct Registrar {
     /// Users to be told of, each once.
     changed: BTreeSet<String>,
     contacts_per_user: usize,
+    /// One for each user with a phone whose NAT is to be kept open.
+    pings: Timers<u32>,
+    /// `None`: NATs are left alone.
+    keepalive: Option<Duration>,
+    /// Where phones were that registered from elsewhere since; at most those of one request.
+    moved: VecDeque<Source>,
 }
 
 /// Where a REGISTER came from, which is where requests to its contacts go: the contact of a
@@ -46,7 +53,7 @@ pub struct Source {
 
 impl Registrar {
     /// `contacts_per_user` is at least one.
-    pub fn new(users: &[User], contacts_per_user: usize) -> Self {
+    pub fn new(users: &[User], contacts_per_user: usize, keepalive: Option<Duration>) -> Self {
         let mut registrar = Self {
             accounts: BTreeMap::new(),
             numbers: HashMap::new(),
@@ -54,20 +61,30 @@ impl Registrar {
             timers: Timers::new(),
             changed: BTreeSet::new(),
             contacts_per_user,
+            pings: Timers::new(),
+            keepalive,
+            moved: VecDeque::new(),
         };
-        registrar.reload(users, contacts_per_user);
+        registrar.reload(users, contacts_per_user, keepalive);
         registrar
     }
 
     /// Bindings of users that are still configured stay.
-    pub fn reload(&mut self, users: &[User], contacts_per_user: usize) {
+    pub fn reload(
+        &mut self,
+        users: &[User],
+        contacts_per_user: usize,
+        keepalive: Option<Duration>,
+    ) {
         self.contacts_per_user = contacts_per_user.max(1);
+        self.keepalive = keepalive;
         let names: BTreeSet<_> = users.iter().map(|user| user.name.as_str()).collect();
-        let (timers, changed) = (&mut self.timers, &mut self.changed);
+        let (timers, pings, changed) = (&mut self.timers, &mut self.pings, &mut self.changed);
         self.accounts.retain(|number, account| {
             let stays = names.contains(account.name.as_str());
             if !stays {
                 timers.disarm(*number);
+                pings.disarm(*number);
                 self.numbers.remove(&account.name);
                 if !account.bindings.is_empty() {
                     changed.insert(account.name.clone());
@@ -100,18 +117,25 @@ impl Registrar {
             return Message::response_to(request, 403, "");
         };
         let account = self.accounts.get_mut(&number).expect("every number has its account");
-        match account.register(now, request, source, self.contacts_per_user) {
-            Ok(Change::None) => {}
-            Ok(Change::Some) => {
-                self.changed.insert(user.to_owned());
+        let flow = match account.register(now, request, source, self.contacts_per_user) {
+            Ok(done) => {
+                if done.has_changed {
+                    self.changed.insert(user.to_owned());
+                }
+                self.moved.extend(done.moved);
+                done.flow
             }
             Err(refusal) => return refusal.response(request),
-        }
+        };
         let mut response = Message::response_to(request, 200, "");
-        for held in &account.bindings {
+        for held in account.present() {
             response.headers.push(Name::Contact, held.contact(now).to_string());
         }
+        if flow {
+            outbound::confirm(&mut response);
+        }
         self.arm(number);
+        self.arm_ping(now, number);
         response
     }
 
@@ -123,6 +147,11 @@ impl Registrar {
         };
         let account = self.accounts.get_mut(&number).expect("every number has its account");
         for binding in bindings {
+            // No connection outlives us: the phone comes back with another.
+            if binding.is_flow() {
+                self.changed.insert(user.to_owned());
+                continue;
+            }
             let is_known =
                 account.bindings.iter().any(|held| held.binding.contact.matches(&binding.contact));
             let is_full = account.bindings.len() >= self.contacts_per_user;
@@ -130,10 +159,41 @@ impl Registrar {
                 continue;
             }
             let expires_at = now + binding.expires_in.min(seconds(MAX_EXPIRES));
-            let parameters = Vec::new();
-            account.bindings.push(Held { binding, expires_at, refreshed_at: now, parameters });
+            account.bindings.push(Held { binding, expires_at, refreshed_at: now, is_lost: false });
         }
         self.arm(number);
+        self.arm_ping(now, number);
+    }
+
+    /// A stream is gone, and with it the flows of phones that registered over it.
+    pub fn lose(&mut self, transport: Transport, peer: SocketAddr) {
+        for account in self.accounts.values_mut() {
+            for held in &mut account.bindings {
+                let Held { binding, is_lost, .. } = held;
+                let was_there = binding.transport == transport && binding.source == peer;
+                if was_there && binding.is_flow() && !*is_lost {
+                    *is_lost = true;
+                    stats::SIP_FLOWS_LOST.add(1);
+                    self.changed.insert(account.name.clone());
+                }
+            }
+        }
+    }
+
+    /// Where a phone was that has just registered from elsewhere: its calls go along. Until
+    /// `None`, after every `register`.
+    pub fn poll_move(&mut self) -> Option<Source> {
+        self.moved.pop_front()
+    }
+
+    /// Where to send the next packet that keeps a NAT open. Until `None`, whenever `poll_timeout`
+    /// has come.
+    pub fn pop_pings(&mut self, now: Instant) -> Option<Vec<Source>> {
+        let number = self.pings.pop_due(now)?;
+        self.arm_ping(now, number);
+        let account = self.accounts.get(&number)?;
+        let translated = account.present().filter(|held| held.needs_pings());
+        Some(translated.map(Held::source).collect())
     }
 
     /// `poll_timeout` has come: bindings that were not refreshed are gone.
@@ -142,7 +202,7 @@ impl Registrar {
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        [self.timers.next(), self.pings.next()].into_iter().flatten().min()
     }
 
     /// A user whose bindings changed, with all that are left: to be kept by the caller. Until
@@ -157,7 +217,7 @@ impl Registrar {
     /// user.
     pub fn bindings(&self, now: Instant, user: &str) -> Vec<Binding> {
         let Some(account) = self.account(user) else { return Vec::new() };
-        let mut live: Vec<_> = account.bindings.iter().filter(|h| h.expires_at > now).collect();
+        let mut live: Vec<_> = account.present().filter(|held| held.expires_at > now).collect();
         live.sort_by_key(|held| std::cmp::Reverse(held.refreshed_at));
         live.into_iter()
             .map(|held| Binding {
@@ -169,22 +229,18 @@ impl Registrar {
 
     /// How many contacts a user has.
     pub fn contacts(&self, user: &str) -> usize {
-        self.account(user).map_or(0, |account| account.bindings.len())
+        self.account(user).map_or(0, |account| account.present().count())
     }
 
     /// Where the most recently refreshed contact of a user came from.
     pub fn last_source(&self, user: &str) -> Option<Source> {
-        let held = self.account(user)?.bindings.iter().max_by_key(|held| held.refreshed_at)?;
-        let Binding { source, transport, listener, .. } = held.binding;
-        Some(Source { address: source, transport, listener })
+        self.account(user)?.present().max_by_key(|held| held.refreshed_at).map(Held::source)
     }
 
     /// Whether a contact of a user came from this address.
     pub fn is_from(&self, user: &str, address: SocketAddr) -> bool {
         let account = self.account(user);
-        account.is_some_and(|account| {
-            account.bindings.iter().any(|held| held.binding.source == address)
-        })
+        account.is_some_and(|account| account.present().any(|held| held.binding.source == address))
     }
 
     /// Whether any contact came from a host.
@@ -195,9 +251,17 @@ impl Registrar {
 
     /// Whether any contact came over a stream from this address.
     pub fn uses_stream(&self, peer: SocketAddr) -> bool {
-        let all = self.accounts.values().flat_map(|account| &account.bindings);
-        all.map(|held| &held.binding)
-            .any(|binding| binding.transport.is_stream() && binding.source == peer)
+        self.on_stream(peer).next().is_some()
+    }
+
+    /// Whether a phone promised to ping on the stream from this address.
+    pub fn expects_pings(&self, peer: SocketAddr) -> bool {
+        self.on_stream(peer).any(|binding| binding.is_outbound)
+    }
+
+    fn on_stream(&self, peer: SocketAddr) -> impl Iterator<Item = &Binding> {
+        let all = self.accounts.values().flat_map(Account::present).map(|held| &held.binding);
+        all.filter(move |binding| binding.transport.is_stream() && binding.source == peer)
     }
 
     fn account(&self, user: &str) -> Option<&Account> {
@@ -220,6 +284,17 @@ impl Registrar {
             None => self.timers.disarm(number),
         }
     }
+
+    /// Users get their pings one after the other, not all at once.
+    fn arm_ping(&mut self, now: Instant, number: u32) {
+        let account = self.accounts.get(&number);
+        let is_needed = account.is_some_and(|account| account.present().any(Held::needs_pings));
+        match self.keepalive {
+            Some(_) if is_needed && self.pings.is_armed(number) => {}
+            Some(interval) if is_needed => self.pings.arm(number, now + interval),
+            _ => self.pings.disarm(number),
+        }
+    }
 }
 
 /// One user's bindings.
@@ -235,16 +310,26 @@ struct Held {
     binding: Binding,
     expires_at: Instant,
     refreshed_at: Instant,
-    /// Contact parameters but `expires`: phones look for their own in the response.
-    parameters: Vec<(String, Option<String>)>,
+    /// Its flow is gone. Kept for what it was, so that calls follow the phone to its next one.
+    is_lost: bool,
 }
 
-enum Change {
-    None,
-    Some,
+/// What a REGISTER did.
+#[derive(Debug, Default)]
+struct Done {
+    has_changed: bool,
+    /// The phone has outbound.
+    flow: bool,
+    /// Where its contacts were before.
+    moved: Vec<Source>,
 }
 
 impl Account {
+    /// What can be called.
+    fn present(&self) -> impl Iterator<Item = &Held> {
+        self.bindings.iter().filter(|held| !held.is_lost)
+    }
+
     /// §10.3 steps 6 and 7.
     fn register(
         &mut self,
@@ -252,7 +337,13 @@ impl Account {
         request: &Message,
         source: Source,
         limit: usize,
-    ) -> Result<Change, Refusal> {
+    ) -> Result<Done, Refusal> {
+        let grant = match outbound::grant(request, source.transport) {
+            Grant::FirstHopLacks => return Err(Refusal::FirstHop),
+            Grant::Unsupported => return Err(Refusal::Outbound),
+            grant => grant,
+        };
+        let changed = Done { has_changed: true, ..Done::default() };
         let contacts = match request.headers.contacts() {
             Err(_) => return Err(Refusal::BadRequest("Malformed Contact")),
             Ok(Contacts::All) => {
@@ -263,10 +354,10 @@ impl Account {
                     held.check_order(request)?;
                 }
                 self.bindings.clear();
-                return Ok(Change::Some);
+                return Ok(changed);
             }
             // A query.
-            Ok(Contacts::List(list)) if list.is_empty() => return Ok(Change::None),
+            Ok(Contacts::List(list)) if list.is_empty() => return Ok(Done::default()),
             Ok(Contacts::List(list)) => list,
         };
         if contacts.len() > limit {
@@ -276,56 +367,47 @@ impl Account {
         // Everything is checked before anything is changed.
         let mut wanted = Vec::with_capacity(contacts.len());
         for contact in contacts {
-            let expires = self.check(&contact, request)?;
-            wanted.push((contact, expires));
+            let held = Held::new(now, contact, grant, request, source);
+            let expires = self.check(&held, request)?;
+            wanted.push((held, expires));
         }
-        for (contact, expires) in wanted {
-            let place = self.place_of(&contact);
-            if expires == 0 {
-                if let Some(place) = place {
-                    self.bindings.remove(place);
-                }
-                continue;
-            }
-            let held = Held::new(now, contact, expires, request, source);
-            match place {
-                Some(place) => self.bindings[place] = held,
-                None => {
-                    self.make_room(&held, limit);
-                    self.bindings.push(held);
-                }
+        let is_flow = |held: &Held| held.binding.is_outbound;
+        let bound = wanted.iter().filter(|(_, expires)| *expires > 0).count();
+        // RFC 5626 §6.
+        if bound > 1 && wanted.iter().any(|(held, _)| is_flow(held)) {
+            return Err(Refusal::BadRequest("One Contact Per Flow"));
+        }
+        let mut done = Done { flow: wanted.iter().any(|(held, _)| is_flow(held)), ..changed };
+        for (held, expires) in wanted {
+            let old = self.bindings.extract_if(.., |old| held.renews(&old.binding));
+            let sources = old.map(|old| old.source()).filter(|old| *old != source);
+            done.moved.extend(sources);
+            if expires > 0 {
+                self.make_room(&held, limit);
+                self.bindings.push(held.living_for(now, expires));
             }
         }
-        Ok(Change::Some)
+        Ok(done)
     }
 
     /// The seconds that a contact of a request is to live; 0 removes it.
-    fn check(&self, contact: &NameAddr, request: &Message) -> Result<u32, Refusal> {
-        if !matches!(contact.uri.scheme, Scheme::Sip | Scheme::Sips) {
+    fn check(&self, held: &Held, request: &Message) -> Result<u32, Refusal> {
+        let contact = &held.binding.contact;
+        if !matches!(contact.scheme, Scheme::Sip | Scheme::Sips) {
             return Err(Refusal::BadRequest("Contact Is No SIP URI"));
         }
-        if contact.to_string().len() > MAX_CONTACT_BYTES
-            || request.call_id.len() > MAX_CALL_ID_BYTES
+        let whole = held.name_addr();
+        if whole.to_string().len() > MAX_CONTACT_BYTES || request.call_id.len() > MAX_CALL_ID_BYTES
         {
             return Err(Refusal::BadRequest("Contact Or Call-ID Too Long"));
         }
-        if let Some(place) = self.place_of(contact) {
-            self.bindings[place].check_order(request)?;
+        for old in self.bindings.iter().filter(|old| held.renews(&old.binding)) {
+            old.check_order(request)?;
         }
-        match contact.expires().or_else(|| request.headers.expires()).unwrap_or(DEFAULT_EXPIRES) {
+        match whole.expires().or_else(|| request.headers.expires()).unwrap_or(DEFAULT_EXPIRES) {
             1..MIN_EXPIRES => Err(Refusal::TooBrief),
             expires => Ok(expires.min(MAX_EXPIRES)),
         }
-    }
-
-    /// The binding that a contact renews: of the same URI, or of the same phone, which tells
-    /// who it is by `+sip.instance` and has another port after every start (RFC 5626 §4.1).
-    fn place_of(&self, contact: &NameAddr) -> Option<usize> {
-        let instance = contact.parameter(INSTANCE).filter(|instance| !instance.is_empty());
-        self.bindings.iter().position(|held| {
-            held.binding.contact.matches(&contact.uri)
-                || instance.is_some() && instance == held.instance()
-        })
     }
 
     /// A user with all contacts taken most often has a phone that came back under another
@@ -337,40 +419,60 @@ impl Account {
             let oldest = (0..self.bindings.len()).min_by_key(|&place| {
                 let held = &self.bindings[place];
                 // What this very request bound stays.
-                (held.is_of(&new.binding), !same_source(held), held.refreshed_at)
+                let is_new = held.is_of(&new.binding);
+                (is_new, !held.is_lost, !same_source(held), held.refreshed_at)
             });
             let Some(oldest) = oldest else { return };
+            if !self.bindings[oldest].is_lost {
+                stats::SIP_CONTACTS_REPLACED.add(1);
+            }
             self.bindings.remove(oldest);
-            stats::SIP_CONTACTS_REPLACED.add(1);
         }
     }
 }
 
 impl Held {
+    /// Without its time yet.
     fn new(
         now: Instant,
         contact: NameAddr,
-        expires: u32,
+        grant: Grant,
         request: &Message,
         source: Source,
     ) -> Self {
         let user_agent = request.header(&Name::UserAgent).unwrap_or("");
-        let mut parameters = contact.parameters;
-        parameters.retain(|(name, _)| name != "expires");
-        Self {
-            binding: Binding {
-                contact: contact.uri,
-                call_id: request.call_id.clone(),
-                cseq: request.cseq.number,
-                expires_in: seconds(expires),
-                source: source.address,
-                transport: source.transport,
-                listener: source.listener,
-                user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARACTERS).collect(),
-            },
-            expires_at: now + seconds(expires),
-            refreshed_at: now,
-            parameters,
+        let mut binding = Binding {
+            contact: contact.uri,
+            parameters: contact.parameters,
+            is_outbound: false,
+            call_id: request.call_id.clone(),
+            cseq: request.cseq.number,
+            expires_in: Duration::ZERO,
+            source: source.address,
+            transport: source.transport,
+            listener: source.listener,
+            user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARACTERS).collect(),
+        };
+        binding.is_outbound = grant == Grant::Flow && outbound::is_flow(&binding.parameters);
+        Self { binding, expires_at: now, refreshed_at: now, is_lost: false }
+    }
+
+    fn living_for(mut self, now: Instant, expires: u32) -> Self {
+        self.binding.parameters.retain(|(name, _)| name != "expires");
+        self.binding.expires_in = seconds(expires);
+        self.expires_at = now + seconds(expires);
+        self
+    }
+
+    /// Whether it takes the place of an older binding: of the same URI, or of the same phone,
+    /// which tells who it is by `+sip.instance` and has another port after every start (RFC 5626
+    /// §4.1). Of the flows of a phone, only that of the same `reg-id` (§6).
+    fn renews(&self, old: &Binding) -> bool {
+        let new = &self.binding;
+        let is_same_phone = new.instance().is_some() && new.instance() == old.instance();
+        match new.is_outbound && old.is_outbound {
+            true => is_same_phone && new.reg_id() == old.reg_id(),
+            false => is_same_phone || new.contact.matches(&old.contact),
         }
     }
 
@@ -385,16 +487,25 @@ impl Held {
         self.binding.call_id == other.call_id && self.binding.cseq == other.cseq
     }
 
-    fn instance(&self) -> Option<&str> {
-        let mut all = self.parameters.iter();
-        all.find(|(name, _)| name == INSTANCE).and_then(|(_, value)| value.as_deref())
+    fn source(&self) -> Source {
+        let Binding { source, transport, listener, .. } = self.binding;
+        Source { address: source, transport, listener }
+    }
+
+    fn needs_pings(&self) -> bool {
+        self.binding.transport == Transport::Udp && self.binding.is_translated()
+    }
+
+    fn name_addr(&self) -> NameAddr {
+        let mut contact = NameAddr::new(self.binding.contact.clone());
+        contact.parameters = self.binding.parameters.clone();
+        contact
     }
 
     /// As it stands in the response.
     fn contact(&self, now: Instant) -> NameAddr {
         let left = self.expires_at.saturating_duration_since(now);
-        let mut contact = NameAddr::new(self.binding.contact.clone());
-        contact.parameters = self.parameters.clone();
+        let mut contact = self.name_addr();
         // Rounded up: 0 would say that the contact was removed.
         let expires = left.as_millis().div_ceil(1000);
         contact.set_parameter("expires", Some(expires.to_string()));
@@ -408,6 +519,10 @@ enum Refusal {
     BadRequest(&'static str),
     TooBrief,
     TooMany,
+    /// RFC 5626 §6.
+    FirstHop,
+    /// RFC 5626 over UDP.
+    Outbound,
 }
 
 impl Refusal {
@@ -417,6 +532,14 @@ impl Refusal {
             Self::TooBrief => {
                 let mut response = Message::response_to(request, 423, "");
                 response.headers.push(Name::MinExpires, MIN_EXPIRES.to_string());
+                response
+            }
+            Self::FirstHop => {
+                Message::response_to(request, 439, "First Hop Lacks Outbound Support")
+            }
+            Self::Outbound => {
+                let mut response = Message::response_to(request, 420, "");
+                response.headers.push(Name::Unsupported, outbound::OUTBOUND);
                 response
             }
             Self::TooMany => {
@@ -431,8 +554,6 @@ impl Refusal {
 fn seconds(number: u32) -> Duration {
     Duration::from_secs(u64::from(number))
 }
-
-const INSTANCE: &str = "+sip.instance";
 
 /// Seconds, where the request names none (RFC 3261 §10.2.1.1 leaves it to us).
 const DEFAULT_EXPIRES: u32 = 3600;
@@ -486,7 +607,10 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Self { now: Instant::now(), registrar: Registrar::new(&users(&["alice", "bob"]), 2) }
+            Self {
+                now: Instant::now(),
+                registrar: Registrar::new(&users(&["alice", "bob"]), 2, None),
+            }
         }
 
         fn send(&mut self, request: &Message) -> Message {
@@ -727,9 +851,9 @@ mod tests {
         let mut bench = Bench::new();
         bench.register("1", 1, &["<sip:a@192.0.2.10>"]);
         bench.changes();
-        bench.registrar.reload(&users(&["bob", "alice"]), 2);
+        bench.registrar.reload(&users(&["bob", "alice"]), 2, None);
         assert_eq!(bench.contacts().len(), 1);
-        bench.registrar.reload(&users(&["bob"]), 2);
+        bench.registrar.reload(&users(&["bob"]), 2, None);
         assert_eq!(bench.changes(), [("alice".to_owned(), 0)]);
         assert_eq!(bench.registrar.poll_timeout(), None);
         assert_eq!(bench.register("1", 2, &["<sip:a@192.0.2.10>"]).0, 403);

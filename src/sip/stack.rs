@@ -17,6 +17,7 @@ use super::locate::{Abilities, Hop, Located, Names, Target};
 use super::message::{Message, Method};
 use super::mtu;
 use super::name_addr::NameAddr;
+use super::outbound;
 use super::outgoing::{Outgoing, Owner};
 use super::transaction::table::{Full, Table};
 use super::transaction::{PATIENCE, TransactionId};
@@ -53,6 +54,7 @@ impl Stack {
             limits.message_bytes,
         );
         transports.set_origins(&config.ws_origins);
+        transports.set_local_networks(&config.nat.local_networks);
         Self {
             transports,
             names: Names::new(Abilities::of(&config.listeners)),
@@ -69,6 +71,7 @@ impl Stack {
     pub fn reload(&mut self, config: Config) {
         self.transports.set_origins(&config.ws_origins);
         self.transports.set_public_address(config.public_address.clone());
+        self.transports.set_local_networks(&config.nat.local_networks);
         self.config = config;
     }
 
@@ -93,10 +96,14 @@ impl Stack {
         if let Some(way) = outgoing.hop.flow
             && self.transports.is_open(way)
         {
-            return match self.transmit(now, way, outgoing, PATIENCE) {
+            let patience = if outgoing.is_hurried { SHORT_PATIENCE } else { PATIENCE };
+            return match self.transmit(now, way, outgoing, patience) {
                 Ok(()) => {}
                 Err(outgoing) => self.fail(outgoing, 503),
             };
+        }
+        if outgoing.hop.is_flow_only || outbound::is_nowhere(&outgoing.hop.host) {
+            return self.fail(outgoing, 503);
         }
         outgoing.begun = None;
         match self.names.locate(now, &mut self.random, outgoing) {

@@ -21,6 +21,8 @@ pub struct Stream {
     since: Instant,
     /// When a message or part of one last came or went.
     pub active: Instant,
+    /// Nothing came since our keep-alive.
+    is_pinged: bool,
     /// A whole message has come, or the connection is ours.
     pub is_heard: bool,
     framing: Framing,
@@ -44,6 +46,8 @@ pub enum Overdue {
     Silent,
     /// It began a message and did not end it.
     Slow,
+    /// It did not answer a ping that every peer must answer.
+    Deaf,
 }
 
 impl Stream {
@@ -63,6 +67,7 @@ impl Stream {
             waiting: Some(Vec::new()),
             since: now,
             active: now,
+            is_pinged: false,
             is_heard: true,
             framing: Framing::Length(Framer::new(max_message)),
             begun: None,
@@ -94,6 +99,7 @@ impl Stream {
     /// Takes bytes as they came.
     pub fn push(&mut self, now: Instant, data: &[u8]) {
         self.active = now;
+        self.is_pinged = false;
         match &mut self.framing {
             Framing::Length(framer) => framer.push(data),
             Framing::WebSocket(socket) => socket.push(data),
@@ -133,7 +139,8 @@ impl Stream {
 
     /// Keeps the NAT's mapping and finds out whether the peer is there: a double CRLF
     /// (RFC 5626 §3.5.1), or a ping (RFC 6455 §5.5.2).
-    pub fn keep_alive(&self) -> Vec<u8> {
+    pub fn keep_alive(&mut self) -> Vec<u8> {
+        self.is_pinged = true;
         match &self.framing {
             Framing::Length(_) => b"\r\n\r\n".to_vec(),
             Framing::WebSocket(_) => websocket::pinging(),
@@ -155,6 +162,10 @@ impl Stream {
         // Bytes that never make a message do not keep a connection.
         let patience = match self.begun {
             Some(begun) => (begun + WHOLE, Overdue::Slow),
+            // RFC 6455 §5.5.3. Who speaks plain SIP may not know of RFC 5626.
+            None if self.is_pinged && self.transport.is_websocket() => {
+                (self.active + 2 * IDLE, Overdue::Deaf)
+            }
             None => (self.active + IDLE, Overdue::Idle),
         };
         match self.is_heard {

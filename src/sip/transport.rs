@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::framing::{Frame, FramingError};
 use super::stream::{IDLE, MAX_WAITING, Overdue, SILENT, Stream};
 use super::transaction::Reliability;
-use super::user_agent::{Listener, Output, StreamId, Transport};
+use super::user_agent::{Listener, Network, Output, StreamId, Transport};
 use super::via::Via;
 use crate::stats;
 use crate::timers::Timers;
@@ -57,6 +57,8 @@ pub struct Unsent;
 pub struct Transports {
     listeners: Vec<Listener>,
     public_address: String,
+    /// Whose peers are told our own address in the place of the public one.
+    local_networks: Vec<Network>,
     /// At most `max_streams`, accepted ones an eighth less, so that trunks are reached however many
     /// connect. Full: an accepted connection is closed, one of ours not opened; counted as
     /// `sip_refused_full_streams`.
@@ -71,6 +73,8 @@ pub struct Transports {
     timers: Timers<StreamId>,
     /// Drained by the driver after every input.
     pub outputs: VecDeque<Output>,
+    /// Streams that are gone, until the user agent tells the registrar.
+    lost: VecDeque<(Transport, SocketAddr)>,
 }
 
 impl Transports {
@@ -83,6 +87,7 @@ impl Transports {
         Self {
             listeners,
             public_address,
+            local_networks: Vec::new(),
             streams: HashMap::new(),
             by_peer: HashMap::new(),
             max_streams,
@@ -91,6 +96,7 @@ impl Transports {
             next_stream: 2,
             timers: Timers::new(),
             outputs: VecDeque::new(),
+            lost: VecDeque::new(),
         }
     }
 
@@ -100,6 +106,11 @@ impl Transports {
 
     pub fn set_public_address(&mut self, public_address: String) {
         self.public_address = public_address;
+    }
+
+    /// None: all private ones, unless the public address is private itself.
+    pub fn set_local_networks(&mut self, networks: &[Network]) {
+        self.local_networks = networks.to_vec();
     }
 
     /// Sends bytes, or queues them until their connection stands.
@@ -222,8 +233,21 @@ impl Transports {
         let place = (stream.transport, stream.peer);
         if self.by_peer.get(&place) == Some(&id) {
             self.by_peer.remove(&place);
+            self.lost.push_back(place);
         }
         Some(stream.peer)
+    }
+
+    /// A stream that is gone, by its peer; each is told once.
+    pub fn poll_lost(&mut self) -> Option<(Transport, SocketAddr)> {
+        self.lost.pop_front()
+    }
+
+    /// Sends a packet that keeps a NAT open; it holds nothing that a peer would answer.
+    pub fn ping(&mut self, listener: usize, to: SocketAddr) {
+        if listener < self.listeners.len() {
+            self.outputs.push_back(Output::Datagram { listener, to, data: b"\r\n\r\n".to_vec() });
+        }
     }
 
     /// Closes a stream from our side.
@@ -319,7 +343,7 @@ impl Transports {
 
     /// Keeps the NAT's mapping and finds out whether the peer is there.
     pub fn keep_alive(&mut self, now: Instant, id: StreamId) {
-        let Some(stream) = self.streams.get(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
         self.outputs.push_back(Output::Stream { stream: id, data: stream.keep_alive() });
         self.timers.arm(id, now + IDLE);
     }
@@ -418,9 +442,20 @@ impl Transports {
     fn public_name(&self, peer: IpAddr) -> Option<&str> {
         let public = self.public_address.as_str();
         let is_of_use = !public.is_empty()
-            && !peer.is_loopback()
+            && !self.is_inside(peer)
             && public.parse().map_or(true, |ip: IpAddr| ip.is_ipv4() == peer.is_ipv4());
         is_of_use.then_some(public)
+    }
+
+    /// Whether a peer reaches us without the NAT that `public_address` stands for.
+    fn is_inside(&self, peer: IpAddr) -> bool {
+        if peer.is_loopback() {
+            return true;
+        }
+        if !self.local_networks.is_empty() {
+            return self.local_networks.iter().any(|network| network.contains(peer));
+        }
+        is_private(peer) && !self.public_address.parse().is_ok_and(is_private)
     }
 
     fn local_ip(&self, way: Destination) -> IpAddr {

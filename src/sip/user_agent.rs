@@ -143,6 +143,7 @@ pub struct Config {
     pub strangers: Strangers,
     pub trunks: Vec<Trunk>,
     pub users: Vec<User>,
+    pub nat: Nat,
     /// `[sip] ws_origins`: web pages whose WebSocket is taken; empty: all.
     pub ws_origins: Vec<String>,
     pub session_timer: SessionTimer,
@@ -166,6 +167,16 @@ impl Default for Strangers {
     fn default() -> Self {
         Self { source_rate: 50, are_answered: true, scanners: Vec::new() }
     }
+}
+
+/// Address translation between us and our peers.
+#[derive(Debug, Clone, Default)]
+pub struct Nat {
+    /// `[sip] local_networks`: whose peers are told our own address, whatever `public_address`
+    /// says; empty: the private ones, unless that address is private itself.
+    pub local_networks: Vec<Network>,
+    /// `[sip] keepalive_s`: time between packets to a UDP phone behind a NAT; `None`: none.
+    pub keepalive: Option<Duration>,
 }
 
 /// `[sip] session_expires_s` and `min_se_s` (RFC 4028).
@@ -453,6 +464,10 @@ pub enum TrunkState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     pub contact: Uri,
+    /// Of its Contact field, without `expires`: phones look for their own in the response.
+    pub parameters: Vec<(String, Option<String>)>,
+    /// One of the flows of a phone (RFC 5626).
+    pub is_outbound: bool,
     pub call_id: String,
     pub cseq: u32,
     /// What is left when it is told or restored.
@@ -571,7 +586,11 @@ impl UserAgent {
                 stack.config.digest.clone(),
                 stack.random.fork(),
             ),
-            registrar: Registrar::new(&stack.config.users, limits.contacts_per_user),
+            registrar: Registrar::new(
+                &stack.config.users,
+                limits.contacts_per_user,
+                stack.config.nat.keepalive,
+            ),
             trunks: Trunks::new(now, &mut stack),
             strangers: Burst::default(),
             wrong_passwords: Burst::default(),
@@ -635,7 +654,8 @@ impl UserAgent {
         self.stack.reload(config);
         let config = &self.stack.config;
         self.authenticator.reload(realm(config), config.digest.clone());
-        self.registrar.reload(&config.users, config.limits.contacts_per_user);
+        let (limit, keepalive) = (config.limits.contacts_per_user, config.nat.keepalive);
+        self.registrar.reload(&config.users, limit, keepalive);
         self.guard.reload(config.strangers.source_rate);
         self.trunks.reload(now, &mut self.stack);
         self.settle(now);
@@ -899,6 +919,9 @@ impl UserAgent {
         while let Some((outgoing, status)) = self.stack.take_failure() {
             self.on_outcome(now, outgoing, Outcome::Failed(status));
         }
+        while let Some((transport, peer)) = self.stack.transports.poll_lost() {
+            self.registrar.lose(transport, peer);
+        }
         while let Some((user, contacts)) = self.registrar.poll_change(now) {
             self.stack.tell(Event::Bindings { user, contacts });
         }
@@ -937,14 +960,23 @@ impl UserAgent {
         self.stack.names.handle_timeout(now);
         self.stack.ask_names();
         self.registrar.handle_timeout(now);
+        while let Some(phones) = self.registrar.pop_pings(now) {
+            for phone in phones {
+                self.stack.transports.ping(phone.listener, phone.address);
+            }
+        }
         self.trunks.handle_timeout(now, &mut self.stack);
         while let Some((stream, peer, overdue)) = self.stack.transports.pop_overdue(now) {
             match overdue {
+                Overdue::Idle if self.registrar.expects_pings(peer) => {
+                    self.stack.transports.close(stream);
+                    self.on_stream_lost(now, stream);
+                }
                 Overdue::Idle if self.needs(peer) => {
                     self.stack.transports.keep_alive(now, stream);
                 }
                 Overdue::Idle => self.stack.transports.close(stream),
-                Overdue::Silent | Overdue::Slow => {
+                Overdue::Silent | Overdue::Slow | Overdue::Deaf => {
                     stats::SIP_STREAMS_TIMED_OUT.add(1);
                     self.stack.transports.close(stream);
                     self.on_stream_lost(now, stream);

@@ -20,6 +20,6 @@ LANES = {
     "calls": (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
               + srtp_cases.CASES + modify_cases.CASES),
     "edges": (http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
-              + trunk_presets_cases.CASES + transport_cases.CASES
-              + torture_cases.CASES + flood_cases.CASES + soak_cases.CASES),
+              + trunk_presets_cases.CASES + transport_cases.CASES + torture_cases.CASES
+              + flood_cases.CASES + soak_cases.CASES),
 }

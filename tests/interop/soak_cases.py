@@ -1,8 +1,6 @@
 """Calls over a link that loses, doubles and reorders 5 % of everything: each ends as it should."""
 
-import os
-
-from gateway import HERE, Gateway
+from gateway import Gateway
 from peers import Failure, Sipp, free_ports
 from relay import Relay
 from shared import expect
@@ -38,12 +36,6 @@ scenarios = ["interop/forward.js"]
 """
 
 
-def late_provisionals(scenario):
-    """SIPp takes them after the answer too."""
-    with open(os.path.join(HERE, "sipp", f"{scenario}.xml"), encoding="utf-8") as file:
-        return file.read().replace('optional="true"', 'optional="global"')
-
-
 def soak(number, calls, scenario="uac_call", words=None):
     """`calls` to one number through bad links on both sides."""
     def case(world):
@@ -59,8 +51,7 @@ def soak(number, calls, scenario="uac_call", words=None):
                 if number.startswith("2"):
                     callee = Sipp(world.folder, "uas_lossy", CALLEE, far, calls=calls, seconds=70)
                 peer = Sipp(world.folder, scenario, CALLER, near, remote=f"{LINK}:{near}",
-                            number=number, calls=calls, rate=RATE, seconds=60, words=words,
-                            text=late_provisionals(scenario))
+                            number=number, calls=calls, rate=RATE, seconds=60, words=words)
                 peer.done()
                 if callee:
                     callee.done()

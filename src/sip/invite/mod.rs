@@ -22,7 +22,7 @@ use super::outgoing::{Outcome, Outgoing, Owner};
 use super::stack::Stack;
 use super::transaction::TransactionId;
 use super::transport::Destination;
-use super::user_agent::{CallId, EarlyOffer, Event, ExtraHeaders};
+use super::user_agent::{CallId, EarlyOffer, Event, ExtraHeaders, Transport};
 use crate::slots::{Key, Slots};
 use crate::stats;
 
@@ -164,6 +164,20 @@ impl Calls {
             Phase::Confirmed(confirmed) => Some(confirmed.dialog.flow()),
             Phase::Leaving(leaving) => Some(leaving.dialog.flow()),
             Phase::Calling(_) | Phase::Over => None,
+        }
+    }
+
+    /// The calls of a phone go along when it registers from elsewhere.
+    pub fn follow_phone(&mut self, user: &str, old: (Transport, SocketAddr), new: Destination) {
+        for (_, call) in self.slots.iter_mut() {
+            if !call.party.is_user(user) {
+                continue;
+            }
+            match &mut call.phase {
+                Phase::Confirmed(confirmed) => confirmed.dialog.follow_phone(old, new),
+                Phase::Leaving(leaving) => leaving.dialog.follow_phone(old, new),
+                Phase::Calling(_) | Phase::Alerting(_) | Phase::Over => {}
+            }
         }
     }
 

@@ -38,6 +38,10 @@ impl Party {
         }
     }
 
+    pub fn is_user(&self, name: &str) -> bool {
+        matches!(self, Self::User(user) if user == name)
+    }
+
     /// What the trunk is believed and told, while it is in the config.
     pub fn policy<'a>(&self, stack: &'a Stack) -> Option<&'a Policy> {
         Some(&stack.trunk(self.trunk()?)?.identity)

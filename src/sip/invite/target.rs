@@ -1,5 +1,7 @@
 //! Where an INVITE of ours goes, and whom it is from and to.
 
+use std::collections::VecDeque;
+
 use crate::sip::identity;
 use crate::sip::locate::Hop;
 use crate::sip::message::reason_phrase;
@@ -17,6 +19,9 @@ pub(super) struct Route {
     pub hop: Hop,
     /// Route values: an outbound proxy, a trunk's service route; the hop is the first.
     pub routes: Vec<Uri>,
+    /// Older flows of the same phone: the next when this one fails, never two at a time (RFC 5626
+    /// §7).
+    pub others: VecDeque<Route>,
 }
 
 /// Who calls.
@@ -103,17 +108,17 @@ pub(super) fn routes(
             let trunk = stack.trunk(name).ok_or(refused(404))?;
             let (hop, routes) = stack.way_of_trunk(trunk).ok_or(refused(416))?;
             let server = &trunk.server;
-            vec![Route { uri: Uri::sip(number, &server.host, server.port), hop, routes }]
+            let uri = Uri::sip(number, &server.host, server.port);
+            vec![Route { uri, hop, routes, others: VecDeque::new() }]
         }
         Target::Uri { uri, proxy } => {
             let next = proxy.as_deref().unwrap_or(uri);
             let hop = Hop::of(next).ok_or(refused(416))?;
             let uri = Uri { headers: None, ..(**uri).clone() };
-            vec![Route { uri, hop, routes: proxy.iter().map(|proxy| loose(proxy)).collect() }]
+            let routes = proxy.iter().map(|proxy| loose(proxy)).collect();
+            vec![Route { uri, hop, routes, others: VecDeque::new() }]
         }
-        Target::User { .. } => {
-            bindings.iter().filter_map(|binding| route_to(stack, binding)).collect()
-        }
+        Target::User { .. } => routes_to_phones(stack, bindings),
     };
     match routes.is_empty() {
         // Section 4.2 of the VoxEngine reference has these words.
@@ -122,7 +127,22 @@ pub(super) fn routes(
     }
 }
 
-/// To where the phone's REGISTER came from, while that way is open.
+/// One for each phone, in the order of its newest contact.
+fn routes_to_phones(stack: &Stack, bindings: &[Binding]) -> Vec<Route> {
+    let mut phones: Vec<(Option<&str>, Route)> = Vec::with_capacity(bindings.len());
+    for binding in bindings {
+        let Some(route) = route_to(stack, binding) else { continue };
+        let phone = binding.instance().filter(|_| binding.is_outbound);
+        match phones.iter_mut().find(|(known, _)| known.is_some() && *known == phone) {
+            Some((_, first)) => first.others.push_back(route),
+            None => phones.push((phone, route)),
+        }
+    }
+    phones.into_iter().map(|(_, route)| route).collect()
+}
+
+/// To where the phone's REGISTER came from, while that way is open; then to its contact, if that
+/// is not behind a NAT.
 fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
     let flow = match binding.transport {
         Transport::Udp => {
@@ -130,15 +150,14 @@ fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
         }
         transport => stack.transports.stream_to(transport, binding.source),
     };
-    let hop = match (Hop::of(&binding.contact), flow) {
-        // Nobody listens behind a WebSocket that is closed.
-        (_, None) if binding.transport.is_websocket() => return None,
+    let contact = Hop::of(&binding.contact).filter(|_| binding.takes_connections());
+    let hop = match (contact, flow) {
         (Some(hop), flow) => hop.with_flow(flow),
         (None, Some(flow)) => Hop::by_flow(flow),
         (None, None) => return None,
     };
     let uri = Uri { headers: None, ..binding.contact.clone() };
-    Some(Route { uri, hop, routes: Vec::new() })
+    Some(Route { uri, hop, routes: Vec::new(), others: VecDeque::new() })
 }
 
 /// Why there is nowhere to go.

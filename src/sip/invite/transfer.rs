@@ -851,6 +851,8 @@ mod tests {
             source: PHONE.parse().unwrap(),
             transport: Transport::Udp,
             listener: 0,
+            is_outbound: false,
+            parameters: Vec::new(),
             user_agent: String::new(),
         };
         bench.act(|agent, now| agent.restore(now, "alice", vec![binding]));

@@ -59,6 +59,8 @@ pub(super) struct Attempt {
     pub has_offer: bool,
     /// Callees that ask for PRACK, in the order in which they were first heard.
     pub early: Vec<Early>,
+    /// Other flows of the same phone.
+    others: VecDeque<Route>,
     /// Times that a 422 was followed.
     lengthened: u32,
 }
@@ -67,6 +69,8 @@ enum Wish {
     Answer,
     /// CANCEL with these headers, once there is a provisional response (RFC 3261 §9.1).
     Cancel(ExtraHeaders),
+    /// The same, where somebody else answered.
+    Lost,
     Cancelled,
 }
 
@@ -137,6 +141,7 @@ impl Call {
             Message::request(Method::Invite, route.uri, from, NameAddr::new(to), call_id, number);
         let owner = Owner::Invite { call: self.id, attempt };
         let mut outgoing = Outgoing::new(request, route.hop, owner).with_contact(&contact);
+        outgoing.is_hurried = !route.others.is_empty();
         let headers = &mut outgoing.request.headers;
         headers.push(Name::MaxForwards, invite.max_forwards.to_string());
         for next in route.routes {
@@ -174,6 +179,7 @@ impl Call {
             is_phone: matches!(invite.target, Target::User { .. }),
             has_offer: invite.offer.is_some(),
             early: Vec::new(),
+            others: route.others,
             lengthened: 0,
         });
         stack.send(now, outgoing);
@@ -260,7 +266,7 @@ impl Call {
         }
         stack.timers.disarm((self.id, CallTimer::NoAnswer));
         for loser in &mut self.attempts {
-            loser.unwant(now, stack, &ExtraHeaders::new());
+            loser.lose(now, stack);
         }
         self.phase = Phase::Confirmed(Box::new(confirmed));
         self.run_timer(now, stack, interval);
@@ -334,6 +340,15 @@ impl Call {
             if follows(status) {
                 attempt.redirect(&outgoing.request, response);
             }
+        }
+        if is_of_flow(&outcome)
+            && let Some(route) = attempt.others.pop_front()
+        {
+            outgoing.is_hurried = !attempt.others.is_empty();
+            outgoing.hop = route.hop;
+            outgoing.request.start = Start::Request { method: Method::Invite, uri: route.uri };
+            stats::SIP_TARGETS_CHANGED.add(1);
+            return send_again(now, stack, outgoing);
         }
         let failure = Failure::from(&outcome);
         let is_final = failure.status >= 600;
@@ -419,13 +434,27 @@ impl Attempt {
         }
     }
 
-    fn cancel_if_unwanted(&mut self, now: Instant, stack: &mut Stack) {
-        if let (Wish::Cancel(headers), Some(transaction)) = (&self.wish, self.transaction) {
-            stack.table.cancel(now, &mut stack.transports, transaction, |cancel| {
-                add_extra_headers(cancel, headers);
-            });
-            self.wish = Wish::Cancelled;
+    /// Somebody else answered: a phone shows no missed call then.
+    fn lose(&mut self, now: Instant, stack: &mut Stack) {
+        if self.is_wanted() {
+            self.wish = Wish::Lost;
+            self.cancel_if_unwanted(now, stack);
         }
+    }
+
+    fn cancel_if_unwanted(&mut self, now: Instant, stack: &mut Stack) {
+        let Some(transaction) = self.transaction else { return };
+        let wish = match &self.wish {
+            Wish::Answer | Wish::Cancelled => return,
+            wish => wish,
+        };
+        stack.table.cancel(now, &mut stack.transports, transaction, |cancel| match wish {
+            Wish::Cancel(headers) => add_extra_headers(cancel, headers),
+            // RFC 3326 §2.
+            Wish::Lost => cancel.headers.push(Name::Reason, COMPLETED_ELSEWHERE),
+            Wish::Answer | Wish::Cancelled => {}
+        });
+        self.wish = Wish::Cancelled;
     }
 }
 
@@ -450,11 +479,16 @@ impl Failure {
     }
 
     /// Which of several failures is reported, the least first (RFC 3261 §16.7 step 6): a 6xx,
-    /// else the lowest class, else the first.
-    fn rank(&self) -> u16 {
-        match self.status / 100 {
-            6.. => 0,
-            class => class,
+    /// else the lowest class, and of equals the first. Of 4xx that of a person who is there comes
+    /// before that of a phone, and last what says nothing of either: a challenge which nobody can
+    /// meet, silence.
+    fn rank(&self) -> (u16, u8) {
+        let class = self.status / 100;
+        match self.status {
+            600.. => (0, 0),
+            486 => (class, 0),
+            401 | 407 | 408 | 430 => (class, 2),
+            _ => (class, 1),
         }
     }
 }
@@ -528,6 +562,14 @@ fn follow(outgoing: &mut Outgoing, uri: Uri) -> bool {
     true
 }
 
+/// Whether a failure is one of the way to a phone, not of the phone (RFC 5626 §7).
+fn is_of_flow(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(_) => true,
+        Outcome::Response(response) => matches!(response.status(), Some(408 | 430 | 503)),
+    }
+}
+
 /// Whether the contacts of a response are other places for the same call. Those of 380 are told
 /// of in its body; those of 305 are proxies.
 fn follows(status: u16) -> bool {
@@ -584,6 +626,8 @@ fn contacts(response: &Message) -> Vec<Uri> {
 const MAX_REDIRECTIONS: usize = 5;
 /// Each proxy on the way may want a longer interval than the one before it.
 const MOST_LENGTHENED: u32 = 3;
+/// As phones know it (3GPP TS 24.229, Asterisk, FreeSWITCH).
+const COMPLETED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 const CALL_ID_BYTES: usize = 16;
 /// A random start, far from the end of 31 bits (RFC 3261 §8.1.1.5).
 const FIRST_CSEQ: u32 = 1 << 16;

@@ -19,6 +19,8 @@ pub struct Hop {
     pub is_secure: bool,
     /// Preferred while it is open: the way on which a phone registered or called.
     pub flow: Option<Destination>,
+    /// Nothing but the flow leads there: a connection from behind a NAT.
+    pub is_flow_only: bool,
 }
 
 /// One place where a request can be sent.
@@ -52,7 +54,14 @@ impl Hop {
             return None;
         }
         let is_secure = uri.scheme == Scheme::Sips;
-        Some(Self { host: host.to_owned(), port: uri.port, transport, is_secure, flow: None })
+        Some(Self {
+            host: host.to_owned(),
+            port: uri.port,
+            transport,
+            is_secure,
+            flow: None,
+            is_flow_only: false,
+        })
     }
 
     pub fn to(transport: Transport, peer: SocketAddr) -> Self {
@@ -62,12 +71,14 @@ impl Hop {
             transport: Some(transport),
             is_secure: false,
             flow: None,
+            is_flow_only: false,
         }
     }
 
-    /// The hop at the other end of an open way.
+    /// The hop at the other end of an open way. Where a connection came from, nobody listens.
     pub fn by_flow(flow: Destination) -> Self {
-        Self::to(flow.transport(), flow.peer()).with_flow(Some(flow))
+        let is_flow_only = flow.transport().is_stream();
+        Self { is_flow_only, ..Self::to(flow.transport(), flow.peer()).with_flow(Some(flow)) }
     }
 
     pub fn with_flow(mut self, flow: Option<Destination>) -> Self {

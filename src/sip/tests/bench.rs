@@ -74,6 +74,7 @@ impl Bench {
             strangers: Strangers::default(),
             trunks: vec![trunk],
             users: vec![user],
+            nat: Nat::default(),
             ws_origins: Vec::new(),
             session_timer: SessionTimer::default(),
             product: "branchline/test".into(),
@@ -190,6 +191,11 @@ impl Bench {
     /// First lines of all messages sent, without version, and their number.
     pub fn all_sent(&mut self) -> Vec<String> {
         self.sent.drain(..).map(|sent| sent.line()).collect()
+    }
+
+    /// All events that are not yet taken.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.events.drain(..).collect()
     }
 
     #[track_caller]

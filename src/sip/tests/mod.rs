@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod failover;
+mod phones;
 mod secure;
 mod storm;
 mod trunks;

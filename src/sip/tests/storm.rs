@@ -90,6 +90,7 @@ impl Storm {
                 strangers: Strangers::default(),
                 trunks: vec![trunk],
                 users: Vec::new(),
+                nat: Nat::default(),
                 ws_origins: Vec::new(),
                 session_timer: SessionTimer::default(),
                 product: "storm/1".into(),

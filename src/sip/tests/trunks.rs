@@ -69,6 +69,8 @@ fn hidden_caller_is_anonymous_to_a_user_too() {
     let mut bench = Bench::new();
     let binding = Binding {
         contact: "sip:alice@10.0.0.5".parse().unwrap(),
+        parameters: Vec::new(),
+        is_outbound: false,
         call_id: "r".into(),
         cseq: 1,
         expires_in: Duration::from_secs(600),
@@ -313,6 +315,8 @@ fn user_with_all_its_calls_is_busy() {
     let mut bench = Bench::with(|config| config.users[0].max_calls = 1);
     let binding = Binding {
         contact: "sip:alice@10.0.0.5".parse().unwrap(),
+        parameters: Vec::new(),
+        is_outbound: false,
         call_id: "r".into(),
         cseq: 1,
         expires_in: Duration::from_secs(600),
