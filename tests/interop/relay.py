@@ -11,7 +11,8 @@ class Relay:
     """Bound to `address`: what the gateway sends there goes on to `peer`, all else to the gateway.
 
     Of 100 datagrams `share` are lost, as many come twice, and as many up to `late_s` late; but no
-    provisional response, which SIPp 3.7 cannot take after the final one.
+    provisional response, which SIPp 3.7 cannot take after the final one. Copies come together: as
+    a callee it cannot take one of an INVITE after the ACK.
     """
 
     def __init__(self, address, peer, gateway, share=5, late_s=0.08, seed=1):
@@ -56,12 +57,13 @@ class Relay:
         copies = 1
         if self._happens():
             self.doubled, copies = self.doubled + 1, 2
-        for _ in range(copies):
-            if self._happens() and not data.startswith(b"SIP/2.0 1"):
-                self.held += 1
-                at = time.monotonic() + self.dice.random() * self.late_s
+        if self._happens() and not data.startswith(b"SIP/2.0 1"):
+            self.held += 1
+            at = time.monotonic() + self.dice.random() * self.late_s
+            for _ in range(copies):
                 self.count += 1
                 heapq.heappush(self.waiting, (at, self.count, data, to))
-            else:
-                self.passed += 1
-                self.udp.sendto(data, to)
+            return
+        self.passed += 1
+        for _ in range(copies):
+            self.udp.sendto(data, to)

@@ -68,7 +68,7 @@ def soak(number, calls, scenario="uac_call", words=None):
             for name in ("sip_retransmissions_total", "sip_retransmissions_absorbed_total"):
                 if metrics[name] == 0:
                     raise Failure(f"{name} is 0")
-            print(f"        {calls} calls; of {first.passed + first.lost} datagrams {first.lost} "
+            print(f"        {calls} calls; of {first.passed + first.held + first.lost} datagrams {first.lost} "
                   f"lost, {first.doubled} twice, {first.held} late; "
                   f"{metrics['sip_retransmissions_total']:g} sent again, "
                   f"{metrics['sip_retransmissions_absorbed_total']:g} absorbed", flush=True)
