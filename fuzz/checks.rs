@@ -165,7 +165,7 @@ pub fn identity(data: &[u8]) {
         let _ = (policy.caller(&invite), policy.number(&invite));
         if let Ok(identity) = text.parse::<NameAddr>() {
             let Ok(mut ours) = Message::parse(INVITE) else { panic!("a good INVITE") };
-            policy.assert(&mut ours, &identity, data.len() % 2 == 0);
+            policy.assert(&mut ours, &identity, data.len().is_multiple_of(2));
             assert!(Message::parse(&ours.to_bytes()).is_ok(), "{identity}");
         }
     }
