@@ -247,7 +247,7 @@ impl World {
             script.of(&[70, 70, 70, 1, 0]),
             number % 128,
         );
-        if method == "ACK" || script.next() % 8 != 0 {
+        if method == "ACK" || !script.next().is_multiple_of(8) {
             text.push_str(&format!("Contact: <sip:peer@{address}>\r\n"));
         }
         self.fields(script, &mut text);
@@ -319,7 +319,7 @@ impl World {
             request.cseq.number,
             request.cseq.method.as_str()
         ));
-        if script.next() % 8 != 0 {
+        if !script.next().is_multiple_of(8) {
             text.push_str("Contact: <sip:peer@192.0.2.10>;expires=60\r\n");
         }
         self.fields(script, &mut text);
@@ -334,7 +334,7 @@ impl World {
     fn deliver(&mut self, script: &mut Script<'_>, from: From) {
         let data = self.last.clone();
         match self.streams.last() {
-            Some(&stream) if script.next() % 8 == 0 => {
+            Some(&stream) if script.next().is_multiple_of(8) => {
                 let (first, second) = data.split_at(script.below(data.len() + 1).min(data.len()));
                 self.agent.handle_input(self.now, Input::Stream { stream, data: first });
                 self.drain();
@@ -438,9 +438,9 @@ impl World {
             display_name: String::new(),
             credentials: None,
             diverted: None,
-            patience: (script.next() % 4 == 0).then_some(Duration::from_secs(3)),
+            patience: (script.next().is_multiple_of(4)).then_some(Duration::from_secs(3)),
             headers: Vec::new(),
-            offer: (script.next() % 4 != 0).then(|| SDP.to_vec()),
+            offer: (!script.next().is_multiple_of(4)).then(|| SDP.to_vec()),
             timeout: Duration::from_secs(20),
             max_forwards: 70,
         };
