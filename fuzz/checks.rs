@@ -14,6 +14,7 @@ use branchline::sip::digest::{self, Challenge, Credentials, Nonces};
 use branchline::sip::fields::Contacts;
 use branchline::sip::framing::{Frame, Framer};
 use branchline::sip::header::Name;
+use branchline::sip::inspection;
 use branchline::sip::message::{Message, Method};
 use branchline::sip::name_addr::NameAddr;
 use branchline::sip::uri::Uri;
@@ -40,7 +41,8 @@ pub fn message(data: &[u8]) {
 fn read_fields(message: &Message) {
     let headers = &message.headers;
     let _ = (headers.content_type(), headers.retry_after(), headers.expires());
-    let _ = headers.max_forwards();
+    let _ = (headers.max_forwards(), headers.rack(), headers.reliable());
+    let _ = inspection::inspect(message);
     let _ = headers.name_addrs(&Name::Route);
     for name in [Name::Authorization, Name::ProxyAuthorization] {
         let _ = digest::credentials(headers, &name, "example.com");
@@ -130,10 +132,13 @@ pub fn sdp(data: &[u8]) {
     let Ok(description) = Description::parse(data) else { return };
     let again = Description::parse(&description.to_bytes());
     assert_eq!(again.as_ref(), Ok(&description));
-    for address in
-        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into())]
-    {
-        let local = local(address);
+    for (address, profile) in [
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), None),
+        (IpAddr::V6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()), None),
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), Some(Profile::Opportunistic)),
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), Some(Profile::Secure)),
+    ] {
+        let local = local(address, profile);
         let ours = offer_answer::offer(&local);
         let _ = offer_answer::agree(&local, &ours, &description);
         if let Ok((answer, agreed)) = offer_answer::answer(&local, &description) {
@@ -145,7 +150,9 @@ pub fn sdp(data: &[u8]) {
     }
 }
 
-fn local(address: IpAddr) -> Local {
+fn local(address: IpAddr, profile: Option<Profile>) -> Local {
+    let keys = OwnKeys::new([7; OwnKeys::BYTES]);
+    let is_required = profile == Some(Profile::Secure);
     Local {
         address,
         port: 16384,
@@ -154,11 +161,7 @@ fn local(address: IpAddr) -> Local {
         codecs: vec![Codec::Pcma, Codec::Pcmu],
         direction: Direction::SendRecv,
         ptime: Duration::from_millis(20),
-        srtp: Some(Srtp {
-            keys: OwnKeys::new([0x11; OwnKeys::BYTES]),
-            is_required: false,
-            profile: Profile::Opportunistic,
-        }),
+        srtp: profile.map(|profile| Srtp { keys, is_required, profile }),
     }
 }
 

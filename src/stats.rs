@@ -58,6 +58,7 @@ metrics! {
     counter SESSIONS_REFUSED_BUSY "sessions_refused_busy_total" "Sessions refused because scripts have been slow to start for a while: more comes than can be carried.";
     gauge CALLS "calls" "SIP calls in progress.";
     counter CALLS_REFUSED "calls_refused_total" "Calls refused by a limit, a rule or the dial plan.";
+    counter CALLS_REFUSED_SRTP "calls_refused_srtp_total" "Calls and changes of calls refused because one side wants SRTP and the other does not.";
     counter TRUNK_FAILOVERS "trunk_failovers_total" "Calls that went on to the next trunk of their route.";
     counter ACCESS_REFUSED "access_refused_total" "Requests to an access URL whose session had too many waiting.";
     counter SCRIPT_FAILURES "script_failures_total" "Sessions ended by a script error or limit.";

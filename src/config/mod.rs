@@ -214,13 +214,31 @@ pub struct Media {
     pub rtp_ports: (u16, u16),
     /// In the order of preference.
     pub codecs: Vec<Codec>,
+    /// Of calls whose trunk or user does not say otherwise.
+    pub srtp: Srtp,
     pub threads: usize,
 }
 
 impl Default for Media {
     fn default() -> Self {
-        Self { rtp_ports: (16384, 32767), codecs: vec![Codec::Pcma, Codec::Pcmu], threads: 1 }
+        Self {
+            rtp_ports: (16384, 32767),
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            srtp: Srtp::Optional,
+            threads: 1,
+        }
     }
+}
+
+/// Whether the audio of a call is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Srtp {
+    /// Never; offers that insist are refused.
+    Off,
+    /// Where the peer wants it; ours offer it where the keys travel encrypted.
+    Optional,
+    /// Always; calls without are refused.
+    Required,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -396,6 +414,8 @@ pub struct Trunk {
     pub accept_from: Vec<Network>,
     pub caller_id: String,
     pub dtmf: Dtmf,
+    /// `None`: as `[media]`.
+    pub srtp: Option<Srtp>,
     /// Zero: off.
     pub options: Duration,
     /// That of `[sip]`, with what the trunk says of its own in its place.
@@ -441,6 +461,8 @@ pub struct User {
     pub name: String,
     pub password: String,
     pub display_name: String,
+    /// `None`: as `[media]`.
+    pub srtp: Option<Srtp>,
     /// In the order of preference; empty: those of `[media]`.
     pub codecs: Vec<Codec>,
     /// At one time, both ways; 0: no limit.

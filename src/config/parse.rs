@@ -11,8 +11,8 @@ use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::tls::tls;
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
-    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Storage,
-    Strangers, TLS_HANDSHAKES, Tls, Trunk, Tts, TtsEngine, User, trunk,
+    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Srtp,
+    Storage, Strangers, TLS_HANDSHAKES, Tls, Trunk, Tts, TtsEngine, User, trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -205,11 +205,23 @@ fn media(table: Table<'_>) -> Media {
         // Both fit: the range ends at 65535.
         rtp_ports: (first as u16, last as u16),
         codecs: preferences(&table, "codecs", CODECS, default.codecs),
+        srtp: table.choice("srtp", &SRTP, default.srtp),
         threads: table.size("threads", 1..=16, default.threads),
     };
     table.finish();
     media
 }
+
+/// Of a trunk or user; `None`: as `[media]`.
+fn srtp_of_peer(table: &Table<'_>) -> Option<Srtp> {
+    match table.string("srtp", "").as_str() {
+        "" => None,
+        _ => Some(table.choice("srtp", &SRTP, Srtp::Optional)),
+    }
+}
+
+const SRTP: [(&str, Srtp); 3] =
+    [("off", Srtp::Off), ("optional", Srtp::Optional), ("required", Srtp::Required)];
 
 /// A list of names in order of preference, each once; `default` where the key is not there.
 fn preferences<T: Copy + PartialEq>(
@@ -459,6 +471,7 @@ fn trunks(root: &Table<'_>, source: &Source<'_>, general: &Tls) -> Vec<Trunk> {
                 ],
                 Dtmf::Auto,
             ),
+            srtp: srtp_of_peer(&table),
             options: seconds(&table, "options_s", 0..=3600, Duration::from_secs(30)),
             codecs: own_codecs(&table),
             account,
@@ -549,6 +562,7 @@ fn users(root: &Table<'_>) -> Vec<User> {
         let user = User {
             password: table.string("password", ""),
             display_name: table.string("display_name", ""),
+            srtp: srtp_of_peer(&table),
             codecs: own_codecs(&table),
             max_calls: table.size("max_calls", 0..=100_000, 0),
             name,

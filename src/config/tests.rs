@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Environment, FileText, From, Problem};
+use super::{Config, Environment, FileText, From, Problem, Srtp};
 
 /// A world with one environment variable and a few files under `/etc/branchline`.
 fn parse_in(text: &str, memory_bytes: u64) -> Result<Config, Vec<Problem>> {
@@ -246,10 +246,26 @@ fn open_management_api_is_refused() {
 }
 
 #[test]
+fn srtp_of_a_trunk_or_user_is_that_of_media_unless_it_says_otherwise() {
+    let config = |key: &str| {
+        let text = format!(
+            "[media]\nsrtp = 'required'\n[[trunk]]\nname = 'a'\nserver = 'sip:192.0.2.1'\n{key}\n\
+             [[user]]\nname = 'b'\npassword = 'c'\n{key}\n"
+        );
+        let config = parse(&text).unwrap();
+        (config.media.srtp, config.trunks[0].srtp, config.users[0].srtp)
+    };
+    assert_eq!(config(""), (Srtp::Required, None, None));
+    assert_eq!(config("srtp = ''"), (Srtp::Required, None, None));
+    let off = Some(Srtp::Off);
+    assert_eq!(config("srtp = 'off'"), (Srtp::Required, off, off));
+}
+
+#[test]
 fn trunks_are_checked() {
     check(
         "[[trunk]]\nname = 'office'\nserver = 'sip:192.0.2.10;transport=ws'\nregister = true\n\
-         dtmf = 'loud'\n[[trunk]]\nname = 'office'\nserver = 'pbx.example.com'\n\
+         dtmf = 'loud'\nsrtp = 'maybe'\n[[trunk]]\nname = 'office'\nserver = 'pbx.example.com'\n\
          accept_from = ['0.0.0.0/0']\n[[trunk]]\nserver = 'sip:192.0.2.10:0'\n\
          [[trunk]]\nname = 'plus'\nserver = 'sip:192.0.2.10:+5060'\n",
         &[
@@ -257,15 +273,16 @@ fn trunks_are_checked() {
             "config.toml:4: [trunk.office] register is true but username is empty: who is to be \
              registered?",
             "config.toml:5: [trunk.office] dtmf \"loud\" is not one of auto, rfc4733, info, inband",
-            "config.toml:7: [trunk.office] name \"office\" is the name of an earlier trunk",
-            "config.toml:8: [trunk.office] server \"pbx.example.com\" is not like \
+            "config.toml:6: [trunk.office] srtp \"maybe\" is not one of off, optional, required",
+            "config.toml:8: [trunk.office] name \"office\" is the name of an earlier trunk",
+            "config.toml:9: [trunk.office] server \"pbx.example.com\" is not like \
              sip:192.0.2.10:5060;transport=udp",
-            "config.toml:9: [trunk.office] accept_from 0.0.0.0/0 takes calls from anybody: name \
+            "config.toml:10: [trunk.office] accept_from 0.0.0.0/0 takes calls from anybody: name \
              the addresses of this trunk",
-            "config.toml:10: [trunk #3] name is missing: routes and rules refer to it",
-            "config.toml:11: [trunk #3] server \"sip:192.0.2.10:0\" has a port that is not \
+            "config.toml:11: [trunk #3] name is missing: routes and rules refer to it",
+            "config.toml:12: [trunk #3] server \"sip:192.0.2.10:0\" has a port that is not \
              between 1 and 65535",
-            "config.toml:14: [trunk.plus] server \"sip:192.0.2.10:+5060\" is not like \
+            "config.toml:15: [trunk.plus] server \"sip:192.0.2.10:+5060\" is not like \
              sip:192.0.2.10:5060;transport=udp",
         ],
     );

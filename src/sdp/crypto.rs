@@ -137,13 +137,13 @@ impl fmt::Display for Crypto {
     }
 }
 
-/// Our keys of one call, for whichever suite is agreed on.
+/// Our keys of one call, one of each suite in the order of [`Suite::ALL`]: none is used in two
+/// ways.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnKeys([u8; OwnKeys::BYTES]);
 
 impl OwnKeys {
-    /// One of 128 and one of 256 bits.
-    pub const BYTES: usize = 16 + SALT_BYTES + MOST_KEY_BYTES;
+    pub const BYTES: usize = 2 * (16 + SALT_BYTES) + 2 * MOST_KEY_BYTES;
 
     /// From random bytes that are fit for keys.
     pub fn new(random: [u8; Self::BYTES]) -> Self {
@@ -151,9 +151,10 @@ impl OwnKeys {
     }
 
     pub fn key(&self, suite: Suite) -> Key {
-        let (short, long) = self.0.split_at(16 + SALT_BYTES);
-        let bytes = if suite.key_bytes() == short.len() { short } else { long };
-        Key::new(suite, bytes).expect("each part is as long as its suites want")
+        let before = Suite::ALL.into_iter().take_while(|other| *other != suite);
+        let start = before.map(Suite::key_bytes).sum();
+        let bytes = self.0[start..].get(..suite.key_bytes());
+        bytes.and_then(|bytes| Key::new(suite, bytes)).expect("there is room for one of each")
     }
 
     /// Our line of this suite.
@@ -314,12 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn own_keys_differ_by_their_length_only() {
+    fn own_keys_are_other_bytes_for_each_suite() {
         let random: [u8; OwnKeys::BYTES] = std::array::from_fn(|n| n as u8);
         let keys = OwnKeys::new(random);
-        assert_eq!(keys.key(Suite::AesCm128HmacSha1_80), keys.key(Suite::AesCm128HmacSha1_32));
         assert_eq!(keys.key(Suite::AesCm128HmacSha1_80).as_bytes(), &random[..30]);
-        assert_eq!(keys.key(Suite::AesCm256HmacSha1_80).as_bytes(), &random[30..]);
+        assert_eq!(keys.key(Suite::AesCm256HmacSha1_80).as_bytes(), &random[30..76]);
+        assert_eq!(keys.key(Suite::AesCm128HmacSha1_32).as_bytes(), &random[76..106]);
+        assert_eq!(keys.key(Suite::AesCm256HmacSha1_32).as_bytes(), &random[106..]);
     }
 
     #[test]

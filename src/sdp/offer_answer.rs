@@ -2,9 +2,9 @@
 //!
 //! PCMU, PCMA and telephone-event (RFC 4733) over RTP/AVP and RTP/AVPF **are** supported, as are
 //! hold in both forms, `ptime`, `maxptime`, `a=rtcp` and `rtcp-mux` when offered. Every other
-//! stream of an offer is refused by port 0 in its place. SRTP with keys in the description (RFC
-//! 4568) **is** supported over RTP/SAVP and RTP/SAVPF, and over RTP/AVP and RTP/AVPF where offered
-//! there (RFC 8643). DTLS, ICE and bundles **are not** supported.
+//! stream of an offer is refused by port 0 in its place. SRTP with keys in the description
+//! (RFC 4568) **is** supported over RTP/SAVP and RTP/SAVPF, and over RTP/AVP and RTP/AVPF where
+//! keys are offered there (RFC 8643). DTLS, ICE and bundles **are not** supported.
 //!
 //! An answer of ours holds one codec: the peer then sends that one, and a joined pair can be
 //! relayed as it comes.

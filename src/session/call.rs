@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::modify::Proposed;
+use super::security::{Security, media_keys};
 use super::sound::Playback;
 use crate::config::{Codec, Dtmf};
 use crate::media::engine::{self, StreamSettings, UnitId};
@@ -27,6 +28,7 @@ pub struct Call {
     pub origin_id: u64,
     pub origin_version: u64,
     pub agreed: Option<Agreed>,
+    pub security: Security,
     /// Our description that holds: what a refresh repeats.
     pub described: Option<Box<Description>>,
     /// Our re-INVITE that has no answer yet.
@@ -138,7 +140,7 @@ impl Call {
             codecs,
             direction: self.direction,
             ptime: PTIME,
-            srtp: None,
+            srtp: self.security.describe(self.agreed.as_ref()),
         }
     }
 
@@ -168,7 +170,7 @@ impl Call {
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,
-            srtp: None,
+            srtp: agreed.srtp.as_deref().and_then(media_keys),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::call::{Call, Outgoing, Phase, codecs_preferring};
 use super::ending::truncate_bytes;
 use super::exchange::{Exchange, Role, Timer};
 use super::refusal::{Refusal, tries_next_trunk};
+use super::security::Security;
 use crate::config::{Codec, Config, Dtmf, Trunk};
 use crate::media::engine::Command as MediaCommand;
 use crate::rules;
@@ -239,6 +240,7 @@ impl Session {
             origin_id: exchange.random.next_u64() >> 1,
             origin_version: 0,
             agreed: None,
+            security: Security::none(),
             described: None,
             proposed: None,
             direction: Direction::SendRecv,
@@ -333,6 +335,8 @@ impl Session {
                 patience: (outgoing.targets.len() > 1).then_some(PATIENCE),
                 max_forwards: self.max_forwards,
             };
+            call.security = Security::outgoing(exchange, &invite.target);
+            call.security.prepare(exchange, None);
             let codecs = codecs_preferring(&call.codecs, preferred);
             let offer = call.numbered(offer_answer::offer(&call.local(port, codecs)));
             invite.offer = Some(offer.to_bytes());

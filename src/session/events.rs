@@ -9,6 +9,7 @@ use super::exchange::{Exchange, Role, Timer, host_text};
 use super::journal::CallName;
 use super::modify::Accepted;
 use super::refusal::Refusal;
+use super::security::Security;
 use crate::config::Dtmf;
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
@@ -81,6 +82,7 @@ impl Session {
             origin_id: exchange.random.next_u64() >> 1,
             origin_version: 0,
             agreed: None,
+            security: Security::incoming(exchange, &incoming.peer, leg),
             described: None,
             proposed: None,
             direction: Direction::SendRecv,
@@ -141,14 +143,17 @@ impl Session {
                 let offer = offer.clone();
                 let agreed = agree(call, &offer, sdp.as_deref());
                 // A 200 without SDP repeats what a 18x said.
-                if agreed.is_none() && (sdp.is_some() || call.agreed.is_none()) {
+                if let Err(error) = &agreed
+                    && (sdp.is_some() || call.agreed.is_none())
+                {
+                    self.on_disagreement(exchange, object, error);
                     let (code, reason) = Refusal::NoCommonCodec.status();
                     exchange.user_agent.hangup(now, leg, &Vec::new());
                     return self.fail(now, exchange, object, code, reason.into(), headers);
                 }
                 call.phase = Phase::Connected { leg, since: now, offer: None };
                 call.described = Some(offer);
-                if let Some(agreed) = agreed {
+                if let Ok(agreed) = agreed {
                     self.configure(exchange, object, agreed, true);
                 }
                 self.on_connected(exchange, object, headers);
@@ -173,15 +178,16 @@ impl Session {
                     call.described = offer;
                 }
                 match agreed {
-                    Some(Some(agreed)) if is_first => {
+                    Some(Ok(agreed)) if is_first => {
                         self.configure(exchange, object, agreed, true);
                     }
-                    Some(Some(agreed)) => {
+                    Some(Ok(agreed)) => {
                         let body = sdp.as_deref().unwrap_or_default();
                         self.take_change(exchange, object, agreed, Vec::new(), body);
                     }
                     // Our offer got no answer that we can use (RFC 3261 §13.2.2.4: hang up).
-                    Some(None) if is_first => {
+                    Some(Err(error)) if is_first => {
+                        self.on_disagreement(exchange, object, &error);
                         let (code, reason) = Refusal::NoCommonCodec.status();
                         exchange.user_agent.hangup(now, leg, &Vec::new());
                         return self.disconnect(
@@ -193,7 +199,7 @@ impl Session {
                             Vec::new(),
                         );
                     }
-                    Some(None) | None => {}
+                    Some(Err(_)) | None => {}
                 }
                 if is_first {
                     self.on_connected(exchange, object, Vec::new());
@@ -245,7 +251,7 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Phase::Calling { offer, .. } = &call.phase else { return };
         let offer = offer.clone();
-        let agreed = sdp.and_then(|sdp| agree(call, &offer, Some(&sdp)));
+        let agreed = sdp.and_then(|sdp| agree(call, &offer, Some(&sdp)).ok());
         let is_first_ring = (180..=183).contains(&status) && !call.has_rung;
         call.has_rung |= is_first_ring;
         if is_first_ring {
@@ -276,8 +282,9 @@ impl Session {
         let Some(offer) = offer else { return };
         let agreed = agree(call, &offer, Some(sdp));
         call.described = Some(offer);
-        if let Some(agreed) = agreed {
-            return self.configure(exchange, object, agreed, is_answered);
+        match agreed {
+            Ok(agreed) => return self.configure(exchange, object, agreed, is_answered),
+            Err(error) => self.on_disagreement(exchange, object, &error),
         }
         let (status, reason) = Refusal::NoCommonCodec.status();
         match is_answered {
@@ -317,6 +324,7 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let settings = call.stream_settings(&agreed, hears_peer);
+        call.security.settle(&agreed);
         call.agreed = Some(agreed);
         let unit = call.unit;
         exchange.media(self.place, MediaCommand::Configure { unit, settings });
@@ -333,6 +341,7 @@ impl Session {
         }
         let (leg, offer, own_offer) = (*leg, offer.clone(), own_offer.take());
         let codecs = codecs_preferring(&call.codecs, None);
+        call.security.prepare(exchange, offer.as_deref());
         let local = call.local(port, codecs);
         let (sdp, agreed, own_offer) = match &offer {
             Some(offer) => match offer_answer::answer(&local, offer) {
@@ -342,7 +351,8 @@ impl Session {
                     call.described = Some(Box::new(answer));
                     (sdp, Some(agreed), None)
                 }
-                Err(_) => {
+                Err(error) => {
+                    self.on_disagreement(exchange, object, &error);
                     let (status, reason) = Refusal::NoCommonCodec.status();
                     exchange.user_agent.reject(now, leg, status, &Vec::new());
                     return self.end_incoming(now, exchange, object, status, reason.into());
@@ -513,12 +523,18 @@ impl Session {
     }
 }
 
-/// What our offer and the peer's answer agree on; `None` is an answer that we can't use.
-pub(super) fn agree(call: &Call, offer: &Description, answer: Option<&[u8]>) -> Option<Agreed> {
-    let answer = Description::parse(answer?).ok()?;
+/// What our offer and the peer's answer agree on.
+pub(super) fn agree(
+    call: &Call,
+    offer: &Description,
+    answer: Option<&[u8]>,
+) -> Result<Agreed, offer_answer::Error> {
+    let answer = answer.and_then(|answer| Description::parse(answer).ok());
+    let (Some(answer), Some(port)) = (answer, call.port) else {
+        return Err(offer_answer::Error::NoAudio);
+    };
     let codecs = codecs_preferring(&call.codecs, None);
-    let local = call.local(call.port?, codecs);
-    offer_answer::agree(&local, offer, &answer).ok()
+    offer_answer::agree(&call.local(port, codecs), offer, &answer)
 }
 
 /// `Signal=5` of an `application/dtmf-relay` body.

@@ -66,6 +66,7 @@ pub struct Exchange {
     loads_so_far: u64,
     wall: WallClock,
     now_ms: UnixMs,
+    has_warned_of_open_keys: bool,
 }
 
 impl Exchange {
@@ -91,6 +92,7 @@ impl Exchange {
             loads_so_far: 0,
             wall,
             now_ms: wall.unix_ms(now),
+            has_warned_of_open_keys: false,
         }
     }
 
@@ -209,6 +211,16 @@ impl Exchange {
 
     pub fn loads(&self) -> usize {
         self.loads.len()
+    }
+
+    /// SRTP keys go out in SIP that anybody on the way can read: told once.
+    pub fn warn_of_open_keys(&mut self) {
+        if !std::mem::replace(&mut self.has_warned_of_open_keys, true) {
+            log::warn!(
+                "SRTP keys travel over unencrypted SIP, where whoever reads the call's messages \
+                 can listen: use transport=tls with this peer; this is told once"
+            );
+        }
     }
 
     /// How long a session may be without calls.

@@ -22,6 +22,7 @@ mod journal;
 mod modify;
 mod recording;
 mod refusal;
+mod security;
 mod sound;
 
 use std::cmp::Ordering;

@@ -15,8 +15,9 @@ use super::exchange::Exchange;
 use super::refusal::Refusal;
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::CallEvent;
+use crate::sdp::crypto::without_keys;
 use crate::sdp::description::{Address, Description, Direction};
-use crate::sdp::offer_answer::{self, Agreed, Local};
+use crate::sdp::offer_answer::{self, Agreed, Error, Local};
 use crate::sip::user_agent::Modification;
 
 /// A re-INVITE of ours that has no answer yet.
@@ -49,8 +50,9 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(leg) = call.leg() else { return };
-        let Some(local) = local(call) else { return };
         let Some(sdp) = sdp else {
+            call.security.prepare(exchange, None);
+            let Some(local) = local(call) else { return };
             let offer = our_offer(call, &local);
             exchange.user_agent.accept_change(now, leg, offer.to_bytes());
             if let Phase::Connected { offer: own_offer, .. } = &mut call.phase {
@@ -58,9 +60,13 @@ impl Session {
             }
             return;
         };
-        let Some((answer, agreed)) = answer(call, &local, &sdp) else {
-            let (status, _) = Refusal::NoCommonCodec.status();
-            return exchange.user_agent.reject_change(now, leg, status);
+        let (answer, agreed) = match answer(exchange, call, &sdp) {
+            Ok(answered) => answered,
+            Err(error) => {
+                self.on_disagreement(exchange, object, &error);
+                let (status, _) = Refusal::NoCommonCodec.status();
+                return exchange.user_agent.reject_change(now, leg, status);
+            }
         };
         exchange.user_agent.accept_change(now, leg, answer.to_bytes());
         call.described = Some(Box::new(answer));
@@ -91,7 +97,7 @@ impl Session {
             let event = CallEvent::ReInviteReceived {
                 headers,
                 mime_type: SDP.into(),
-                body: String::from_utf8_lossy(sdp).into_owned(),
+                body: without_keys(&String::from_utf8_lossy(sdp)),
             };
             self.call_event(exchange, object, event);
             self.call_event(exchange, object, held);
@@ -154,6 +160,7 @@ impl Session {
         };
         let is_sdp = mime_type.is_empty() || mime_type.eq_ignore_ascii_case(SDP);
         let direction = if is_sdp { wished_direction(&body) } else { call.direction };
+        call.security.prepare(exchange, None);
         let Some(local) = local(call) else { return };
         let local = Local { direction, ..local };
         let (modification, offer) = match is_sdp {
@@ -192,12 +199,13 @@ impl Session {
         if let Some(proposed) = &proposed {
             call.direction = proposed.direction;
         }
-        let Some(local) = local(call) else { return };
         let agreed = if has_offer {
-            let answered = answer(call, &local, &body);
-            let (answer, agreed) = match answered {
-                Some((answer, agreed)) => (answer, Some(agreed)),
-                None => (call.numbered(offer_answer::refusal(&local)), None),
+            let (answer, agreed) = match answer(exchange, call, &body) {
+                Ok((answer, agreed)) => (answer, Ok(agreed)),
+                Err(error) => {
+                    let Some(local) = local(call) else { return };
+                    (call.numbered(offer_answer::refusal(&local)), Err(error))
+                }
             };
             exchange.user_agent.answer_offer(now, leg, answer.to_bytes());
             call.described = Some(Box::new(answer));
@@ -208,19 +216,23 @@ impl Session {
             }
             match (&call.described, body.is_empty()) {
                 // A 2xx without an answer: it stays as it was.
-                (_, true) | (None, _) => call.agreed.clone(),
+                (_, true) | (None, _) => call.agreed.clone().ok_or(Error::NoAudio),
                 (Some(offer), false) => agree(call, offer, Some(&body)),
             }
         };
-        let Some(agreed) = agreed else {
-            // RFC 3261 §14.1: the session is in no state that both know.
-            let (code, reason) = Refusal::NoCommonCodec.status();
-            exchange.user_agent.hangup(now, leg, &Vec::new());
-            return self.disconnect(now, exchange, object, code, reason.into(), Vec::new());
+        let agreed = match agreed {
+            Ok(agreed) => agreed,
+            Err(error) => {
+                // RFC 3261 §14.1: the session is in no state that both know.
+                self.on_disagreement(exchange, object, &error);
+                let (code, reason) = Refusal::NoCommonCodec.status();
+                exchange.user_agent.hangup(now, leg, &Vec::new());
+                return self.disconnect(now, exchange, object, code, reason.into(), Vec::new());
+            }
         };
         let held = self.take_agreement(exchange, object, agreed);
         if !is_refresh {
-            let body = String::from_utf8_lossy(&body).into_owned();
+            let body = without_keys(&String::from_utf8_lossy(&body));
             let event = CallEvent::ReInviteAccepted { headers, mime_type: content_type, body };
             self.call_event(exchange, object, event);
         }
@@ -266,21 +278,27 @@ fn our_offer(call: &mut Call, local: &Local) -> Description {
     call.numbered(offer)
 }
 
-/// Our answer to an offer in a call that stands, and what is agreed then. `None`: there is none.
-fn answer(call: &mut Call, local: &Local, sdp: &[u8]) -> Option<(Description, Agreed)> {
-    let offer = Description::parse(sdp).ok()?;
-    let (answer, agreed) = match offer_answer::answer(local, &offer) {
+/// Our answer to an offer in a call that stands, and what is agreed then.
+fn answer(
+    exchange: &mut Exchange,
+    call: &mut Call,
+    sdp: &[u8],
+) -> Result<(Description, Agreed), Error> {
+    let offer = Description::parse(sdp).unwrap_or_else(|_| Description::without_media());
+    call.security.prepare(exchange, Some(&offer));
+    let local = local(call).ok_or(Error::NoAudio)?;
+    let (answer, agreed) = match offer_answer::answer(&local, &offer) {
         Ok(answered) => answered,
         // The stream is taken away: a hold without end, but the peer may bring it back.
-        Err(offer_answer::Error::NoAudio) => {
-            let answer = offer_answer::answer_to_removal(local, &offer)?;
-            let before = call.agreed.clone()?;
+        Err(Error::NoAudio) => {
+            let answer = offer_answer::answer_to_removal(&local, &offer).ok_or(Error::NoAudio)?;
+            let before = call.agreed.clone().ok_or(Error::NoAudio)?;
             let direction = Direction::Inactive;
             (answer, Agreed { direction, is_held: true, ..before })
         }
-        Err(_) => return None,
+        Err(error) => return Err(error),
     };
-    Some((call.numbered(answer), agreed))
+    Ok((call.numbered(answer), agreed))
 }
 
 /// What a script's description wants of the peer: the direction of its audio, also where it is

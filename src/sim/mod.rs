@@ -9,5 +9,6 @@ pub mod ladder;
 pub mod link;
 pub mod phone;
 pub mod proxy;
+pub mod secure;
 pub mod sound;
 pub mod world;

@@ -13,6 +13,7 @@ pub use self::change::{By, Change, OnChange};
 pub use self::reliable::Prack;
 use self::reliable::Reliable;
 use super::link::Packet;
+use super::secure::{Secure, Wish};
 use super::sound;
 
 mod change;
@@ -39,6 +40,8 @@ pub struct Manner {
     pub says: Vec<(Duration, &'static str)>,
     /// Re-INVITEs that hold the other side or take it back.
     pub holds: Vec<(Duration, Hold)>,
+    /// A re-INVITE with another SRTP key.
+    pub changes_key_after: Option<Duration>,
     /// Re-INVITEs and UPDATEs of other kinds.
     pub changes: Vec<(Duration, Change)>,
     pub on_change: OnChange,
@@ -50,6 +53,8 @@ pub struct Manner {
     pub vanishes_after: Option<Duration>,
     pub hangs_up_after: Option<Duration>,
     pub law: Law,
+    /// SRTP, where it comes to that; the phone answers plain offers all the same.
+    pub secures: Option<Wish>,
     pub prack: Prack,
     /// `X-` headers of its 18x, its 200 or refusal, and its BYE.
     pub tells_headers: bool,
@@ -80,6 +85,7 @@ impl Default for Manner {
             sends_info: Vec::new(),
             says: Vec::new(),
             holds: Vec::new(),
+            changes_key_after: None,
             changes: Vec::new(),
             on_change: OnChange::Accepts,
             direction: "sendrecv",
@@ -87,6 +93,7 @@ impl Default for Manner {
             vanishes_after: None,
             hangs_up_after: None,
             law: Law::Mu,
+            secures: None,
             prack: Prack::Off,
             tells_headers: false,
         }
@@ -117,6 +124,12 @@ pub struct Phone {
     pub heard: Vec<i16>,
     /// RFC 4733 digits heard, once per event.
     pub digits: String,
+    /// Packets that were not made with the key of the call.
+    pub rejected: usize,
+    /// Packets that were encrypted.
+    pub decrypted: usize,
+    /// The last SDP of the other side.
+    pub last_sdp: String,
     /// Re-INVITEs and UPDATEs of the gateway: method and direction.
     pub told: Vec<String>,
     pub steps: Vec<Step>,
@@ -146,6 +159,7 @@ enum Plan {
     Info(char),
     Say(&'static str),
     Change(Change),
+    ChangeKey,
     Vanish,
     /// Send again what is unanswered, and wait twice as long for the next time.
     Again {
@@ -189,6 +203,7 @@ struct Leg {
     frames: u32,
     press: Option<(char, u32)>,
     ssrc: u32,
+    secure: Option<Secure>,
     /// Its INVITEs have offers.
     offers: bool,
     is_caller: bool,
@@ -223,6 +238,9 @@ impl Phone {
             rtp,
             heard: Vec::new(),
             digits: String::new(),
+            rejected: 0,
+            decrypted: 0,
+            last_sdp: String::new(),
             told: Vec::new(),
             steps: Vec::new(),
             invites: Vec::new(),
@@ -320,6 +338,14 @@ impl Phone {
                 self.plans.clear();
                 self.end_talk();
             }
+            Plan::ChangeKey => {
+                if let Some(secure) = self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+                    secure.change_key();
+                }
+                let sdp = self.sdp();
+                let message = self.request("INVITE", SDP, &sdp);
+                self.send_until(now, message, Unanswered::Invite);
+            }
             Plan::Again { message, until, wait, sent } => {
                 let waits = self.call.as_ref().is_some_and(|leg| leg.waits.contains(&until));
                 if waits && sent < MOST_TRANSMISSIONS {
@@ -358,6 +384,7 @@ impl Phone {
             frames: 0,
             press: None,
             ssrc: 0x5000 + number,
+            secure: self.manner.secures.map(|wish| Secure::new(wish, number)),
             offers: dial.offers,
             is_caller: true,
             sends: self.manner.direction != "inactive",
@@ -435,6 +462,9 @@ impl Phone {
         if let Some(after) = self.manner.vanishes_after {
             self.plans.push((now + after, Plan::Vanish));
         }
+        if let Some(after) = self.manner.changes_key_after {
+            self.plans.push((now + after, Plan::ChangeKey));
+        }
         if let Some(after) = self.manner.hangs_up_after {
             self.plans.push((now + after, Plan::HangUp));
         }
@@ -500,6 +530,7 @@ impl Phone {
         self.calls_so_far += 1;
         let number = self.calls_so_far;
         let media = media_address(&text.body);
+        let body = text.body.clone();
         let lines = text.headers.iter().map(|(name, value)| format!("{name}: {value}\n"));
         let head: String = lines.collect();
         self.invites.push(format!("{}\n{head}\n{}", text.first, text.body));
@@ -520,12 +551,14 @@ impl Phone {
             frames: 0,
             press: None,
             ssrc: 0x6000 + number,
+            secure: self.manner.secures.map(|wish| Secure::new(wish, 100 + number)),
             offers: true,
             is_caller: false,
             sends: self.manner.direction != "inactive",
             changed: None,
             reliable: Reliable::default(),
         });
+        self.hear_sdp(&body);
         if let Some(after) = self.manner.rings_after {
             self.plans.push((now + after, Plan::Ring));
         }
@@ -565,7 +598,9 @@ impl Phone {
         if let Some(media) = media_address(&text.body) {
             leg.media = Some(media);
             leg.payload_type = payload_type;
+            self.hear_sdp(&text.body);
         }
+        let Some(leg) = &mut self.call else { return };
         if status < 200 {
             return self.acknowledge(now, text);
         }
@@ -711,7 +746,16 @@ impl Phone {
     }
 
     fn sdp(&self) -> String {
-        self.described.sdp(self.described.direction, self.rtp.ip(), self.rtp.port())
+        let sdp = self.described.sdp(self.described.direction, self.rtp.ip(), self.rtp.port());
+        self.with_keys(&sdp)
+    }
+
+    /// The description with what SRTP adds to its audio.
+    fn with_keys(&self, sdp: &str) -> String {
+        let secure = self.call.as_ref().and_then(|leg| leg.secure.as_ref());
+        let Some((protocol, keys)) = secure.map(Secure::describe) else { return sdp.to_owned() };
+        let sdp = sdp.replacen("RTP/AVP", protocol, 1);
+        sdp.replacen("a=rtpmap", &format!("{keys}a=rtpmap"), 1)
     }
 
     /// One packet of 20 ms: the tone, silence, or a digit.
@@ -728,7 +772,9 @@ impl Phone {
         leg.frames += 1;
         let Some(to) = leg.media.filter(|_| leg.sends) else { return };
         let mut packet = vec![0x80, leg.payload_type];
-        packet.extend((number as u16).to_be_bytes());
+        let first = leg.secure.as_ref().map_or(0, |secure| secure.wish.first_sequence);
+        let sequence = first.wrapping_add(number as u16);
+        packet.extend(sequence.to_be_bytes());
         let mut timestamp = number * 160;
         let payload: Vec<u8> = match &mut leg.press {
             Some((digit, sent)) => {
@@ -759,10 +805,32 @@ impl Phone {
         packet.extend(timestamp.to_be_bytes());
         packet.extend(leg.ssrc.to_be_bytes());
         packet.extend(payload);
+        if let Some(secure) = &mut leg.secure {
+            secure.protect(sequence, leg.ssrc, &mut packet);
+        }
         self.out.push(Packet { from, to, data: packet });
     }
 
+    fn hear_sdp(&mut self, sdp: &str) {
+        sdp.clone_into(&mut self.last_sdp);
+        if let Some(secure) = self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+            secure.hear(sdp);
+        }
+    }
+
     fn receive_rtp(&mut self, data: &[u8]) {
+        let clear;
+        let data = match self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
+            Some(secure) => match secure.unprotect(data) {
+                Some(packet) => {
+                    self.decrypted += usize::from(packet.len() < data.len());
+                    clear = packet;
+                    &clear
+                }
+                None => return self.rejected += 1,
+            },
+            None => data,
+        };
         if data.len() < 12 || data[0] >> 6 != 2 {
             return;
         }

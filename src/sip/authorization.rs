@@ -46,20 +46,17 @@ impl Login {
     /// when a fresh proof was refused already.
     pub fn learn(&mut self, request: &Message, response: &Message) -> bool {
         let mut has_new = false;
-        for (theirs, ours) in [
-            (Name::WwwAuthenticate, Name::Authorization),
-            (Name::ProxyAuthenticate, Name::ProxyAuthorization),
-        ] {
-            let mut all = digest::challenges(&response.headers, &theirs);
-            all.retain(|challenge| self.realm.is_empty() || challenge.realm == self.realm);
-            let Some(challenge) = digest::strongest(&all) else { continue };
+        for (ours, challenge) in asked(response) {
+            if !self.realm.is_empty() && challenge.realm != self.realm {
+                continue;
+            }
             let refused = digest::credentials(&request.headers, &ours, &challenge.realm);
             let has_room = self.challenges.len() < MAX_REALMS;
             let known = self
                 .challenges
                 .iter_mut()
                 .find(|known| known.name == ours && known.challenge.realm == challenge.realm);
-            let (challenge, name) = (challenge.clone(), ours);
+            let name = ours;
             match (known, refused) {
                 (Some(known), Some(refused)) => {
                     // A proof that was refused at its first use: the password is wrong, unless
@@ -110,6 +107,26 @@ impl Login {
             request.headers.push(known.name.clone(), credentials.to_string());
         }
     }
+}
+
+/// The challenge to answer of each realm, and where: several proxies of a fork may ask at once
+/// (RFC 3261 §22.3).
+fn asked(response: &Message) -> Vec<(Name, Challenge)> {
+    let mut asked = Vec::new();
+    for (theirs, ours) in [
+        (Name::WwwAuthenticate, Name::Authorization),
+        (Name::ProxyAuthenticate, Name::ProxyAuthorization),
+    ] {
+        let mut all = digest::challenges(&response.headers, &theirs);
+        while let Some(first) = all.first() {
+            let realm = first.realm.clone();
+            let (of_realm, others): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|challenge| challenge.realm == realm);
+            asked.extend(digest::strongest(&of_realm).map(|one| (ours.clone(), one.clone())));
+            all = others;
+        }
+    }
+    asked
 }
 
 /// A provider and its proxies ask for one or two.

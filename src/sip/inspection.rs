@@ -17,6 +17,7 @@
 //! | 416 | a URI of another scheme | here, `parse` |
 //! | 420 | an extension is required that we lack, with Unsupported | here, `reliable` |
 //! | 421 | INVITE without 100rel where a trunk must have it, with Require | `reliable` |
+//! | 422 | a session interval below ours, with Min-SE | `refresh` |
 //! | 423 | REGISTER for less than a minute, with Min-Expires | `registrar` |
 //! | 439 | REGISTER that requires outbound from behind a proxy (RFC 5626 §6) | `registrar` |
 //! | 480 | nobody answered in time, or the session ended | `session` |

@@ -1,10 +1,11 @@
 //! SIP (RFC 3261) without sockets.
 //!
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
-//! `message`, `parse`, `write`, `framing`, `websocket`, `digest`, `reason`. Below the usages:
-//! `transport` with its `stream`s, `locate`, `mtu`, `transaction`, together the `stack`. Usages:
-//! `invite` with `dialog` and `info`, `options`, `registrar`, `trunks`. Who may: `inspection`,
-//! `admission`, `challenge`; what we prove ourselves: `authorization`; who calls: `identity`.
+//! `multipart`, `message`, `parse`, `write`, `framing`, `websocket`, `digest`, `reason`. Below the
+//! usages: `transport` with its `stream`s, `locate`, `mtu`, `transaction`, together the `stack`.
+//! Usages: `invite` with `dialog` and `info`, `options`, `registrar`, `trunks`. Who may:
+//! `inspection`, `admission`, `challenge`, and how often `guard`; what we prove ourselves:
+//! `authorization`; who calls: `identity`.
 
 pub mod admission;
 pub mod authorization;

@@ -23,7 +23,7 @@ use super::transaction::table::{Full, Table};
 use super::transaction::{PATIENCE, TransactionId};
 use super::transport::{Destination, Transports};
 use super::trunks::ServiceRoutes;
-use super::uri::Uri;
+use super::uri::{Scheme, Uri};
 use super::user_agent::{CallId, Config, Event, Output, Peer, Policy, Transport, Trunk};
 use crate::random::Random;
 use crate::stats;
@@ -223,10 +223,19 @@ impl Stack {
     }
 
     /// A Contact of ours for the peer of this way.
-    pub fn contact(&self, way: Destination, user: &str) -> NameAddr {
+    ///
+    /// `request` is that which it is in or for: where it wants TLS all the way, so does our Contact
+    /// (RFC 3261 §8.1.1.8, §12.1.1).
+    pub fn contact(&self, way: Destination, user: &str, request: &Message) -> NameAddr {
         let (host, port) = self.transports.local_name(way);
         let mut uri = Uri::sip(user, &host, Some(port));
-        if let Some(transport) = way.transport().parameter() {
+        if way.transport().is_secure() && is_secured(request) {
+            uri.scheme = Scheme::Sips;
+        }
+        // `transport=tls` beside `sips:` would say it twice.
+        let parameter =
+            way.transport().parameter().filter(|name| uri.scheme == Scheme::Sip || *name != "tls");
+        if let Some(transport) = parameter {
             uri.set_parameter("transport", Some(transport.to_owned()));
         }
         NameAddr::new(uri)
@@ -260,7 +269,7 @@ impl Stack {
         patience: Duration,
     ) -> Result<(), Box<Outgoing>> {
         if let Some(user) = &outgoing.contact {
-            let mut contact = self.contact(way, user);
+            let mut contact = self.contact(way, user, &outgoing.request);
             let headers = &mut outgoing.request.headers;
             if let Ok(Contacts::List(mut old)) = headers.contacts()
                 && let Some(old) = old.pop()
@@ -297,6 +306,13 @@ impl Stack {
         }
         Ok(())
     }
+}
+
+/// Whether a `sips:` URI is what a request is for, or its next hop.
+fn is_secured(request: &Message) -> bool {
+    let next = [Name::Route, Name::RecordRoute].map(|name| request.header(&name));
+    request.request_uri().is_some_and(|uri| uri.scheme == Scheme::Sips)
+        || next.into_iter().flatten().any(|next| next.trim_start().starts_with("<sips:"))
 }
 
 /// How long the next target of a request has for its first answer. All of them together have the

@@ -350,7 +350,8 @@ pub enum Event {
     Failed { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
     /// We are asked to go elsewhere (3xx or 181); the user agent follows by itself.
     Forwarding { call: CallId },
-    /// The incoming call was cancelled before our answer, or its INVITE cannot be answered (400).
+    /// The incoming call was cancelled before our answer, or its INVITE cannot be answered (400),
+    /// or our reliable response was not acknowledged (504).
     /// The call id is dead.
     Cancelled { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
     /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
@@ -780,21 +781,23 @@ impl UserAgent {
         }
     }
 
+    /// Whether messages of this call are encrypted as far as the next hop.
+    pub fn is_secure(&self, call: CallId) -> bool {
+        self.calls.way(call).is_some_and(|way| way.transport().is_secure())
+    }
+
+    /// Whether an INVITE to this target is encrypted as far as the next hop.
+    pub fn is_secure_for(&self, target: &Target) -> bool {
+        self.hop_to(target).is_some_and(|hop| {
+            // A transport that only the host's records tell may be any.
+            hop.is_secure || hop.transport.is_some_and(Transport::is_secure)
+        })
+    }
+
     /// Our address towards a target that is not called yet.
     pub fn local_ip_for(&self, target: &Target) -> IpAddr {
-        let hop = match target {
-            Target::Trunk { name, .. } => {
-                let trunk = self.stack.trunk(name);
-                trunk.and_then(|trunk| self.stack.way_of_trunk(trunk)).map(|(hop, _)| hop)
-            }
-            Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
-            Target::User { name } => self
-                .registrar
-                .last_source(name)
-                .map(|source| Hop::to(source.transport, source.address)),
-        };
         let transports = &self.stack.transports;
-        match hop {
+        match self.hop_to(target) {
             Some(hop) => self.stack.sdp_ip(&hop),
             None => transports.sdp_ip(transports.towards(Transport::Udp, None)),
         }
@@ -811,6 +814,20 @@ impl UserAgent {
 }
 
 impl UserAgent {
+    fn hop_to(&self, target: &Target) -> Option<Hop> {
+        match target {
+            Target::Trunk { name, .. } => {
+                let trunk = self.stack.trunk(name);
+                trunk.and_then(|trunk| self.stack.way_of_trunk(trunk)).map(|(hop, _)| hop)
+            }
+            Target::Uri { uri, proxy } => Hop::of(proxy.as_deref().unwrap_or(uri)),
+            Target::User { name } => self
+                .registrar
+                .last_source(name)
+                .map(|source| Hop::to(source.transport, source.address)),
+        }
+    }
+
     /// Tells what followed from the last step: requests that could not be sent, bindings that
     /// changed.
     fn settle(&mut self, now: Instant) {

@@ -105,19 +105,21 @@ def s_client(gateway, *more, trusted="ca.pem", name="localhost"):
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.tls}", "-quiet",
                "-CAfile", gateway.certificate(trusted), "-verify_return_error",
                "-verify_hostname", name, *more]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL) as child:
-        timer = threading.Timer(5, child.kill)
-        timer.start()
-        try:
-            child.stdin.write(options(gateway, "TLS", f"s{time.monotonic_ns()}"))
-            child.stdin.flush()
-            return child.stdout.readline().decode().strip() or None
-        except BrokenPipeError:
-            return None
-        finally:
-            timer.cancel()
-            child.kill()
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+                             stderr=subprocess.DEVNULL)
+    timer = threading.Timer(5, child.kill)
+    timer.start()
+    try:
+        child.stdin.write(options(gateway, "TLS", f"s{time.monotonic_ns()}"))
+        return child.stdout.readline().decode().strip() or None
+    except BrokenPipeError:
+        return None
+    finally:
+        timer.cancel()
+        child.kill()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
 
 
 @secure

@@ -12,6 +12,7 @@ mod lossy;
 mod media;
 mod names;
 mod outgoing;
+mod srtp;
 mod trunks;
 
 use std::time::Duration;

@@ -157,6 +157,7 @@ impl Phone {
         if let (200..=299, Some(theirs)) = (status, direction_of(&text.body)) {
             leg.sends = sends(self.described.direction) && receives(theirs);
             leg.media = media_address(&text.body).or(leg.media);
+            self.hear_sdp(&text.body);
         }
     }
 
@@ -196,7 +197,9 @@ impl Phone {
             };
             leg.sends = sends(direction);
             leg.media = media_address(&text.body).or(leg.media);
-            body = self.described.sdp(direction, self.rtp.ip(), self.rtp.port());
+            self.hear_sdp(&text.body);
+            let sdp = self.described.sdp(direction, self.rtp.ip(), self.rtp.port());
+            body = self.with_keys(&sdp);
         }
         let mut headers = format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip);
         let timer = text.header("Session-Expires");
@@ -204,6 +207,7 @@ impl Phone {
             headers.push_str(&format!("Session-Expires: {timer}\r\n"));
         }
         let response = text.response(status, &headers, &body);
+        let Some(leg) = &mut self.call else { return };
         leg.changed = Some((number, response.clone()));
         match method {
             "INVITE" => self.send_until(now, response, Unanswered::FinalResponse),

@@ -77,7 +77,7 @@ impl Call {
         let Some(change) = confirmed.change.take() else { return };
         let Change { transaction, request, source } = change;
         let mut response = stack.response(&request, 200);
-        let contact = stack.contact(source, confirmed.dialog.contact());
+        let contact = stack.contact(source, confirmed.dialog.contact(), &request);
         response.headers.push(Name::Contact, contact.to_string());
         response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
         response.headers.push(Name::Supported, crate::sip::inspection::SUPPORTED);

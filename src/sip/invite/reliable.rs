@@ -346,7 +346,7 @@ impl Call {
         let mut response = stack.response(&request, status);
         if let Some(sdp) = sdp {
             if *request.method() != Method::Prack {
-                let contact = stack.contact(source, &alerting.contact).to_string();
+                let contact = stack.contact(source, &alerting.contact, &request).to_string();
                 response.headers.push(Name::Contact, contact);
                 response.headers.push(Name::Allow, crate::sip::inspection::ALLOW);
             }

@@ -921,6 +921,29 @@ mod tests {
     }
 
     #[test]
+    fn rfc3261_22_3_every_realm_that_asks_gets_a_proof_with_its_best_algorithm() {
+        let mut bench = Bench::with(with_login);
+        let (_, invite) = bench.calls();
+        let ask = |realm: &str, algorithm: &str| {
+            format!(
+                "Proxy-Authenticate: Digest realm=\"{realm}\", nonce=\"n{realm}\", \
+                 algorithm={algorithm}, qop=\"auth\"\n"
+            )
+        };
+        let challenges = [ask("a", "MD5"), ask("a", "SHA-256"), ask("b", "MD5")].concat();
+        bench.receive(&invite.answer(407, "t1", &challenges, ""));
+        bench.expect("ACK ");
+        let signed = bench.expect("INVITE ");
+        let proofs = signed.all("Proxy-Authorization");
+        let has = |proof: &str, realm: &str, algorithm: &str| {
+            proof.contains(&format!("realm=\"{realm}\""))
+                && proof.contains(&format!("algorithm={algorithm}"))
+        };
+        assert_eq!(proofs.len(), 2, "{proofs:?}");
+        assert!(has(proofs[0], "a", "SHA-256") && has(proofs[1], "b", "MD5"), "{proofs:?}");
+    }
+
+    #[test]
     fn challenge_without_credentials_fails_the_call() {
         let mut bench = Bench::new();
         let (_, invite) = bench.calls();

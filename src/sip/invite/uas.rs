@@ -343,7 +343,7 @@ impl Alerting {
             for route in self.invite.headers.all(&Name::RecordRoute) {
                 response.headers.push(Name::RecordRoute, route);
             }
-            let contact: NameAddr = stack.contact(self.source, &self.contact);
+            let contact: NameAddr = stack.contact(self.source, &self.contact, &self.invite);
             response.headers.push(Name::Contact, contact.to_string());
         }
         if !stack.config.product.is_empty() {

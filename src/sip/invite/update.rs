@@ -114,7 +114,7 @@ impl Call {
 /// 200 without a body.
 fn agreed(stack: &Stack, request: &Message, source: Destination, contact: &str) -> Message {
     let mut response = stack.response(request, 200);
-    response.headers.push(Name::Contact, stack.contact(source, contact).to_string());
+    response.headers.push(Name::Contact, stack.contact(source, contact, request).to_string());
     response.headers.push(Name::Allow, ALLOW);
     response
 }

@@ -3,5 +3,6 @@
 pub mod bench;
 mod failover;
 mod phones;
+mod secure;
 mod storm;
 mod trunks;
