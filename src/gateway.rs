@@ -4,6 +4,7 @@
 
 mod bindings;
 mod settings;
+mod transfer;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,11 +22,11 @@ use crate::media::engine as media;
 use crate::media::engine::UnitId;
 use crate::random::Random;
 use crate::rules;
-use crate::scenario::command::{HttpRequest, Sound};
+use crate::scenario::command::{HttpRequest, Object, Sound};
 use crate::scenario::event::{Event as ScriptEvent, HttpResult, Started};
 use crate::scenario::worker::{self, Answer, Script, SessionId};
 use crate::session::{
-    Admission, Cause, Exchange, NewSession, Place, Refusal, Session, Timer, host_text,
+    Admission, Cause, Exchange, NewSession, Place, Referred, Refusal, Session, Timer, host_text,
 };
 use crate::sip::user_agent as sip;
 use crate::sip::user_agent::UserAgent;
@@ -202,6 +203,14 @@ struct Threads {
     media: usize,
 }
 
+/// What a session begins with besides Started.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on its way to the session")]
+enum First {
+    Nothing,
+    Incoming(sip::Incoming),
+    Referred(Referred),
+}
+
 /// User agent, sessions and rules.
 pub struct Gateway {
     exchange: Exchange,
@@ -314,10 +323,11 @@ impl Gateway {
         let (application, rule) = rules::rule_by_id(&config.applications, start.rule_id)
             .ok_or(StartError::UnknownRule)?;
         let initiator = start.initiator.to_string();
-        let id = self.open_session(now, application, rule, &initiator, Some(start.request));
+        let request = Some(start.request);
+        let id = self.open_session(now, application, rule, &initiator, request, None);
         let id = id.ok_or(StartError::Full)?;
         let custom_data = start.custom_data;
-        self.run_session(now, id, rule.id, custom_data, None);
+        self.run_session(now, id, rule.id, custom_data, First::Nothing);
         self.hear_user_agent(now);
         Ok(())
     }
@@ -469,6 +479,10 @@ impl Gateway {
         is_same_token(&session.token, token).then_some(id)
     }
 
+    fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(id.0)?.as_deref()
+    }
+
     fn live_sessions(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter_map(|(_, session)| session.as_deref())
     }
@@ -500,7 +514,8 @@ impl Gateway {
         }
     }
 
-    /// A session with its ids and its row, before its scripts run; `None`: no place.
+    /// A session with its ids and its row, before its scripts run; `None`: no place. `media` is
+    /// the thread of its media, where that matters.
     fn open_session(
         &mut self,
         now: Instant,
@@ -508,6 +523,7 @@ impl Gateway {
         rule: &config::Rule,
         initiator: &str,
         starter: Option<RequestId>,
+        media: Option<usize>,
     ) -> Option<SessionId> {
         let worker = self.placed % self.threads.worker;
         if !self.admissions[worker].admits(now) {
@@ -527,7 +543,8 @@ impl Gateway {
         };
         let exchange = &mut self.exchange;
         let session = SessionId(key);
-        let place = Place { session, worker, media: self.placed % self.threads.media };
+        let media = media.unwrap_or(self.placed % self.threads.media);
+        let place = Place { session, worker, media };
         self.placed = self.placed.wrapping_add(1);
         self.last_session_number += 1;
         let number = self.last_session_number;
@@ -571,17 +588,19 @@ impl Gateway {
         Some(SessionId(key))
     }
 
-    /// Hands the scripts to the session's worker, with its first events.
+    /// Hands the scripts to the session's worker, with its first events; the call that it begins
+    /// with.
     fn run_session(
         &mut self,
         now: Instant,
         id: SessionId,
         rule: u32,
         custom_data: String,
-        incoming: Option<sip::Incoming>,
-    ) {
-        let Some(scripts) = self.scripts.get(&rule).cloned() else { return };
-        let Some(secrets) = self.secrets.get(&rule).cloned() else { return };
+        begins_with: First,
+    ) -> Option<Object> {
+        let scripts = self.scripts.get(&rule).cloned()?;
+        let secrets = self.secrets.get(&rule).cloned()?;
+        let mut call = None;
         let account_id = self.exchange.config.control.account_id;
         self.with_session(now, id, |now, session, exchange| {
             session.set_custom_data(custom_data.clone());
@@ -593,8 +612,13 @@ impl Gateway {
                 log_url: session.record.log_file_url.clone(),
                 session_id: session.record.id,
             }))];
-            if let Some(incoming) = incoming {
-                let alerting = session.add_incoming(now, exchange, incoming);
+            let alerting = match begins_with {
+                First::Nothing => None,
+                First::Incoming(incoming) => Some(session.add_incoming(now, exchange, incoming)),
+                First::Referred(referred) => Some(session.add_referred(now, exchange, referred)),
+            };
+            if let Some(alerting) = alerting {
+                call = Some(alerting.call);
                 first.push(ScriptEvent::CallAlerting(Box::new(alerting)));
             }
             let place = session.place;
@@ -605,14 +629,20 @@ impl Gateway {
         if let Some(Some(session)) = self.sessions.get(id.0) {
             self.admissions[session.place.worker].begin(now, id);
         }
+        call
     }
 
-    /// Takes the user agent's outputs: bytes go out, events go to their sessions.
+    /// Takes the user agent's outputs: bytes go out, events go to their sessions, as does what
+    /// sessions have for each other.
     fn hear_user_agent(&mut self, now: Instant) {
-        while let Some(output) = self.exchange.user_agent.poll_output() {
-            match output {
-                sip::Output::Event(event) => self.on_sip(now, event),
-                output => self.exchange.push(Output::Sip(output)),
+        loop {
+            match self.exchange.user_agent.poll_output() {
+                Some(sip::Output::Event(event)) => self.on_sip(now, event),
+                Some(output) => self.exchange.push(Output::Sip(output)),
+                None => match self.exchange.take_note() {
+                    Some(note) => self.on_note(now, note),
+                    None => return,
+                },
             }
         }
     }
@@ -620,6 +650,7 @@ impl Gateway {
     fn on_sip(&mut self, now: Instant, event: sip::Event) {
         let leg = match event {
             sip::Event::Incoming(incoming) => return self.on_incoming(now, *incoming),
+            sip::Event::Refer { call, refer } => return self.on_refer(now, call, *refer),
             sip::Event::Trunk { name, state } => {
                 match state {
                     sip::TrunkState::Unknown => {}
@@ -650,7 +681,8 @@ impl Gateway {
             | sip::Event::ChangeRefused { call, .. }
             | sip::Event::Refresh { call }
             | sip::Event::Info { call, .. }
-            | sip::Event::Message { call, .. } => call,
+            | sip::Event::Message { call, .. }
+            | sip::Event::Transferred { call, .. } => call,
         };
         if let Some((id, object)) = self.exchange.leg(leg) {
             self.with_session(now, id, |now, session, exchange| {
@@ -672,6 +704,9 @@ impl Gateway {
 
     /// An INVITE of a known peer: the first rule that takes its number makes a session.
     fn on_incoming(&mut self, now: Instant, incoming: sip::Incoming) {
+        if let Some(replaced) = incoming.replaces {
+            return self.on_replacing(now, incoming, replaced);
+        }
         let leg = incoming.call;
         let config = self.exchange.config.clone();
         let caller = match &incoming.peer {
@@ -687,8 +722,10 @@ impl Gateway {
             return self.refuse_incoming(now, leg, Refusal::NoRule);
         };
         let initiator = incoming.source.ip().to_string();
-        match self.open_session(now, application, rule, &initiator, None) {
-            Some(id) => self.run_session(now, id, rule.id, String::new(), Some(incoming)),
+        match self.open_session(now, application, rule, &initiator, None, None) {
+            Some(id) => {
+                self.run_session(now, id, rule.id, String::new(), First::Incoming(incoming));
+            }
             None => self.refuse_incoming(now, leg, Refusal::Full),
         }
     }
@@ -781,6 +818,9 @@ impl Gateway {
             }),
             Timer::End(id) => self.with_session(now, id, |now, session, exchange| {
                 session.on_end_timer(now, exchange);
+            }),
+            Timer::Transfer(id, call) => self.with_session(now, id, |now, session, exchange| {
+                session.on_transfer_timer(now, exchange, call);
             }),
             Timer::Digits(id, call) => self.with_session(now, id, |now, session, exchange| {
                 session.on_digits_timer(now, exchange, call);

@@ -58,6 +58,9 @@ metrics! {
     counter SESSIONS_REFUSED_BUSY "sessions_refused_busy_total" "Sessions refused because scripts have been slow to start for a while: more comes than can be carried.";
     gauge CALLS "calls" "SIP calls in progress.";
     counter CALLS_REFUSED "calls_refused_total" "Calls refused by a limit, a rule or the dial plan.";
+    counter TRANSFERS "transfers_total" "Transfers that worked, of ours and of peers.";
+    counter TRANSFERS_FAILED "transfers_failed_total" "Transfers that were tried and did not work.";
+    counter TRANSFERS_REFUSED "transfers_refused_total" "Transfers refused without a try: malformed, beyond a limit, one under way, nobody to transfer, or not allowed.";
     counter CALLS_REFUSED_SRTP "calls_refused_srtp_total" "Calls and changes of calls refused because one side wants SRTP and the other does not.";
     counter TRUNK_FAILOVERS "trunk_failovers_total" "Calls that went on to the next trunk of their route.";
     counter ACCESS_REFUSED "access_refused_total" "Requests to an access URL whose session had too many waiting.";

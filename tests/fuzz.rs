@@ -6,6 +6,8 @@ use std::path::Path;
 
 #[path = "../fuzz/checks.rs"]
 mod checks;
+#[path = "../fuzz/user_agent.rs"]
+mod user_agent;
 
 #[test]
 fn message_reads_what_it_writes() {
@@ -37,6 +39,17 @@ fn digest_proves_one_password() {
 #[test]
 fn uri_reads_what_it_writes() {
     each("uri", checks::uri);
+}
+
+#[test]
+fn user_agent_survives_its_peers_and_is_empty_afterwards() {
+    each("user_agent", user_agent::user_agent);
+    let mut dice = fastrand::Rng::with_seed(1);
+    for _ in 0..300 {
+        let mut script = vec![0; dice.usize(20..600)];
+        dice.fill(&mut script);
+        user_agent::user_agent(&script);
+    }
 }
 
 fn each(target: &str, check: fn(&[u8])) {

@@ -113,6 +113,12 @@ pub enum Command {
         from: UnitId,
         to: UnitId,
     },
+    /// The call `new` takes over what `old` hears, who hears `old`, its recordings and which of
+    /// its digits are reported; its own routes are gone. `old` stands without any.
+    Replace {
+        old: UnitId,
+        new: UnitId,
+    },
     /// Report digits of this call and keep them out of what is passed on.
     ListenDigits {
         unit: UnitId,
@@ -424,6 +430,7 @@ impl Engine {
                     self.units.unroute(from, to);
                 }
             }
+            Command::Replace { old, new } => self.replace(old, new),
             Command::ListenDigits { unit, sources } => {
                 if let Some(stream) = self.call(unit) {
                     stream.listen(sources);
@@ -549,6 +556,15 @@ impl Engine {
         }
         if let Some(Body::Player(player)) = self.units.body_mut(from) {
             player.start(now);
+        }
+    }
+
+    fn replace(&mut self, old: UnitId, new: UnitId) {
+        let Some(listening) = self.call(old).map(|stream| stream.listening()) else { return };
+        let Some(stream) = self.call(new) else { return };
+        stream.listen(listening);
+        if let (Some(old), Some(new)) = (self.units.key(old), self.units.key(new)) {
+            self.units.replace(old, new);
         }
     }
 

@@ -248,6 +248,10 @@ impl Stream {
         };
     }
 
+    pub fn listening(&self) -> DigitSources {
+        self.listening
+    }
+
     /// Whether a SIP INFO digit is to be reported.
     pub fn info_digit(&mut self, now: Instant, digit: char) -> bool {
         self.listening.info && self.presses.is_new(now, digit, DigitSource::Info)

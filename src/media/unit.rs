@@ -133,6 +133,37 @@ impl Units {
         }
     }
 
+    /// Every route and recording of `old` is `new`'s from now on, in the place of its own.
+    pub fn replace(&mut self, old: Key, new: Key) {
+        if old == new {
+            return;
+        }
+        for (from, to) in self.routes_of(new) {
+            self.unroute(from, to);
+        }
+        for (from, to) in self.routes_of(old) {
+            self.unroute(from, to);
+            let instead = |key| if key == old { new } else { key };
+            // `new` and `old` may have heard each other: nobody is left to hear.
+            if instead(from) != instead(to) {
+                self.route(instead(from), instead(to));
+            }
+        }
+        let taps = self.slots.get_mut(old).map(|unit| std::mem::take(&mut unit.taps));
+        for recorder in taps.unwrap_or_default() {
+            let is_tapped = self.tap(recorder, new);
+            if let Some(Body::Recorder(recorder)) = self.body_mut(recorder) {
+                recorder.call = is_tapped.then_some(new);
+            }
+        }
+    }
+
+    fn routes_of(&self, key: Key) -> Vec<(Key, Key)> {
+        let Some(unit) = self.slots.get(key) else { return Vec::new() };
+        let heard = unit.sources.iter().map(|&source| (source, key));
+        heard.chain(unit.listeners.iter().map(|&listener| (key, listener))).collect()
+    }
+
     /// The recorder hears both directions of the call. Whether there was a place.
     pub fn tap(&mut self, recorder: Key, call: Key) -> bool {
         match self.slots.get_mut(call) {

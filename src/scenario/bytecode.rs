@@ -175,7 +175,8 @@ const FILES: &[(&str, &str)] = sources![
     "voices",
     "enums",
     "vendor",
-    "function"
+    "function",
+    "transfer"
 ];
 
 #[cfg(test)]

@@ -83,6 +83,23 @@ pub enum Command {
         body: String,
         headers: ExtraHeaders,
     },
+    HandleBlindTransfer {
+        call: Object,
+        handle: bool,
+    },
+    /// `notifyBlindTransferSuccess` (200) and `notifyBlindTransferFailed`.
+    NotifyTransfer {
+        call: Object,
+        status: u16,
+        reason: String,
+    },
+    /// With `other`, an attended transfer to that call's peer; `to` is not used then.
+    TransferTo {
+        call: Object,
+        to: String,
+        other: Option<Object>,
+        headers: ExtraHeaders,
+    },
     /// `call.reInvite`.
     ReInvite {
         call: Object,
@@ -153,6 +170,9 @@ impl Command {
                 mime_type.len() + body.len()
             }
             Self::SendDigits { digits, .. } => digits.len(),
+            Self::NotifyTransfer { reason: text, .. } | Self::TransferTo { to: text, .. } => {
+                text.len()
+            }
             Self::Playback { sound, .. } | Self::CreatePlayer { sound, .. } => {
                 sound.payload_bytes()
             }

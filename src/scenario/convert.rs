@@ -219,6 +219,23 @@ pub fn call_event<'js>(ctx: &Ctx<'js>, event: &CallEvent) -> Result<(&'static st
             payload.set("text", text.as_str())?;
             "Call.MessageReceived"
         }
+        CallEvent::BlindTransferRequested { headers, transfer_to } => {
+            with_headers(headers)?;
+            payload.set("transferTo", transfer_to.as_str())?;
+            "Call.BlindTransferRequested"
+        }
+        CallEvent::TransferComplete { role } => {
+            with_headers(&[])?;
+            payload.set("role", *role)?;
+            "Call.TransferComplete"
+        }
+        CallEvent::TransferFailed { role, code, reason } => {
+            with_headers(&[])?;
+            payload.set("role", *role)?;
+            payload.set("code", *code)?;
+            payload.set("reason", reason.as_str())?;
+            "Call.TransferFailed"
+        }
         CallEvent::FirstAudioPacketReceived => "Call.FirstAudioPacketReceived",
         CallEvent::RtpStopped => "Call.RtpStopped",
         CallEvent::RtpResumed => "Call.RtpResumed",

@@ -130,6 +130,19 @@ pub enum CallEvent {
         headers: ExtraHeaders,
         text: String,
     },
+    BlindTransferRequested {
+        headers: ExtraHeaders,
+        transfer_to: String,
+    },
+    /// `role` is the call's: `transferor`, `transferee`, `target`.
+    TransferComplete {
+        role: &'static str,
+    },
+    TransferFailed {
+        role: &'static str,
+        code: u16,
+        reason: String,
+    },
     FirstAudioPacketReceived,
     RtpStopped,
     RtpResumed,

@@ -11,6 +11,8 @@ use super::worker::Script;
 pub struct Mentions {
     /// Globals that a file of the prelude defines on first use: file and name.
     pub globals: Vec<(&'static str, &'static str)>,
+    /// Files that give Call more methods.
+    pub files: Vec<&'static str>,
     /// Namespaces of the cloud that this gateway does not have.
     pub missing: Vec<&'static str>,
     /// Methods of VoxEngine and Call that are not there.
@@ -41,6 +43,11 @@ impl Mentions {
             globals: GLOBALS
                 .iter()
                 .flat_map(|(file, names)| among(names).into_iter().map(|name| (*file, name)))
+                .collect(),
+            files: FILES
+                .iter()
+                .filter(|(_, names)| names.iter().any(|name| occurs(name)))
+                .map(|(file, _)| *file)
                 .collect(),
             missing: among(MISSING),
             refused_of_engine: among(REFUSED_OF_ENGINE),
@@ -84,6 +91,16 @@ const GLOBALS: &[(&str, &[&str])] = &[
     ),
     ("function", &["Function"]),
 ];
+
+const FILES: &[(&str, &[&str])] = &[(
+    "transfer",
+    &[
+        "handleBlindTransfer",
+        "notifyBlindTransferSuccess",
+        "notifyBlindTransferFailed",
+        "transferTo",
+    ],
+)];
 
 const MISSING: &[&str] = &[
     "ACDEvents",
@@ -162,10 +179,6 @@ const REFUSED_OF_ENGINE: &[&str] = &[
 const REFUSED_OF_CALL: &[&str] = &[
     "vad",
     "handleMicStatus",
-    "handleBlindTransfer",
-    "notifyBlindTransferSuccess",
-    "notifyBlindTransferFailed",
-    "transferTo",
     "enableBeepDetection",
     "disableBeepDetection",
     "monitorMediaStatistics",
@@ -214,12 +227,14 @@ mod tests {
 
     #[test]
     fn only_what_a_script_names_is_found() {
-        let found =
-            Mentions::of_text("Net.httpRequest(url); call.transferTo(x); a.slice(1); OpenAI.x");
+        let found = Mentions::of_text(
+            "Net.httpRequest(url); call.transferTo(x); call.vad(); a.slice(1); OpenAI.x",
+        );
         assert_eq!(found.globals, [("net", "Net")]);
         // `AI` is part of `OpenAI`; one too many does no harm.
         assert_eq!(found.missing, ["AI", "OpenAI"]);
-        assert_eq!(found.refused_of_call, ["transferTo"]);
+        assert_eq!(found.files, ["transfer"]);
+        assert_eq!(found.refused_of_call, ["vad"]);
         assert_eq!(found.refused_of_engine, [""; 0]);
         assert_eq!(found.guarded_of_array, ["slice", "join"]);
         assert_eq!(found.guarded_of_string, [""; 0]);

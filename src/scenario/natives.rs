@@ -41,6 +41,7 @@ fn link<'js>(ctx: &Ctx<'js>, shared: &JsObject<'js>, mentions: &Mentions) -> Res
     let object = JsObject::new(ctx.clone())?;
     let globals = mentions.globals.iter().flat_map(|(file, name)| [*file, *name]);
     object.set("globals", globals.collect::<Vec<_>>())?;
+    object.set("files", mentions.files.clone())?;
     object.set("missing", mentions.missing.clone())?;
     object.set("refusedOfEngine", mentions.refused_of_engine.clone())?;
     object.set("refusedOfCall", mentions.refused_of_call.clone())?;
@@ -307,6 +308,7 @@ impl<'js> Natives<'_, 'js> {
                     "net" => natives.http()?,
                     "bytes" => natives.texts()?,
                     "crypto" => natives.hashes()?,
+                    "transfer" => natives.transfers()?,
                     _ => {}
                 }
                 let file = bytecode::load(&ctx, &name.0, &host.account)?;
@@ -393,6 +395,27 @@ impl<'js> Natives<'_, 'js> {
                 Exception::throw_range(&ctx, &text)
             })
         })
+    }
+
+    fn transfers(&self) -> Result<()> {
+        let host = self.host.clone();
+        self.add("handleBlindTransfer", move |call: Number, handle: bool| {
+            host.command(Command::HandleBlindTransfer { call: call.0, handle });
+        })?;
+        let host = self.host.clone();
+        self.add("notifyTransfer", move |call: Number, status: f64, reason: Words| {
+            let reason = reason.0.chars().take(REASON_CHARS).collect();
+            let (call, status) = (call.0, status as u16);
+            host.command(Command::NotifyTransfer { call, status, reason });
+        })?;
+        let host = self.host.clone();
+        let transfer = move |ctx: Ctx<'js>, call: Number, to: Words, other: Number, headers| {
+            let headers = extra_headers(&ctx, &host, headers, Carrier::CallToUser)?;
+            let other = Some(other.0).filter(|other| *other > 0);
+            host.command(Command::TransferTo { call: call.0, to: to.0, other, headers });
+            Result::Ok(())
+        };
+        self.add("transferTo", transfer)
     }
 
     fn hashes(&self) -> Result<()> {
@@ -509,6 +532,8 @@ const EVAL_BYTES: usize = 64 << 10;
 /// Section 1.6: body of sendInfo and sendMessage; of reInvite too.
 const IN_DIALOG_BYTES: usize = 8192;
 const MIME_TYPE_BYTES: usize = 200;
+/// Of a reason phrase.
+const REASON_CHARS: usize = 100;
 /// Section 1.6: what the history keeps of customData.
 const CUSTOM_DATA_BYTES: usize = 200;
 

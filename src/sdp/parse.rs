@@ -215,6 +215,9 @@ fn parse_address(value: &str) -> Option<Address> {
     let family = parts.next()?.to_ascii_uppercase();
     let address = parts.next()?;
     let address = address.split_once('/').map_or(address, |(address, _)| address);
+    // SIPp 3.6 puts an address of IPv6 in brackets, as in a URI.
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = bare.filter(|bare| bare.contains(':')).unwrap_or(address);
     match (family.as_str(), address.parse::<IpAddr>()) {
         // The text of the address decides: some write IP4 before one of IPv6.
         ("IP4" | "IP6", Ok(ip)) => Some(Address::Ip(ip)),
@@ -393,6 +396,16 @@ mod tests {
     fn fractions_of_a_millisecond_are_cut_off() {
         let text = format!("{HEAD}m=audio 4000 RTP/AVP 0\r\na=ptime:22.5\r\n");
         assert_eq!(parse(&text).unwrap().media[0].ptime_ms, Some(22));
+    }
+
+    #[test]
+    fn address_of_ipv6_may_stand_in_brackets() {
+        let text = "v=0\r\no=sipp 1 1 IN IP6 [::1]\r\ns=-\r\nc=IN IP6 [2001:db8::2]\r\n";
+        assert_eq!(parse(text).unwrap().connection, ip("2001:db8::2"));
+        for wrong in ["[192.0.2.1]", "[]", "[2001:db8::2", "[name]"] {
+            let text = format!("v=0\r\no=- 1 1 IN IP6 {wrong}\r\n");
+            assert_eq!(parse(&text).unwrap_err().kind, ErrorKind::Origin, "{wrong}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::modify::Proposed;
 use super::security::{Security, media_keys};
 use super::sound::Playback;
+use super::transfer::{Referral, Transfers};
 use crate::config::{Codec, Dtmf};
 use crate::media::engine::{self, StreamSettings, UnitId};
 use crate::scenario::command::{ExtraHeaders, Object};
@@ -20,6 +21,10 @@ pub struct Call {
     pub object: Object,
     pub unit: UnitId,
     pub phase: Phase,
+    /// The call that it heard last by the script's will.
+    pub hears: Option<Object>,
+    /// From the first transfer on.
+    pub transfers: Option<Box<Transfers>>,
     /// The address that our SDP names.
     pub address: IpAddr,
     /// Our RTP port, once media has bound it.
@@ -68,6 +73,8 @@ pub enum Phase {
     Answering { leg: CallId, offer: Option<Box<Description>> },
     /// `offer` is ours in the answer to a re-INVITE that had none, until its ACK.
     Connected { leg: CallId, since: Instant, offer: Option<Box<Description>> },
+    /// Incoming without a leg of its own: the place for somebody who is being transferred.
+    Referred(Box<Referral>),
 }
 
 /// What the script asked of an alerting call.
@@ -102,6 +109,7 @@ impl Call {
             | Phase::Alerting { leg, .. }
             | Phase::Answering { leg, .. }
             | Phase::Connected { leg, .. } => Some(*leg),
+            Phase::Referred(referral) => referral.leg,
         }
     }
 

@@ -53,6 +53,8 @@ impl Session {
                 if let Some(Phase::Alerting { leg, .. }) = self.phase(call) {
                     let leg = *leg;
                     exchange.user_agent.reject(now, leg, status, &headers);
+                }
+                if let Some(Phase::Alerting { .. } | Phase::Referred(_)) = self.phase(call) {
                     let reason = crate::sip::message::reason_phrase(status).to_owned();
                     self.end_incoming(now, exchange, call, status, reason);
                 }
@@ -89,6 +91,15 @@ impl Session {
                     let leg = *leg;
                     exchange.user_agent.info(now, leg, &headers, &mime_type, body.into_bytes());
                 }
+            }
+            Command::HandleBlindTransfer { call, handle } => {
+                self.handle_blind_transfer(call, handle);
+            }
+            Command::NotifyTransfer { call, status, reason } => {
+                self.notify_transfer(now, exchange, call, status, &reason);
+            }
+            Command::TransferTo { call, to, other, headers } => {
+                self.transfer_to(now, exchange, call, &to, other, headers);
             }
             Command::ReInvite { call, headers, mime_type, body } => {
                 self.change(now, exchange, call, headers, mime_type, body);
@@ -134,7 +145,9 @@ impl Session {
         object: Object,
         headers: &ExtraHeaders,
     ) {
-        let Some(Phase::Alerting { leg, .. }) = self.phase(object) else { return };
+        let Some(Phase::Alerting { leg, .. }) = self.phase(object) else {
+            return self.progress_referred(exchange, object, 180);
+        };
         let leg = *leg;
         if exchange.user_agent.early_offer(leg) == EarlyOffer::Required {
             self.start_early_media(now, exchange, object, headers.clone());
@@ -155,6 +168,8 @@ impl Session {
         {
             *wish = Wish::EarlyMedia { headers };
             self.grant_wish(now, exchange, object);
+        } else {
+            self.progress_referred(exchange, object, 183);
         }
     }
 
@@ -175,6 +190,8 @@ impl Session {
             }
             *wish = Wish::Answer { headers, display_name };
             self.grant_wish(now, exchange, object);
+        } else {
+            self.answer_referred(now, exchange, object);
         }
     }
 
@@ -193,7 +210,7 @@ impl Session {
             Phase::Opening { .. } | Phase::Calling { .. } => {
                 self.fail(now, exchange, object, 487, "Request Terminated".into(), Vec::new());
             }
-            Phase::Alerting { .. } => {
+            Phase::Alerting { .. } | Phase::Referred(_) => {
                 let (status, reason) = Refusal::HungUpBeforeAnswer.status();
                 self.end_incoming(now, exchange, object, status, reason.into());
             }
@@ -236,7 +253,11 @@ impl Session {
             }
             return;
         }
-        if let (Some(from), Some(to)) = (source, self.unit_of(to)) {
+        if let (Some(from_unit), Some(to_unit)) = (source, self.unit_of(to)) {
+            if let (true, Some(call)) = (self.calls.contains_key(&from), self.calls.get_mut(&to)) {
+                call.hears = Some(from);
+            }
+            let (from, to) = (from_unit, to_unit);
             exchange.media(self.place, MediaCommand::Route { from, to });
         }
     }
@@ -244,6 +265,9 @@ impl Session {
     fn stop_media(&mut self, exchange: &mut Exchange, from: Object, to: Object) {
         if let Some(player) = self.players.get_mut(&from) {
             player.listeners.retain(|listener| *listener != to);
+        }
+        if let Some(call) = self.calls.get_mut(&to).filter(|call| call.hears == Some(from)) {
+            call.hears = None;
         }
         if let (Some(from), Some(to)) = (self.unit_of(from), self.unit_of(to)) {
             exchange.media(self.place, MediaCommand::Unroute { from, to });
@@ -313,6 +337,7 @@ impl Session {
         status: u16,
         reason: String,
     ) {
+        self.refuse_referred(now, exchange, object, status, &reason);
         self.disconnect(now, exchange, object, status, reason, Vec::new());
     }
 

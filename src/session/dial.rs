@@ -36,13 +36,8 @@ impl Dialled {
         display_name: Option<String>,
         mut headers: ExtraHeaders,
     ) -> Self {
-        let mut timeout = exchange.config.limits.ring_timeout;
-        if let Some(place) = headers.iter().position(|(name, _)| is_call_timeout(name)) {
-            let (_, seconds) = headers.remove(place);
-            if let Ok(seconds) = seconds.trim().parse::<u64>() {
-                timeout = Duration::from_secs(seconds.clamp(CALL_TIMEOUT_S.0, CALL_TIMEOUT_S.1));
-            }
-        }
+        let timeout =
+            take_call_timeout(&mut headers).unwrap_or(exchange.config.limits.ring_timeout);
         Self {
             outgoing: Outgoing {
                 targets: VecDeque::from([Target::User { name: username.clone() }]),
@@ -235,6 +230,8 @@ impl Session {
             object,
             unit,
             phase: Phase::Opening { outgoing: Box::new(dialled.outgoing) },
+            hears: None,
+            transfers: None,
             address,
             port: None,
             origin_id: exchange.random.next_u64() >> 1,
@@ -430,9 +427,12 @@ fn passes(trunk: &Trunk, name: &str) -> bool {
     trunk.identity.pass_headers.iter().any(|passed| passed.eq_ignore_ascii_case(name))
 }
 
-/// Section 8 of the VoxEngine reference.
-fn is_call_timeout(name: &str) -> bool {
-    name.eq_ignore_ascii_case("VI-CallTimeout")
+/// `VI-CallTimeout` is for us (section 8 of the VoxEngine reference), not for the peer.
+pub(super) fn take_call_timeout(headers: &mut ExtraHeaders) -> Option<Duration> {
+    let is_timeout = |(name, _): &(String, String)| name.eq_ignore_ascii_case("VI-CallTimeout");
+    let (_, seconds) = headers.remove(headers.iter().position(is_timeout)?);
+    let seconds = seconds.trim().parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds.clamp(CALL_TIMEOUT_S.0, CALL_TIMEOUT_S.1)))
 }
 
 /// Number or URI, caller id, display name and credentials of a call.

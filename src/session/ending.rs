@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::call::Phase;
+use super::call::{Call, Phase};
 use super::exchange::{Exchange, Timer};
 use super::journal::{Seconds, TARGET};
 use super::refusal::Refusal;
@@ -110,6 +110,10 @@ impl Session {
                     (status, reason) = refusal.status();
                     exchange.user_agent.reject(now, *leg, status, &Vec::new());
                 }
+                (Phase::Referred(_), _) => {
+                    (status, reason) = Refusal::SessionEnded.status();
+                    self.refuse_referred(now, exchange, object, status, reason);
+                }
                 (Phase::Connected { .. } | Phase::Answering { .. }, Some(leg)) => {
                     exchange.user_agent.hangup(now, leg, &Vec::new());
                 }
@@ -138,17 +142,29 @@ impl Session {
         object: Object,
         end_reason: String,
     ) {
-        self.stop_playback(exchange, object);
-        let Some(call) = self.calls.remove(&object) else { return };
+        let Some(call) = self.detach(now, exchange, object, end_reason) else { return };
         if let Some(leg) = call.leg() {
             exchange.remove_leg(leg);
         }
+        exchange.close_unit(self.place, call.unit);
+    }
+
+    /// Takes a call out of the session and leaves its leg and unit as they are.
+    pub(super) fn detach(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        end_reason: String,
+    ) -> Option<Call> {
+        self.stop_playback(exchange, object);
+        let mut call = self.calls.remove(&object)?;
+        self.cancel_transfers(now, exchange, object, &call);
         exchange.timers.disarm(Timer::Alerting(self.place.session, object));
         exchange.timers.disarm(Timer::Digits(self.place.session, object));
         if let Some(recorder) = call.recorder {
             exchange.close_unit(self.place, recorder);
         }
-        exchange.close_unit(self.place, call.unit);
         let duration = call
             .connected_since()
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
@@ -158,7 +174,7 @@ impl Session {
             (None, false) => format!("failed: {end_reason}"),
         };
         self.log_call(exchange, object, &line);
-        let mut record = call.record;
+        let mut record = std::mem::take(&mut call.record);
         record.duration_ms = duration.as_millis() as i64;
         record.end_reason = end_reason;
         self.record.calls.push(record);
@@ -166,6 +182,7 @@ impl Session {
             let deadline = now + exchange.idle_timeout();
             exchange.timers.arm(Timer::Idle(self.place.session), deadline);
         }
+        Some(call)
     }
 
     pub(super) fn may_fetch(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Up: what happened in `sip` and `media` becomes what the script hears.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Session;
@@ -10,7 +11,7 @@ use super::journal::CallName;
 use super::modify::Accepted;
 use super::refusal::Refusal;
 use super::security::Security;
-use crate::config::Dtmf;
+use crate::config::{Codec, Dtmf};
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::{CallAlerting, CallEvent};
@@ -28,11 +29,7 @@ impl Session {
         exchange: &mut Exchange,
         incoming: Incoming,
     ) -> CallAlerting {
-        let object = CallName::incoming(self.incoming_so_far);
-        self.incoming_so_far += 1;
-        self.call_attempts += 1;
         self.max_forwards = self.max_forwards.min(incoming.max_forwards);
-        let unit = exchange.add_unit(self.place.session, Role::Call(object));
         let address = exchange.user_agent.local_ip(incoming.call);
         let destination = incoming.number;
         let (callerid, display_name, uri) = match (&incoming.peer, incoming.caller) {
@@ -57,12 +54,9 @@ impl Session {
         };
         self.diversions = incoming.diversions;
         let record = CallRecord {
-            id: self.call_number(),
-            start: exchange.unix_ms(),
             local_number: destination.clone(),
             remote_number: callerid.clone(),
             remote_number_type: if client_type == "user" { "user" } else { "sipuri" }.to_owned(),
-            is_incoming: true,
             ..CallRecord::default()
         };
         // An offer that does not parse is refused when the script answers, like one without a
@@ -73,35 +67,10 @@ impl Session {
         let leg = incoming.call;
         let phase =
             Phase::Alerting { leg, offer, own_offer: None, wish: Wish::Nothing, is_early: false };
-        let call = Call {
-            object,
-            unit,
-            phase,
-            address,
-            port: None,
-            origin_id: exchange.random.next_u64() >> 1,
-            origin_version: 0,
-            agreed: None,
-            security: Security::incoming(exchange, &incoming.peer, leg),
-            described: None,
-            proposed: None,
-            direction: Direction::SendRecv,
-            is_held: false,
-            has_rung: false,
-            audio_started: false,
-            playback: None,
-            recorder: None,
-            dtmf,
-            codecs,
-            info_digits: VecDeque::new(),
-            record,
-        };
-        self.calls.insert(object, call);
+        let security = Security::incoming(exchange, &incoming.peer, leg);
+        let new = NewIncoming { phase, address, dtmf, codecs, security, record };
+        let object = self.add_incoming_call(now, exchange, new);
         exchange.add_leg(leg, self.place.session, object);
-        exchange.timers.disarm(Timer::Idle(self.place.session));
-        let deadline = now + exchange.config.limits.ring_timeout;
-        exchange.timers.arm(Timer::Alerting(self.place.session, object), deadline);
-        exchange.media(self.place, MediaCommand::Open { unit, address });
         let from = crate::logger::Private(&callerid).to_string();
         let to = crate::logger::Private(&destination).to_string();
         self.log_call(exchange, object, &format!("incoming from {from} to {to}"));
@@ -123,6 +92,53 @@ impl Session {
             headers,
             client_type: client_type.to_owned(),
         }
+    }
+
+    /// A call that the script has yet to answer; `record` knows its numbers.
+    pub(super) fn add_incoming_call(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        new: NewIncoming,
+    ) -> Object {
+        let NewIncoming { phase, address, dtmf, codecs, security, record } = new;
+        let object = CallName::incoming(self.incoming_so_far);
+        self.incoming_so_far += 1;
+        self.call_attempts += 1;
+        let unit = exchange.add_unit(self.place.session, Role::Call(object));
+        let id = self.call_number();
+        let start = exchange.unix_ms();
+        let call = Call {
+            object,
+            unit,
+            phase,
+            hears: None,
+            transfers: None,
+            address,
+            port: None,
+            origin_id: exchange.random.next_u64() >> 1,
+            origin_version: 0,
+            agreed: None,
+            security,
+            described: None,
+            proposed: None,
+            direction: Direction::SendRecv,
+            is_held: false,
+            has_rung: false,
+            audio_started: false,
+            playback: None,
+            recorder: None,
+            dtmf,
+            codecs,
+            info_digits: VecDeque::new(),
+            record: CallRecord { id, start, is_incoming: true, ..record },
+        };
+        self.calls.insert(object, call);
+        exchange.timers.disarm(Timer::Idle(self.place.session));
+        let deadline = now + exchange.config.limits.ring_timeout;
+        exchange.timers.arm(Timer::Alerting(self.place.session, object), deadline);
+        exchange.media(self.place, MediaCommand::Open { unit, address });
+        object
     }
 
     /// An event of one of this session's legs.
@@ -166,9 +182,10 @@ impl Session {
                 let (offer, is_first) = match &mut call.phase {
                     Phase::Answering { offer, .. } => (offer.take(), true),
                     Phase::Connected { offer, .. } => (offer.take(), false),
-                    Phase::Opening { .. } | Phase::Calling { .. } | Phase::Alerting { .. } => {
-                        return;
-                    }
+                    Phase::Opening { .. }
+                    | Phase::Calling { .. }
+                    | Phase::Alerting { .. }
+                    | Phase::Referred(_) => return,
                 };
                 let agreed = offer.as_ref().map(|offer| agree(call, offer, sdp.as_deref()));
                 if is_first {
@@ -216,6 +233,7 @@ impl Session {
                 self.disconnect(now, exchange, object, status, reason, headers);
             }
             SipEvent::Ended { status, reason, headers, .. } => {
+                self.leave_transfer(exchange, object);
                 self.disconnect(now, exchange, object, status, reason, headers);
             }
             SipEvent::Change { headers, sdp, .. } => {
@@ -236,7 +254,13 @@ impl Session {
                 let text = String::from_utf8_lossy(&body).into_owned();
                 self.call_event(exchange, object, CallEvent::MessageReceived { headers, text });
             }
-            SipEvent::Incoming(_) | SipEvent::Trunk { .. } | SipEvent::Bindings { .. } => {}
+            SipEvent::Transferred { status, reason, .. } => {
+                self.on_transferred(now, exchange, object, status, reason);
+            }
+            SipEvent::Incoming(_)
+            | SipEvent::Refer { .. }
+            | SipEvent::Trunk { .. }
+            | SipEvent::Bindings { .. } => {}
         }
     }
 
@@ -277,7 +301,10 @@ impl Session {
         let (offer, is_answered) = match &mut call.phase {
             Phase::Alerting { own_offer, .. } => (own_offer.take(), false),
             Phase::Answering { offer, .. } => (offer.take(), true),
-            Phase::Opening { .. } | Phase::Calling { .. } | Phase::Connected { .. } => return,
+            Phase::Opening { .. }
+            | Phase::Calling { .. }
+            | Phase::Connected { .. }
+            | Phase::Referred(_) => return,
         };
         let Some(offer) = offer else { return };
         let agreed = agree(call, &offer, Some(sdp));
@@ -294,7 +321,12 @@ impl Session {
         self.end_incoming(now, exchange, object, status, reason.into());
     }
 
-    fn on_connected(&mut self, exchange: &mut Exchange, object: Object, headers: ExtraHeaders) {
+    pub(super) fn on_connected(
+        &mut self,
+        exchange: &mut Exchange,
+        object: Object,
+        headers: ExtraHeaders,
+    ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         call.record.is_successful = true;
         exchange.timers.disarm(Timer::Alerting(self.place.session, object));
@@ -439,7 +471,10 @@ impl Session {
                 match call.phase {
                     Phase::Opening { .. } => self.send_invite(now, exchange, object),
                     Phase::Alerting { .. } => self.grant_wish(now, exchange, object),
-                    Phase::Calling { .. } | Phase::Answering { .. } | Phase::Connected { .. } => {}
+                    Phase::Calling { .. }
+                    | Phase::Answering { .. }
+                    | Phase::Connected { .. }
+                    | Phase::Referred(_) => {}
                 }
             }
             (MediaEvent::OpenFailed { unit }, Role::Call(object)) => {
@@ -505,6 +540,9 @@ impl Session {
                 exchange.user_agent.reject(now, leg, status, &Vec::new());
                 self.end_incoming(now, exchange, object, status, reason.into());
             }
+            Some(Phase::Referred(_)) => {
+                self.end_incoming(now, exchange, object, status, reason.into());
+            }
             _ => {}
         }
     }
@@ -517,10 +555,23 @@ impl Session {
             let (status, _) = Refusal::NoAnswer.status();
             exchange.user_agent.reject(now, leg, status, &Vec::new());
             self.end_incoming(now, exchange, object, 408, "Request Timeout".into());
+        } else if self.is_referred(object) {
+            self.end_incoming(now, exchange, object, 408, "Request Timeout".into());
         } else {
             self.on_no_media(now, exchange, object);
         }
     }
+}
+
+/// What incoming calls differ in.
+pub(super) struct NewIncoming {
+    pub phase: Phase,
+    pub address: IpAddr,
+    pub dtmf: Dtmf,
+    pub codecs: Vec<Codec>,
+    pub security: Security,
+    /// Its numbers; what is the session's to know is filled in.
+    pub record: CallRecord,
 }
 
 /// What our offer and the peer's answer agree on.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::transfer::Note;
 use crate::clock::WallClock;
 use crate::config::Config;
 use crate::gateway::{Output, Reply};
@@ -25,6 +26,13 @@ pub struct Place {
     pub session: SessionId,
     pub worker: usize,
     pub media: usize,
+}
+
+/// A call of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionCall {
+    pub session: SessionId,
+    pub call: Object,
 }
 
 /// What a media unit is to its session.
@@ -49,6 +57,8 @@ pub enum Timer {
     End(SessionId),
     /// The next digit that goes out by SIP INFO.
     Digits(SessionId, Object),
+    /// A script that is to report on a transfer, a transferor that is to hang up.
+    Transfer(SessionId, Object),
 }
 
 pub struct Exchange {
@@ -59,6 +69,8 @@ pub struct Exchange {
     /// Base of access URLs, `http://192.0.2.1:8080`.
     pub control_url: String,
     outputs: VecDeque<Output>,
+    /// Each input adds at most a few for each call of a session.
+    notes: VecDeque<Note>,
     legs: HashMap<CallId, (SessionId, Object)>,
     units: HashMap<UnitId, (SessionId, Role)>,
     loads: HashMap<u64, (SessionId, Role)>,
@@ -85,6 +97,7 @@ impl Exchange {
             timers: Timers::new(),
             control_url,
             outputs: VecDeque::new(),
+            notes: VecDeque::new(),
             legs: HashMap::new(),
             units: HashMap::new(),
             loads: HashMap::new(),
@@ -123,6 +136,15 @@ impl Exchange {
         self.outputs.push_back(output);
     }
 
+    /// For another session; the gateway carries it out at the end of this step.
+    pub fn note(&mut self, note: Note) {
+        self.notes.push_back(note);
+    }
+
+    pub fn take_note(&mut self) -> Option<Note> {
+        self.notes.pop_front()
+    }
+
     pub fn reply(&mut self, reply: Reply) {
         self.push(Output::Reply(reply));
     }
@@ -149,6 +171,11 @@ impl Exchange {
         let unit = UnitId(self.units_so_far);
         self.units.insert(unit, (session, role));
         unit
+    }
+
+    /// A unit goes on in another session.
+    pub fn own_unit(&mut self, unit: UnitId, session: SessionId, role: Role) {
+        self.units.insert(unit, (session, role));
     }
 
     pub fn unit(&self, unit: UnitId) -> Option<(SessionId, Role)> {

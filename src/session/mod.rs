@@ -24,6 +24,7 @@ mod recording;
 mod refusal;
 mod security;
 mod sound;
+mod transfer;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -32,8 +33,9 @@ use std::time::Instant;
 pub use self::admission::Admission;
 pub use self::call::Call;
 pub use self::ending::Cause;
-pub use self::exchange::{Exchange, Place, Role, Timer, host_text};
+pub use self::exchange::{Exchange, Place, Role, SessionCall, Timer, host_text};
 pub use self::refusal::Refusal;
+pub use self::transfer::{Note, Referred};
 
 use self::ending::Stage;
 use self::recording::Recording;

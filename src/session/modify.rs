@@ -77,7 +77,10 @@ impl Session {
                 return self.configure(exchange, object, agreed, false);
             }
             Phase::Calling { .. } => return self.configure(exchange, object, agreed, true),
-            Phase::Opening { .. } | Phase::Answering { .. } | Phase::Connected { .. } => {}
+            Phase::Opening { .. }
+            | Phase::Answering { .. }
+            | Phase::Connected { .. }
+            | Phase::Referred(_) => {}
         }
         self.take_change(exchange, object, agreed, headers, &sdp);
     }

@@ -40,6 +40,12 @@ pub struct Manner {
     pub says: Vec<(Duration, &'static str)>,
     /// Re-INVITEs that hold the other side or take it back.
     pub holds: Vec<(Duration, Hold)>,
+    /// REFERs with this Refer-To.
+    pub refers: Vec<(Duration, String)>,
+    /// What it does when it is referred.
+    pub on_refer: OnRefer,
+    /// It stays in a call after it was told that its transfer worked.
+    pub stays: bool,
     /// A re-INVITE with another SRTP key.
     pub changes_key_after: Option<Duration>,
     /// Re-INVITEs and UPDATEs of other kinds.
@@ -58,6 +64,18 @@ pub struct Manner {
     pub prack: Prack,
     /// `X-` headers of its 18x, its 200 or refusal, and its BYE.
     pub tells_headers: bool,
+}
+
+/// What a phone makes of a REFER. It never really calls anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefer {
+    Refuses(u16),
+    /// 202, NOTIFY 100, and after a while NOTIFY with this status.
+    Tells(Duration, u16),
+    /// 202, and BYE after a while.
+    HangsUp(Duration),
+    /// 202, and nothing more.
+    Forgets,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +103,9 @@ impl Default for Manner {
             sends_info: Vec::new(),
             says: Vec::new(),
             holds: Vec::new(),
+            refers: Vec::new(),
+            on_refer: OnRefer::Refuses(405),
+            stays: false,
             changes_key_after: None,
             changes: Vec::new(),
             on_change: OnChange::Accepts,
@@ -124,6 +145,12 @@ pub struct Phone {
     pub heard: Vec<i16>,
     /// RFC 4733 digits heard, once per event.
     pub digits: String,
+    /// Status lines of NOTIFYs.
+    pub notified: Vec<String>,
+    /// Refer-To of REFERs.
+    pub referred: Vec<String>,
+    /// Further headers of its next INVITEs.
+    pub invite_headers: String,
     /// Packets that were not made with the key of the call.
     pub rejected: usize,
     /// Packets that were encrypted.
@@ -158,6 +185,9 @@ enum Plan {
     Press(char),
     Info(char),
     Say(&'static str),
+    Refer(String),
+    /// How the call that it was referred to is going.
+    Notify(u16),
     Change(Change),
     ChangeKey,
     Vanish,
@@ -180,6 +210,8 @@ enum Unanswered {
     Bye,
     Info,
     Message,
+    Refer,
+    Notify,
     Update,
     Prack,
 }
@@ -238,6 +270,9 @@ impl Phone {
             rtp,
             heard: Vec::new(),
             digits: String::new(),
+            notified: Vec::new(),
+            referred: Vec::new(),
+            invite_headers: String::new(),
             rejected: 0,
             decrypted: 0,
             last_sdp: String::new(),
@@ -260,6 +295,18 @@ impl Phone {
     pub fn dial(&mut self, now: Instant, dial: Dial) {
         let at = now + dial.after;
         self.plans.push((at, Plan::Dial(dial)));
+    }
+
+    pub fn refer(&mut self, now: Instant, to: &str) {
+        self.plans.push((now, Plan::Refer(to.to_owned())));
+    }
+
+    /// Its dialog as a Replaces value for the gateway.
+    pub fn replaces(&self) -> String {
+        let Some(leg) = &self.call else { return String::new() };
+        let tag = |value: &str| value.split_once(";tag=").map_or("", |(_, tag)| tag).to_owned();
+        let (to_tag, from_tag) = (tag(&leg.remote), tag(&leg.local));
+        format!("{};to-tag={to_tag};from-tag={from_tag}", leg.call_id)
     }
 
     /// No call stands and nothing is awaited.
@@ -338,6 +385,11 @@ impl Phone {
                 self.plans.clear();
                 self.end_talk();
             }
+            Plan::Refer(to) => {
+                let message = self.request("REFER", &format!("Refer-To: {to}\r\n"), "");
+                self.send_until(now, message, Unanswered::Refer);
+            }
+            Plan::Notify(status) => self.notify(now, status),
             Plan::ChangeKey => {
                 if let Some(secure) = self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
                     secure.change_key();
@@ -391,11 +443,12 @@ impl Phone {
             changed: None,
             reliable: Reliable::default(),
         });
+        let more = self.invite_headers.clone();
         let (kind, sdp) = match dial.offers {
             true => (SDP, self.sdp()),
             false => ("", String::new()),
         };
-        let more = format!("{}{}", self.prack_headers(), self.manner.headers);
+        let more = format!("{more}{}{}", self.prack_headers(), self.manner.headers);
         let message = self.request("INVITE", &format!("{kind}X-Test: yes\r\n{more}"), &sdp);
         self.send_until(now, message, Unanswered::Invite);
         if let Some(after) = dial.cancels_after {
@@ -462,6 +515,9 @@ impl Phone {
         if let Some(after) = self.manner.vanishes_after {
             self.plans.push((now + after, Plan::Vanish));
         }
+        for (after, to) in self.manner.refers.clone() {
+            self.plans.push((now + after, Plan::Refer(to)));
+        }
         if let Some(after) = self.manner.changes_key_after {
             self.plans.push((now + after, Plan::ChangeKey));
         }
@@ -518,8 +574,57 @@ impl Phone {
                     self.send_until(now, response, Unanswered::FinalResponse);
                 }
             }
+            "REFER" if is_ours => self.be_referred(now, &text),
+            "NOTIFY" if is_ours => self.be_notified(now, &text),
             "OPTIONS" | "INFO" | "MESSAGE" => self.send_message(text.response(200, "", "")),
             _ => self.send_message(text.response(481, "", "")),
+        }
+    }
+
+    fn be_referred(&mut self, now: Instant, text: &Text) {
+        let is_again = self.referred.last() == Some(&text.header("Refer-To"));
+        let status = match self.manner.on_refer {
+            OnRefer::Refuses(status) => status,
+            OnRefer::Tells(..) | OnRefer::HangsUp(_) | OnRefer::Forgets => 202,
+        };
+        let contact = format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip);
+        self.send_message(text.response(status, &contact, ""));
+        if is_again {
+            return;
+        }
+        self.referred.push(text.header("Refer-To"));
+        match self.manner.on_refer {
+            OnRefer::Tells(after, status) => {
+                self.plans.push((now, Plan::Notify(100)));
+                self.plans.push((now + after, Plan::Notify(status)));
+            }
+            OnRefer::HangsUp(after) => self.plans.push((now + after, Plan::HangUp)),
+            OnRefer::Refuses(_) | OnRefer::Forgets => {}
+        }
+    }
+
+    fn notify(&mut self, now: Instant, status: u16) {
+        let state = match status {
+            200.. => "terminated;reason=noresource",
+            _ => "active;expires=60",
+        };
+        let headers = format!(
+            "Event: refer\r\nSubscription-State: {state}\r\n\
+             Content-Type: message/sipfrag;version=2.0\r\n"
+        );
+        let message = self.request("NOTIFY", &headers, &format!("SIP/2.0 {status} Reason\r\n"));
+        self.send_until(now, message, Unanswered::Notify);
+    }
+
+    fn be_notified(&mut self, now: Instant, text: &Text) {
+        self.send_message(text.response(200, "", ""));
+        let line = text.body.lines().next().unwrap_or_default().to_owned();
+        if self.notified.last() != Some(&line) {
+            let is_done = line.starts_with("SIP/2.0 2");
+            self.notified.push(line);
+            if is_done && !self.manner.stays {
+                self.hang_up(now);
+            }
         }
     }
 
@@ -582,6 +687,8 @@ impl Phone {
             "BYE" => self.stop_waiting(Unanswered::Bye),
             "INFO" => self.stop_waiting(Unanswered::Info),
             "MESSAGE" => self.stop_waiting(Unanswered::Message),
+            "REFER" => self.stop_waiting(Unanswered::Refer),
+            "NOTIFY" => self.stop_waiting(Unanswered::Notify),
             "UPDATE" => {
                 self.stop_waiting(Unanswered::Update);
                 self.be_answered(now, status, &text);

@@ -35,6 +35,8 @@ pub struct Plan {
     pub rules: Vec<(String, String)>,
     /// Name (its number) and manner; the trunk `phones` reaches them all.
     pub phones: Vec<(String, Manner)>,
+    /// How many phones after the first are further lines of its trunk.
+    pub lines: usize,
     /// A trunk of this name is a proxy that forks to all phones.
     pub proxy: Option<String>,
     /// More tables for the config, TOML.
@@ -59,6 +61,7 @@ impl Default for Plan {
             seed: 1,
             rules: Vec::new(),
             phones: Vec::new(),
+            lines: 0,
             proxy: None,
             config: String::new(),
             trunk: String::new(),
@@ -226,6 +229,12 @@ impl World {
         let now = self.now;
         self.phones[phone].dial(now, dial);
         self.settle();
+    }
+
+    /// A phone refers its peer, with this Refer-To.
+    pub fn refer(&mut self, phone: usize, to: &str) {
+        let now = self.now;
+        self.phones[phone].refer(now, to);
     }
 
     /// Lets time pass.
@@ -517,11 +526,18 @@ fn config_of(plan: &Plan) -> Config {
     let mut text = String::from("[control]\napi_key = \"0123456789abcdef0123456789abcdef\"\n");
     text.push_str(&plan.config);
     for (place, (name, _)) in plan.phones.iter().enumerate() {
+        if (1..=plan.lines).contains(&place) {
+            continue;
+        }
+        let lines = if place == 0 { plan.lines } else { 0 };
+        let addresses: Vec<String> =
+            (place..=place + lines).map(|line| format!("\"10.0.1.{}\"", line + 1)).collect();
         text.push_str(&format!(
-            "\n[[trunk]]\nname = \"{name}\"\nserver = \"sip:10.0.1.{0}:5060\"\n\
-             accept_from = [\"10.0.1.{0}\"]\noptions_s = 0\n{1}\n\
+            "\n[[trunk]]\nname = \"{name}\"\nserver = \"sip:10.0.1.{}:5060\"\n\
+             accept_from = [{}]\noptions_s = 0\n{}\n\
              [[route]]\npattern = '{name}'\ntrunks = [\"{name}\"]\n",
             place + 1,
+            addresses.join(", "),
             plan.trunk
         ));
     }

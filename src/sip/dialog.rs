@@ -177,6 +177,15 @@ impl Dialog {
         self.flow
     }
 
+    /// Remote target.
+    pub fn target(&self) -> &Uri {
+        &self.target
+    }
+
+    pub fn is_phone(&self) -> bool {
+        self.is_phone
+    }
+
     /// User part of our Contact.
     pub fn contact(&self) -> &str {
         &self.contact

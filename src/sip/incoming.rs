@@ -226,7 +226,8 @@ impl UserAgent {
             }
             // No subscription of ours.
             Method::Notify => self.refuse(now, source, &request, 489),
-            Method::Message => {
+            // REFER outside a dialog would have us call whom a stranger names.
+            Method::Message | Method::Refer => {
                 let response = Inspected::Outside.response(&self.stack, &request);
                 self.stack.answer(now, source, response);
             }

@@ -47,12 +47,13 @@ use super::uri::{Scheme, Uri};
 use crate::stats;
 
 /// The methods that we answer with more than a refusal.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, OPTIONS, INFO, MESSAGE, REGISTER";
+pub const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, OPTIONS, INFO, MESSAGE, REGISTER, REFER, NOTIFY";
 /// Those of them that need no dialog.
 const ALLOW_OUTSIDE: &str = "INVITE, ACK, CANCEL, OPTIONS, REGISTER";
 
 /// The option tags that we understand; 100rel stands first, for those who are not told of it.
-pub const SUPPORTED: &str = "100rel, timer";
+pub const SUPPORTED: &str = "100rel, timer, replaces, norefersub";
 
 /// Why a request is refused whoever sent it.
 #[derive(Debug, PartialEq, Eq)]
@@ -214,7 +215,6 @@ fn is_supported(tag: &str, method: &Method) -> bool {
         || *method == Method::Register && tag.eq_ignore_ascii_case(outbound::OUTBOUND)
 }
 
-/// NOTIFY is not allowed, but has refusals of its own (RFC 6665 §4.1.3).
 fn is_taken(method: &Method) -> bool {
     matches!(
         method,
@@ -225,6 +225,7 @@ fn is_taken(method: &Method) -> bool {
             | Method::Notify
             | Method::Options
             | Method::Prack
+            | Method::Refer
             | Method::Register
             | Method::Update
     )

@@ -172,6 +172,11 @@ pub(super) fn set_parameter(
 
 /// Splits `host[:port]`; the host comes without brackets and in lower case.
 pub(super) fn host_port(text: &str) -> Result<(String, Option<u16>), Malformed> {
+    // The grammar of RFC 3261 leads to a third colon before an embedded IPv4 address, which is to
+    // be tolerated (RFC 5118 §4.10).
+    if text.starts_with('[') && text.contains(":::") {
+        return host_port(&text.replacen(":::", "::", 1));
+    }
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, behind) = rest.split_once(']').ok_or(Malformed("IPv6 bracket not closed"))?;
         if host.parse::<std::net::Ipv6Addr>().is_err() {

@@ -93,6 +93,15 @@ impl Message {
         }
     }
 
+    /// A response's words for its status, the usual ones where it has none.
+    pub fn reason(&self) -> &str {
+        match &self.start {
+            Start::Response { status, reason } if reason.is_empty() => reason_phrase(*status),
+            Start::Response { reason, .. } => reason,
+            Start::Request { .. } => "",
+        }
+    }
+
     /// `None` of a response.
     pub fn request_uri(&self) -> Option<&Uri> {
         match &self.start {

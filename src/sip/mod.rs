@@ -1,11 +1,11 @@
 //! SIP (RFC 3261) without sockets.
 //!
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
-//! `multipart`, `message`, `parse`, `write`, `framing`, `websocket`, `digest`, `reason`. Below the
-//! usages: `transport` with its `stream`s, `locate`, `mtu`, `transaction`, together the `stack`.
-//! Usages: `invite` with `dialog` and `info`, `options`, `registrar` with `outbound`, `trunks`. Who
-//! may: `inspection`, `admission`, `challenge`, and how often `guard`; what we prove ourselves:
-//! `authorization`; who calls: `identity`.
+//! `multipart`, `refer`, `message`, `parse`, `write`, `framing`, `websocket`, `digest`, `reason`.
+//! Below the usages: `transport` with its `stream`s, `locate`, `mtu`, `transaction`, together the
+//! `stack`. Usages: `invite` with `dialog` and `info`, `options`, `registrar` with `outbound`,
+//! `trunks`. Who may: `inspection`, `admission`, `challenge`, and how often `guard`; what we prove
+//! ourselves: `authorization`; who calls: `identity`.
 
 pub mod admission;
 pub mod authorization;
@@ -33,6 +33,7 @@ pub mod outbound;
 pub mod outgoing;
 pub mod parse;
 pub mod reason;
+pub mod refer;
 pub mod registrar;
 pub mod stack;
 pub mod stream;

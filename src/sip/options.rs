@@ -9,10 +9,10 @@ pub fn response(stack: &Stack, request: &Message) -> Message {
     let mut response = stack.response(request, 200);
     let headers = &mut response.headers;
     headers.push(Name::Allow, ALLOW);
-    headers.push(
-        Name::Accept,
-        "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf",
-    );
+    headers.push(Name::Accept, ACCEPT);
     headers.push(Name::Supported, SUPPORTED);
     response
 }
+
+const ACCEPT: &str =
+    "application/sdp, multipart/mixed, application/dtmf-relay, application/dtmf, message/sipfrag";

@@ -227,9 +227,15 @@ impl Stack {
     /// `request` is that which it is in or for: where it wants TLS all the way, so does our Contact
     /// (RFC 3261 §8.1.1.8, §12.1.1).
     pub fn contact(&self, way: Destination, user: &str, request: &Message) -> NameAddr {
+        NameAddr::new(self.own_uri(way, user, is_secured(request)))
+    }
+
+    /// A user of ours as the peer of this way reaches it; `is_secured`: with TLS all the way, if
+    /// this way has it.
+    pub fn own_uri(&self, way: Destination, user: &str, is_secured: bool) -> Uri {
         let (host, port) = self.transports.local_name(way);
         let mut uri = Uri::sip(user, &host, Some(port));
-        if way.transport().is_secure() && is_secured(request) {
+        if way.transport().is_secure() && is_secured {
             uri.scheme = Scheme::Sips;
         }
         // `transport=tls` beside `sips:` would say it twice.
@@ -238,7 +244,7 @@ impl Stack {
         if let Some(transport) = parameter {
             uri.set_parameter("transport", Some(transport.to_owned()));
         }
-        NameAddr::new(uri)
+        uri
     }
 
     /// Host and port under which the peers of this hop know us, before a way there is open.

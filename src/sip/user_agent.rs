@@ -7,8 +7,8 @@
 //!
 //! UDP, TCP, TLS and WebSocket, INVITE both ways with forks, early media, PRACK, offers both ways,
 //! redirection, digest and CANCEL, BYE, INFO, MESSAGE, OPTIONS, re-INVITE and UPDATE both ways,
-//! session timers, registrar, registration and keep-alive at trunks **are** supported. REFER and
-//! Replaces **are not**.
+//! session timers, REFER both ways, Replaces, registrar, registration and keep-alive at trunks
+//! **are** supported.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -20,10 +20,12 @@ use super::guard::Guard;
 pub use super::identity::{Called, Caller, Diverted, Form, FromUser, Policy, Privacy};
 use super::info::Content;
 use super::invite::{CallTimer, Calls, Party};
+pub use super::invite::{Found, MOST_REFERS, REFER_PATIENCE};
 use super::locate::Hop;
 use super::message::{Message, Method};
 use super::name_addr::NameAddr;
 use super::outgoing::{Outcome, Outgoing, Owner};
+pub use super::refer::Replaces;
 use super::registrar::Registrar;
 use super::stack::Stack;
 use super::stream::Overdue;
@@ -379,6 +381,11 @@ pub enum Event {
     Info { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
     /// MESSAGE inside the dialog, answered 200 already.
     Message { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
+    /// REFER. Answer at once with `accept_refer` or `reject_refer`.
+    Refer { call: CallId, refer: Box<Refer> },
+    /// What came of our `refer`: 200..299 when the peer says that it worked, or hung up after it
+    /// accepted; 408 when it said nothing in time.
+    Transferred { call: CallId, status: u16, reason: String },
     /// The state of a trunk changed.
     Trunk { name: String, state: TrunkState },
     /// The contacts of a user changed: keep them.
@@ -406,7 +413,41 @@ pub struct Incoming {
     /// Of a call that goes on from this one: one less than this one's, [`MAX_FORWARDS`] at most
     /// (RFC 7332 §4.1).
     pub max_forwards: u8,
+    /// The call whose place this one is to take (RFC 3891); its dialog stands.
+    pub replaces: Option<CallId>,
 }
+
+/// A peer's wish that its call be transferred.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refer {
+    pub uri: Uri,
+    /// An attended transfer: the dialog to take the place of.
+    pub replaces: Option<Replaces>,
+    /// Who refers, in the words of the request (RFC 3892); unproven.
+    pub referred_by: Option<String>,
+    pub headers: ExtraHeaders,
+}
+
+/// A REFER to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    pub target: ReferTarget,
+    pub headers: ExtraHeaders,
+    /// Time to an outcome before `Transferred` 408.
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReferTarget {
+    /// Looked for where the peer is at home.
+    Number(String),
+    Uri(Box<Uri>),
+    /// The peer of this call, in our place.
+    Call(CallId),
+}
+
+/// Content type of a NOTIFY about a transfer.
+pub const SIPFRAG: &str = "message/sipfrag;version=2.0";
 
 /// `since` values are left to the status page of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -746,6 +787,50 @@ impl UserAgent {
         };
         self.calls.send(now, &mut self.stack, call, content);
         self.settle(now);
+    }
+
+    /// 202 to the REFER that `Event::Refer` told of, and a NOTIFY that it is tried.
+    pub fn accept_refer(&mut self, now: Instant, call: CallId) {
+        self.calls.accept_refer(now, &mut self.stack, call);
+        self.settle(now);
+    }
+
+    pub fn reject_refer(&mut self, now: Instant, call: CallId, status: u16) {
+        self.calls.reject_refer(now, &mut self.stack, call, status);
+        self.settle(now);
+    }
+
+    /// Tells the peer how far the transfer is that it asked for; a final status ends it.
+    pub fn notify_refer(&mut self, now: Instant, call: CallId, status: u16, reason: &str) {
+        self.calls.notify(now, &mut self.stack, call, status, reason);
+        self.settle(now);
+    }
+
+    /// Asks the peer to call somebody else; `Event::Transferred` follows.
+    pub fn refer(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        transfer: &Transfer,
+    ) -> Result<(), Refused> {
+        let result = self.calls.refer(now, &mut self.stack, call, transfer);
+        self.settle(now);
+        result
+    }
+
+    /// The call whose dialog a Replaces header names.
+    pub fn find_dialog(&self, replaces: &Replaces) -> Found {
+        self.calls.find(replaces)
+    }
+
+    /// Where a call's messages come from.
+    pub fn peer_address(&self, call: CallId) -> Option<SocketAddr> {
+        self.calls.way(call).map(|way| way.peer())
+    }
+
+    /// Whose call it is; `None`: whoever a URI named.
+    pub fn peer(&self, call: CallId) -> Option<Peer> {
+        self.calls.peer(call)
     }
 
     /// Whether a 18x to this unanswered call may carry our offer.

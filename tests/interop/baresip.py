@@ -6,18 +6,26 @@ from peers import Failure, Phone, wait_for
 
 
 class BaresipPhone(Phone):
-    def __init__(self, folder, name, port, answers=(200,), **more):
+    ENCRYPTED = {"account": ";mediaenc=srtp-mand", "lines": "module srtp.so\n"}
+
+    def __init__(self, folder, name, port, answers=(200,), certificates=None, registrar=None,
+                 lines="", **more):
         # baresip answers by itself with 200, or with 183, or waits to be told.
         mode = {(200,): "auto", (183,): "early"}.get(tuple(answers), "manual")
-        super().__init__(folder, name, port, mode=mode, more=("-s",), **more)
+        if certificates:
+            lines += f"sip_cafile {certificates.ca}\nsip_certificate {certificates.both}\n"
+        self.registrar = registrar
+        super().__init__(folder, name, port, mode=mode, more=("-s",), lines=lines,
+                         registrar=registrar, **more)
 
     def messages(self):
         """What went over the wire: (sent or received, text)."""
         found = re.findall(r"\x1b\[36;1m#\n(\S+) (\S+) -> (\S+)\n(.*?)\x1b\[;m",
                            self.process.output(), re.S)
         own = f"{self.address}:{self.port}"
-        return [("sent" if source == own else "received", text.replace("\r", "").strip())
-                for _, source, _, text in found]
+        # Of a stream the phone's port is one that the system chose.
+        return [("sent" if source == own or target == self.registrar else "received",
+                 text.replace("\r", "").strip()) for _, source, target, text in found]
 
     def received(self, start):
         return [text for way, text in self.messages()
@@ -44,6 +52,9 @@ class BaresipPhone(Phone):
 
     def is_connected(self, call=0):
         return len(self.all("CALL_ESTABLISHED")) > call
+
+    def is_closed(self, call=0):
+        return len(self.all("CALL_CLOSED")) > call
 
     def closed(self, call=0, seconds=10.0):
         """The end of a call; its status: 200 after a BYE."""

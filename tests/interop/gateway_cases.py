@@ -1,6 +1,7 @@
-"""All cases against the gateway's binary, the plainest first."""
+"""All cases against the gateway's binary, in lanes that run beside each other."""
 
 import dns_cases
+import flood_cases
 import flow_cases
 import hostile_cases
 import http_cases
@@ -10,11 +11,15 @@ import phone_cases
 import reliable_cases
 import sample_cases
 import srtp_cases
+import torture_cases
 import transport_cases
 import trunk_cases
 import trunk_presets_cases
 
-CASES = (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
-         + srtp_cases.CASES + http_cases.CASES + hostile_cases.CASES + operator_cases.CASES
-         + dns_cases.CASES + trunk_presets_cases.CASES + modify_cases.CASES
-         + transport_cases.CASES + flow_cases.CASES)
+LANES = {
+    "calls": (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
+              + srtp_cases.CASES + modify_cases.CASES),
+    "edges": (http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
+              + trunk_presets_cases.CASES + transport_cases.CASES + torture_cases.CASES
+              + flood_cases.CASES + flow_cases.CASES),
+}

@@ -2,10 +2,11 @@
 
 import os
 
-from peers import Failure, Process, free_ports, is_bound, wait_for
+from peers import Failure, Process, is_bound, wait_for
 
 ADDRESS = "127.0.0.7"
-PASSWORDS = {"branch": "trunk-secret", "201": "two-o-one", "202": "two-o-two"}
+PASSWORDS = {"branch": "trunk-secret", "201": "two-o-one", "202": "two-o-two",
+             "203": "two-o-three"}
 
 CONFIG = """#!KAMAILIO
 debug=1
@@ -14,7 +15,12 @@ children=2
 tcp_children=2
 auto_aliases=no
 server_header="Server: kamailio"
-@LISTEN@
+enable_tls=yes
+listen=udp:@ADDRESS@:@PORT@
+listen=tcp:@ADDRESS@:@PORT@
+listen=tls:@ADDRESS@:@TLSPORT@
+listen=udp:[::1]:@PORT@
+loadmodule "tls.so"
 loadmodule "tm.so"
 loadmodule "sl.so"
 loadmodule "rr.so"
@@ -27,7 +33,11 @@ loadmodule "usrloc.so"
 loadmodule "registrar.so"
 loadmodule "auth.so"
 loadmodule "path.so"
-@MODULES@
+modparam("tls", "tls_method", "TLSv1.2+")
+modparam("tls", "certificate", "@CERT@")
+modparam("tls", "private_key", "@KEY@")
+modparam("tls", "ca_list", "@CA@")
+modparam("tls", "verify_certificate", 1)
 modparam("rr", "enable_double_rr", 1)
 modparam("usrloc", "db_mode", 0)
 modparam("registrar", "method_filtering", 1)
@@ -45,7 +55,7 @@ request_route {
     exit;
   }
   t_check_trans();
-  if (is_method("REGISTER") && $rd == "@ADDRESS@") route(REGISTRAR);
+  if (is_method("REGISTER") && uri == myself) route(REGISTRAR);
   if (is_method("REGISTER")) { add_path(); t_relay(); exit; }
   # A request of the gateway along the Path that we put into a registration.
   if ($hdr(Route) != $null) {
@@ -55,7 +65,7 @@ request_route {
     exit;
   }
   if (is_method("INVITE|SUBSCRIBE")) record_route();
-  if ($rd != "@ADDRESS@") { t_relay(); exit; }   # its own domain: the gateway
+  if (uri != myself) { t_relay(); exit; }   # such as a phone of the gateway
   if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
   if ($rU =~ "^20[0-9]$") {
     if (!lookup("location")) { sl_send_reply("480", "Not Registered"); exit; }
@@ -67,10 +77,10 @@ request_route {
   $rU = "branch";
   if (!lookup("location")) { sl_send_reply("480", "Trunk Not Registered"); exit; }
   $rU = $var(number);
-  if ($rU =~ "^9[0-9]+$") {                      # 9 in front: over TCP
-    strip(1);
-    $du = "sip:@GATEWAY@;transport=tcp";
-  }
+  # 9 in front: over TCP; 7: over TLS; 6: over IPv6.
+  if ($rU =~ "^9[0-9]+$") { strip(1); $du = "sip:127.0.0.1:@SIP@;transport=tcp"; }
+  if ($rU =~ "^7[0-9]+$") { strip(1); $du = "sip:127.0.0.1:@TLS@;transport=tls"; }
+  if ($rU =~ "^6[0-9]+$") { strip(1); $du = "sip:[::1]:@SIP@"; }
   t_relay();
   exit;
 }
@@ -90,25 +100,26 @@ route[REGISTRAR] {
 
 
 class Kamailio:
-    """One Kamailio; `port` is its port for UDP and TCP."""
+    """One Kamailio beside a gateway of the table, on the ports that its trunks lead to."""
 
-    def __init__(self, folder, gateway, port, address=ADDRESS, modules="", listen=""):
-        self.address, self.port = address, port
-        folder = os.path.join(folder, f"kamailio-{port}")
+    def __init__(self, folder, gateway, address=ADDRESS):
+        self.address, self.port = address, gateway.peer["kamailio"]
+        folder = os.path.join(folder, f"kamailio-{self.port}")
         os.makedirs(os.path.join(folder, "run"))
         passwords = "\n".join(f'  if ($au == "{user}") $var(password) = "{password}";'
                               for user, password in PASSWORDS.items())
         text = CONFIG
-        for word, value in (
-                ("LISTEN", f"listen=udp:{address}:{port}\nlisten=tcp:{address}:{port}\n{listen}"),
-                ("MODULES", modules), ("ADDRESS", address), ("PASSWORDS", passwords),
-                ("GATEWAY", f"127.0.0.1:{gateway.sip}")):
-            text = text.replace(f"@{word}@", value)
+        certificates = gateway.certificates
+        for word, value in {
+                "ADDRESS": address, "PORT": self.port, "TLSPORT": gateway.peer["kamailio-tls"],
+                "PASSWORDS": passwords, "SIP": gateway.sip, "TLS": gateway.peer["tls"],
+                "CA": certificates.ca, "CERT": certificates.cert, "KEY": certificates.key}.items():
+            text = text.replace(f"@{word}@", str(value))
         path = os.path.join(folder, "kamailio.cfg")
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         # In the foreground, with its own folder for sockets.
-        self.process = Process(["kamailio", "-DD", "-E", "-f", path, "-m", "32", "-M", "8",
+        self.process = Process(["kamailio", "-DD", "-E", "-f", path, "-m", "64", "-M", "8",
                                 "-Y", os.path.join(folder, "run"), "-w", folder],
                                folder, "kamailio")
         wait_for("Kamailio to listen", self._is_up, 15)
@@ -121,7 +132,3 @@ class Kamailio:
 
     def end(self):
         self.process.end(5.0)
-
-
-def port():
-    return free_ports(1, ADDRESS)[0]

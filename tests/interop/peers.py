@@ -212,8 +212,9 @@ class Phone:
         if microphone:
             shutil.copyfile(microphone, source)
         else:
-            samples = wav.sine(microphone_hz, 40, -20) if microphone_hz else [0] * 8000 * 40
-            wav.write(source, 8000, samples)
+            # The call ends with the file: longer than any call is here.
+            second = wav.sine(microphone_hz, 1, -20) if microphone_hz else [0] * 8000
+            wav.write(source, 8000, second * 90)
         control = free_ports(1)[0]
         host = f"[{address}]" if ":" in address else address
         self.uri = f"sip:{user or name}@{registrar or f'{host}:{port}'}"

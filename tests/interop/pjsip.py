@@ -32,8 +32,11 @@ def missing():
 class PjsipPhone:
     """A PJSIP phone: its microphone plays a tone, what each call lets it hear goes into a WAV."""
 
+    ENCRYPTED = {"srtp": "required"}
+
     def __init__(self, folder, name, port, registrar=None, user="", password="", answers=(200,),
-                 address="127.0.0.1", microphone_hz=0, microphone=None, transport="udp", **more):
+                 address="127.0.0.1", microphone_hz=0, microphone=None, transport="udp",
+                 certificates=None, **more):
         self.folder = tempfile.mkdtemp(prefix=f"pjsip-{name}-", dir=folder)
         self.address, self.port = address, port
         self.events, self.lock = [], threading.Lock()
@@ -50,6 +53,8 @@ class PjsipPhone:
             "uri": self.uri, "password": password, "answers": list(answers),
             "microphone": microphone, "transport": transport,
             "rtp": free_ports(1, address)[0],
+            **({"ca": certificates.ca, "certificate": certificates.cert, "key": certificates.key}
+               if certificates else {}),
             "registrar": f"sip:{registrar}{suffix}" if registrar else "", **more,
         }
         path = os.path.join(self.folder, "phone.json")
@@ -137,6 +142,9 @@ class PjsipPhone:
     def is_connected(self, call=0):
         return bool(self.all("call", call=call, state="CONFIRMED"))
 
+    def is_closed(self, call=0):
+        return bool(self.all("call", call=call, state="DISCONNECTED"))
+
     def closed(self, call=0, seconds=10.0):
         """The end of a call; its status."""
         return self.expect("call", seconds, call=call, state="DISCONNECTED")["code"]
@@ -172,6 +180,9 @@ class PjsipPhone:
 
     def transfer(self, to):
         self.do("transfer", to=to)
+
+    def attended(self, call, to_call):
+        self.do("attended", call=call, to_call=to_call)
 
     def _file(self, call):
         return os.path.join(self.folder, f"heard-{call}.wav")

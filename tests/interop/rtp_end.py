@@ -59,14 +59,15 @@ def media_of(text):
 class RtpEnd:
     """Listens from the start; from `send_to` on sends a tone, or `sound` over and over."""
 
-    def __init__(self, address, hz=0, sound=None, protect=None, unprotect=None):
+    def __init__(self, address, hz=0, sound=None):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.bind((address, 0))
         self.port = self.socket.getsockname()[1]
         sound = sound or (wav.sine(hz, 1.0, -20) if hz else [0] * 8000)
         self.sound, self.pressed, self.remote = to_ulaw(sound), [], None
-        self.protect, self.unprotect = protect, unprotect
+        # Keys of SRTP, once they are agreed: ours, and those of the other end.
+        self.ours, self.theirs = None, None
         self.packets, self.over = {}, False
         threading.Thread(target=self._receive, daemon=True).start()
 
@@ -76,8 +77,8 @@ class RtpEnd:
                 data = self.socket.recv(2048)
             except OSError:
                 return
-            if self.unprotect:
-                data = self.unprotect(data)
+            if self.theirs:
+                data = self.theirs.unprotect(data)
             if data and len(data) > 12 and data[0] >> 6 == 2:
                 marks, sequence, timestamp = struct.unpack_from(">BHI", data, 1)
                 self.packets.setdefault(sequence, (marks & 0x7F, timestamp, data[12:]))
@@ -111,7 +112,7 @@ class RtpEnd:
                 payload, head, at = self.sound[start:start + FRAME], PCMU, timestamp
             packet = struct.pack(">BBHII", 0x80, head, sequence, at, ssrc) + payload
             try:
-                self.socket.sendto(self.protect(packet) if self.protect else packet, self.remote)
+                self.socket.sendto(self.ours.protect(packet) if self.ours else packet, self.remote)
             except OSError:
                 return  # it was closed, or the other end is gone
             sequence, timestamp = (sequence + 1) & 0xFFFF, timestamp + FRAME

@@ -77,19 +77,20 @@ def cases_lane(cases, results):
                 continue
             results.record(name, lambda case=case: case(world), None)
         if world.gateway:
-            results.record("an orderly stop at the end", world.gateway.stop, None)
+            lane = threading.current_thread().name
+            results.record(f"an orderly stop after all {lane}", world.gateway.stop, None)
     return run
 
 
 def lanes(options, results):
-    found = [("cases", cases_lane(list(peer_cases.CASES), results))]
+    found = [("peers", cases_lane(list(peer_cases.CASES), results))]
     if options.peers:
         return found
     import gateway_cases
     import table
-    found[0] = ("cases", cases_lane(
-        [*peer_cases.CASES, *gateway_cases.CASES,
-         ("docs/interop.md is what the table says", (), table.page_is_current)], results))
+    page = ("docs/interop.md is what the table says", (), table.page_is_current)
+    found[0] = ("peers", cases_lane([*peer_cases.CASES, page], results))
+    found += [(name, cases_lane(cases, results)) for name, cases in gateway_cases.LANES.items()]
     for column in table.COLUMNS:
         if reason := table.missing(column, shutil.which):
             results.skip(f"table: all of {column.NAME}", reason)

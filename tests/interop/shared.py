@@ -126,6 +126,7 @@ def shared(case):
     """A case of the shared gateway, which must be there and empty after it."""
     def run(world):
         gateway = gateway_of(world)
+        gateway.before_case = gateway.metrics()["sessions_started_total"]
         case(world, gateway)
         if not gateway.process.alive():
             raise Failure(f"the gateway ended with {gateway.process.child.returncode}: "

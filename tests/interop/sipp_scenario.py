@@ -9,8 +9,9 @@ import re
 IDENTITY = "[local_ip]:[local_port]"
 
 
-def sdp(port, direction="sendrecv", codecs="0 101", version=1, keys="", profile="RTP/AVP"):
-    """An SDP whose sound goes to `port`, of an RtpEnd beside SIPp."""
+def sdp(port, direction="sendrecv", codecs="0 101", version=1, keys=""):
+    """An SDP whose sound goes to `port`, of an RtpEnd beside SIPp; with `keys` encrypted."""
+    profile = "RTP/SAVP" if keys else "RTP/AVP"
     maps = "\n".join(f"a=rtpmap:{line}" for line in
                      ("0 PCMU/8000", "8 PCMA/8000", "101 telephone-event/8000")
                      if line.split()[0] in codecs.split())
@@ -74,7 +75,20 @@ def later(code, reason, body=""):
     return text.replace("[last_CSeq:]", "CSeq: [$cseq]")
 
 
-KEPT = (("Via", "SIP/2.0.*", "via"), ("CSeq", "[0-9]+ INVITE", "cseq"))
+KEPT = (("Via", "SIP/2.0.*", "via"), ("CSeq", "[0-9]+ INVITE", "cseq"), ("From", ".*", "from"),
+        ("To", ".*", "to"))
+
+
+def turned(method, cseq=1, headers=(), body="", kind=""):
+    """A request of a callee in its dialog, from what KEPT kept of the INVITE."""
+    lines = [
+        f"{method} [next_url] SIP/2.0",
+        f"Via: SIP/2.0/[transport] {IDENTITY};branch=[branch]", "[routes]",
+        "From:[$to];tag=[pid]uas[call_number]", "To:[$from]", "Call-ID: [call_id]",
+        f"CSeq: {cseq} {method}", "Max-Forwards: 70",
+        f"Contact: <sip:{IDENTITY};transport=[transport]>", *headers,
+    ]
+    return _message(lines, body, kind, retransmit=True)
 
 
 def within(code, reason, body="", headers=(), kind="application/sdp"):

@@ -24,10 +24,20 @@ ROWS = (
     "cancel",
     "early media",
     "hold and resume by the peer",
+    "hold and resume by us",
+    "blind transfer by the peer",
+    "blind transfer by us",
+    "attended transfer by the peer",
+    "attended transfer by us",
     "DTMF by RFC 4733",
     "DTMF by INFO",
     "DTMF in-band",
+    "session refresh",
     "PRACK",
+    "TLS",
+    "SRTP",
+    "IPv6",
+    "WebSocket register",
 )
 COLUMNS = (table_baresip, table_pjsip, table_kamailio, table_sipp)
 PAGE = os.path.join(TOP, "docs", "interop.md")

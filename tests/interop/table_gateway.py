@@ -2,11 +2,13 @@
 
 import json
 
+from certificates import Certificates
 from gateway import API_PAUSE_S, KEY, Gateway, Session
 from kamailio import ADDRESS as KAMAILIO
 from peers import Failure, free_ports, wait_for
 from shared import PROVIDER, USERS, expect
 
+EXPIRES_S = 90  # RFC 4028 §4 has no less; a refresh comes at half of it
 RING_S = 5  # how long a call rings, either way: the rows of calls that nobody answers wait for it
 
 TABLES = """
@@ -33,6 +35,17 @@ accept_from = ["127.0.0.8"]
 dtmf = "inband"
 options_s = 0
 [[trunk]]
+name = "sipp-srtp"
+server = "sip:127.0.0.2:{sipp-srtp}"
+accept_from = ["127.0.0.8"]
+srtp = "required"
+options_s = 0
+[[trunk]]
+name = "sipp-ipv6"
+server = "sip:[::1]:{sipp-ipv6}"
+accept_from = ["::1"]
+options_s = 0
+[[trunk]]
 name = "desk-inband"
 server = "sip:127.0.0.6:{inband}"
 accept_from = ["127.0.0.8"]
@@ -52,12 +65,22 @@ trunks = ["desk-inband"]
 pattern = '503'
 trunks = ["sipp-info"]
 [[route]]
+pattern = '507'
+trunks = ["sipp-srtp"]
+[[route]]
+pattern = '506'
+trunks = ["sipp-ipv6"]
+[[route]]
 pattern = '504'
 trunks = ["sipp-inband"]
 
 [[user]]
 name = "alice"
 password = "correct-horse"
+[[user]]
+name = "secret"
+password = "correct-horse"
+srtp = "required"
 [[user]]
 name = "bob"
 password = "correct-horse"
@@ -84,14 +107,25 @@ scenarios = ["interop/table.js"]
 class TableGateway(Gateway):
     def __init__(self, world, column, tables="", **more):
         self.peer = {"provider": free_ports(1, PROVIDER)[0], "kamailio": free_ports(1, KAMAILIO)[0],
+                     "kamailio-tls": free_ports(1, KAMAILIO)[0],
                      "sipp-info": free_ports(1, PROVIDER)[0],
+                     "sipp-srtp": free_ports(1, PROVIDER)[0],
+                     "sipp-ipv6": free_ports(1, "::1")[0],
                      "sipp-inband": free_ports(1, PROVIDER)[0],
+                     "tls": free_ports(1)[0], "ws": free_ports(1)[0],
                      "info": free_ports(1, USERS)[0], "inband": free_ports(1, USERS)[0]}
         tables = TABLES + tables
         for name, port in self.peer.items():
             tables = tables.replace("{" + name + "}", str(port))
+        self.certificates = Certificates(world.folder)
+        tls = self.certificates
+        keys = (f"session_expires_s = {EXPIRES_S}\n"
+                f'tls = {{ cert = "{tls.cert}", key = "{tls.key}", ca = "{tls.ca}" }}')
+        listen = "".join(f', "{address}"' for address in (
+            "udp://[::1]:{sip}", "tcp://[::1]:{sip}", f"tls://127.0.0.1:{self.peer['tls']}",
+            f"ws://127.0.0.1:{self.peer['ws']}"))
         super().__init__(world.binary, world.folder, tables, name=f"table-{column}",
-                         ring_s=RING_S, **more)
+                         ring_s=RING_S, listen=listen, sip_keys=keys, **more)
         self.told = set()
 
     def status(self):

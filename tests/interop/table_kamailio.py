@@ -5,6 +5,7 @@ request of a call passes through it.
 """
 
 import table_rows as rows
+from baresip import BaresipPhone
 from kamailio import ADDRESS, PASSWORDS, Kamailio
 from peers import Failure, free_ports, wait_for
 from pjsip import PjsipPhone
@@ -28,6 +29,25 @@ password = "trunk-secret"
 dtmf = "info"
 options_s = 0
 [[trunk]]
+name = "kamailio-tls"
+server = "sip:127.0.0.7:{kamailio-tls};transport=tls"
+username = "branch"
+password = "trunk-secret"
+options_s = 0
+[[trunk]]
+name = "kamailio-srtp"
+server = "sip:127.0.0.7:{kamailio}"
+username = "branch"
+password = "trunk-secret"
+srtp = "required"
+options_s = 0
+[[trunk]]
+name = "kamailio-ipv6"
+server = "sip:[::1]:{kamailio}"
+username = "branch"
+password = "trunk-secret"
+options_s = 0
+[[trunk]]
 name = "mistyped"
 server = "sip:127.0.0.7:{kamailio}"
 register = true
@@ -41,9 +61,24 @@ trunks = ["kamailio"]
 pattern = '920\\d'
 trunks = ["kamailio-tcp"]
 strip = 1
+[[route]]
+pattern = '720\\d'
+trunks = ["kamailio-tls"]
+strip = 1
+[[route]]
+pattern = '520\\d'
+trunks = ["kamailio-srtp"]
+strip = 1
+[[route]]
+pattern = '620\\d'
+trunks = ["kamailio-ipv6"]
+strip = 1
 """
+# In front of a number: what Kamailio goes by, and the trunk that the gateway takes.
+INWARDS = {"tls": "7", "ipv6": "6", "srtp": "", "": ""}
+OUTWARDS = {**INWARDS, "srtp": "5"}
 
-NAME, NEEDS = "Kamailio", ("kamailio", "pjsip")
+NAME, NEEDS = "Kamailio", ("kamailio", "baresip", "pjsip")
 TITLE = "Kamailio 5.6 in the path"
 
 
@@ -57,7 +92,7 @@ class Side(PhoneSide):
 
     def _start(self, gateway):
         """Before the gateway, which registers at once when it comes up."""
-        self.kamailio = Kamailio(self.world.folder, gateway, gateway.peer["kamailio"])
+        self.kamailio = Kamailio(self.world.folder, gateway)
 
     def end(self):
         try:
@@ -69,11 +104,19 @@ class Side(PhoneSide):
         super().drop()
         self.kamailio.end()
 
-    def phone(self, name, hz=0, password=None, **more):
-        return self.phone_of(self.world.folder, name, free_ports(1, ADDRESS)[0],
-                             registrar=f"{ADDRESS}:{self.kamailio.port}", user=name,
-                             password=password or PASSWORDS[name], address=ADDRESS,
-                             microphone_hz=hz, **more)
+    def phone(self, name, hz=0, password=None, way="", **more):
+        """On IPv6 a baresip: PJSIP's wheel has none."""
+        phone_of, address = (BaresipPhone, "::1") if way == "ipv6" else (self.phone_of, ADDRESS)
+        host = "[::1]" if way == "ipv6" else ADDRESS
+        if way == "srtp":
+            more.update(phone_of.ENCRYPTED)
+        return phone_of(self.world.folder, name, free_ports(1, address)[0],
+                        registrar=f"{host}:{self.kamailio.port}", user=name,
+                        password=password or PASSWORDS[name], address=address,
+                        microphone_hz=hz, **more)
+
+    def name(self, number, way=""):
+        return self.names[number]
 
     def behind(self, name, password=PASSWORD, **more):
         """A phone of the gateway's own, with Kamailio as its outbound proxy."""
@@ -82,14 +125,18 @@ class Side(PhoneSide):
                              password=password, address=ADDRESS,
                              proxy=f"sip:{ADDRESS}:{self.kamailio.port};lr", **more)
 
-    def uri(self, number):
-        return f"sip:{number}@{ADDRESS}:{self.kamailio.port}"
+    def uri(self, number, way=""):
+        host = "[::1]" if way == "ipv6" else ADDRESS
+        return f"sip:{INWARDS[way]}{number}@{host}:{self.kamailio.port}"
 
     def through(self, name):
         return self.uri("9" + name)  # over TCP from Kamailio on
 
-    def order(self, name):
-        return {"number": name}
+    def transferred(self, name):
+        return "9" + name
+
+    def order(self, name, way=""):
+        return {"number": OUTWARDS[way] + name}
 
 
 def register(side):
@@ -102,11 +149,11 @@ def register(side):
         phone.hang_up()
         phone.closed()
         rows.ends(session)
-    path(side)
+    behind(side)
 
 
-def path(side):
-    """A phone of the gateway's behind Kamailio: the gateway reaches it along its Path (RFC 3327)."""
+def behind(side):
+    """A phone of the gateway's behind Kamailio: the gateway reaches it the way it registered."""
     with side.behind("alice") as phone:
         phone.registered()
         session = side.gateway.dial(user="alice", play=True)
@@ -164,8 +211,18 @@ CELLS = {
     "cancel": rows.cancel,
     "early media": rows.early_media,
     "hold and resume by the peer": rows.hold_by_peer,
+    "hold and resume by us": rows.hold_by_us,
+    "blind transfer by the peer": rows.blind_by_peer,
+    "blind transfer by us": rows.blind_by_us,
+    "attended transfer by the peer": rows.attended_by_peer,
+    "attended transfer by us": rows.attended_by_us,
     "DTMF by RFC 4733": rows.dtmf_rfc4733,
     "DTMF by INFO": dtmf_info,
     "DTMF in-band": rows.dtmf_inband,
     "PRACK": rows.prack,
+    "session refresh": rows.refresh,
+    "TLS": rows.over_tls,
+    "SRTP": rows.over_srtp,
+    "IPv6": rows.over_ipv6,
+    "WebSocket register": "Kamailio takes WebSocket connections and opens none to the gateway.",
 }

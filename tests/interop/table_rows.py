@@ -11,8 +11,8 @@ from gateway import API_PAUSE_S
 from peers import Failure, wait_for
 from phone_cases import HELLO_HZ, PILOT_DBFS, hears, hears_not, recordings_of
 from shared import expect
-from table_gateway import keys_are, saw
-from table_side import FIRST_HZ
+from table_gateway import EXPIRES_S, keys_are, saw
+from table_side import FIRST_HZ, SECOND_HZ, THIRD_HZ
 
 MICROPHONE_DBFS = -20
 
@@ -48,9 +48,9 @@ def wrong_password(side):
     ends(session)
 
 
-def call_in(side):
-    with side.registered(side.names[0], FIRST_HZ) as phone:
-        phone.dial(side.uri("800"))
+def call_in(side, way="", after=None):
+    with side.registered(side.name(0, way), FIRST_HZ, way=way) as phone:
+        phone.dial(side.uri("800", way))
         phone.connected()
         session = side.gateway.came_in()
         sounds(phone)
@@ -58,6 +58,8 @@ def call_in(side):
         phone.closed()
         expect("code", saw(session, "Disconnected")["code"], 200)
         both_ways(side, phone, ends(session))
+        if after:
+            after(phone)
 
 
 def both_ways(side, phone, row):
@@ -69,9 +71,10 @@ def both_ways(side, phone, row):
     hears("right: from the phone", recorded.channel(1), FIRST_HZ, 0.5, MICROPHONE_DBFS)
 
 
-def call_out(side):
-    with side.registered(side.names[1], FIRST_HZ) as phone:
-        session = side.gateway.dial(**side.order(side.names[1]), play=True, record=True)
+def call_out(side, way="", after=None):
+    name = side.name(1, way)
+    with side.registered(name, FIRST_HZ, way=way) as phone:
+        session = side.gateway.dial(**side.order(name, way), play=True, record=True)
         saw(session, "Connected")
         phone.connected()
         sounds(phone)
@@ -79,6 +82,35 @@ def call_out(side):
         expect("status at the phone", phone.closed(), 200)
         expect("code", saw(session, "Disconnected")["code"], 200)
         both_ways(side, phone, ends(session))
+        if after:
+            after(phone)
+
+
+def over_tls(side):
+    """Registration and calls both ways over TLS, the certificate checked by who connects."""
+    call_in(side, way="tls")
+    call_out(side, way="tls")
+
+
+def over_ipv6(side):
+    """Registration, calls both ways and their sound over IPv6."""
+    call_in(side, way="ipv6")
+    call_out(side, way="ipv6")
+
+
+def over_srtp(side):
+    """Calls both ways whose sound is encrypted with keys in the SDP (RFC 4568)."""
+    for flow in (call_in, call_out):
+        flow(side, way="srtp", after=is_encrypted)
+
+
+def is_encrypted(phone):
+    """Offer and answer: RTP/SAVP, and a key of each side."""
+    described = [(way, text) for way, text in phone.messages() if "\nm=audio" in text]
+    for way in ("sent", "received"):
+        text = next(text for this, text in described if this == way)
+        if "RTP/SAVP " not in text or "\na=crypto:" not in text:
+            raise Failure(f"{way} without keys: {text[-500:]}")
 
 
 def busy(side):
@@ -186,6 +218,38 @@ def hold_by_peer(side):
         ends(session)
 
 
+def hold_by_us(side):
+    """A script's re-INVITE: on hold with music, on hold in silence, back again."""
+    with side.registered(side.names[0], FIRST_HZ) as phone:
+        phone.dial(side.uri("800"))
+        phone.connected()
+        session = side.gateway.came_in()
+        side.hears_tone(phone, HELLO_HZ)
+        for count, (ours, theirs) in enumerate((("sendonly", "recvonly"), ("inactive", "inactive"),
+                                                ("sendrecv", "sendrecv")), 1):
+            session.tell(command="reinvite", mimeType="application/sdp", body=f"a={ours}")
+            saw(session, "ReInviteAccepted", count=count)
+            our_direction_is(phone, ours, theirs)
+            if ours == "inactive":
+                side.hears_nothing(phone, HELLO_HZ)
+            else:
+                side.hears_tone(phone, HELLO_HZ)
+        phone.hang_up()
+        phone.closed()
+        ends(session)
+
+
+def our_direction_is(phone, offered, answered):
+    """Of the gateway's last offer in a call, and of the phone's answer to it."""
+    def last():
+        offer = [text for text in phone.received("INVITE ") if "\nv=0" in text][-1:]
+        answers = [text for text in phone.sent("SIP/2.0 200")
+                   if offer and header(text, "CSeq") == header(offer[0], "CSeq")]
+        return (offer[0], answers[-1]) if answers else None
+    offer, answer = wait_for("the answer to our offer", last)
+    expect("directions", (direction(offer), direction(answer)), (offered, answered))
+
+
 def direction(text):
     """The direction of an SDP's audio, sendrecv where it is not said (RFC 3264 §5.1)."""
     for word in ("sendonly", "recvonly", "inactive"):
@@ -198,8 +262,8 @@ def direction_is(phone, offered, answered):
     """Of the phone's last offer in a call, and of the gateway's answer to it."""
     def last():
         offer = [text for text in phone.sent("INVITE ") if "\nv=0" in text][-1]
-        number = next(line for line in offer.split("\n") if line.lower().startswith("cseq:"))
-        answers = [text for text in phone.received("SIP/2.0 200") if number in text]
+        answers = [text for text in phone.received("SIP/2.0 200")
+                   if header(text, "CSeq") == header(offer, "CSeq")]
         return (offer, answers[-1]) if answers else None
     offer, answer = wait_for("the answer to the offer", last)
     expect("directions", (direction(offer), direction(answer)), (offered, answered))
@@ -327,3 +391,173 @@ def acknowledged(pracks, response):
     """One PRACK, of this response: RAck holds RSeq and CSeq (RFC 3262 §7.2)."""
     wanted = f"{header(response, 'RSeq')} {header(response, 'CSeq')}"
     expect("RAck", [header(prack, "RAck") for prack in pracks], [wanted])
+
+
+def refresh(side):
+    """Of two calls, one each way, each is refreshed by whom the answer names (RFC 4028 §7, §9)."""
+    timer = {"timer": "always", "session_expires": EXPIRES_S, "min_se": EXPIRES_S}
+    with (side.registered(side.names[0], FIRST_HZ, **timer) as caller,
+          side.registered(side.names[1], SECOND_HZ, **timer) as callee):
+        caller.dial(side.uri("800"))
+        caller.connected()
+        came_in = side.gateway.came_in()
+        went_out = side.gateway.dial(**side.order(side.names[1]), play=True)
+        callee.connected()
+        for phone, answers, peer_is in ((caller, caller.received, "uac"),
+                                        (callee, callee.sent, "uas")):
+            answer = next(text for text in answers("SIP/2.0 200")
+                          if header(text, "CSeq").endswith("INVITE"))
+            has_header(answer, "Session-Expires", rf"^{EXPIRES_S}\s*;\s*refresher=(uac|uas)")
+            by_peer = f"refresher={peer_is}" in header(answer, "Session-Expires")
+            refreshed(phone, phone.sent if by_peer else phone.received,
+                      phone.received if by_peer else phone.sent)
+        side.hears_tone(caller, HELLO_HZ)
+        side.hears_tone(callee, HELLO_HZ)
+        caller.hang_up()
+        caller.closed()
+        went_out.tell(command="hangup")
+        callee.closed()
+        ends(came_in)
+        ends(went_out)
+
+
+def refreshed(phone, requests, answers):
+    """An UPDATE or a second INVITE without change, and its 200."""
+    def found():
+        asked = requests("UPDATE ") + [text for text in requests("INVITE ")
+                                       if re.search(";[ ]*tag=", header(text, "To"))]
+        return [1 for text in asked for answer in answers("SIP/2.0 200")
+                if header(answer, "CSeq") == header(text, "CSeq")]
+    wait_for(f"a refresh at {phone.uri}", found, EXPIRES_S * 0.75, pause=0.2)
+
+
+def refresh_without_timers(side):
+    """A phone that knows no timers is asked by us all the same, and the call goes on."""
+    with side.registered(side.names[1], FIRST_HZ) as phone:
+        session = side.gateway.dial(**side.order(side.names[1]), play=True)
+        phone.connected()
+        refreshed(phone, phone.received, phone.sent)
+        side.hears_tone(phone, HELLO_HZ)
+        session.tell(command="hangup")
+        phone.closed()
+        ends(session)
+
+
+def blind_by_peer(side):
+    """A phone sends the other end of its call on: by the gateway, then by a script."""
+    first, second, third = side.names
+    with (side.registered(first, FIRST_HZ) as caller, side.registered(second, SECOND_HZ) as callee,
+          side.registered(third, THIRD_HZ) as target):
+        caller.dial(side.through(second))
+        caller.connected()
+        session = side.gateway.came_in()
+        side.hears_tone(caller, SECOND_HZ, 0.4)
+        caller.transfer(side.through(third))
+        target.connected()
+        is_told(caller, "202", 200)
+        expect("custom data", session.row()["custom_data"],
+               "transfer complete: a transferor, b transferee")
+        side.hears_tone(target, SECOND_HZ)
+        side.hears_tone(callee, THIRD_HZ)
+        caller.hang_up()
+        caller.closed()
+        other = side.gateway.came_in()
+        callee.hang_up()
+        target.closed()
+        other.row()
+    blind_by_script(side)
+
+
+def blind_by_script(side):
+    """The script that handles a transfer dials by itself, and says how it went."""
+    first, second, _ = side.names
+    with side.registered(first, FIRST_HZ) as caller, side.registered(second, SECOND_HZ) as target:
+        caller.dial(side.uri("806"))
+        caller.connected()
+        session = side.gateway.came_in()
+        caller.transfer(side.through(second))
+        expect("to", saw(session, "BlindTransferRequested")["to"], side.transferred(second))
+        target.connected()
+        is_told(caller, "202", 200)
+        session.tell(command="end")
+        target.closed()
+
+
+def is_told(phone, accepted, outcome):
+    """The transferor: its REFER was taken, and a NOTIFY told how it went (RFC 3515 §2.4)."""
+    wait_for("the answer to REFER", lambda: [
+        text for text in phone.received(f"SIP/2.0 {accepted}")
+        if header(text, "CSeq").endswith("REFER")])
+    fragments = wait_for("a NOTIFY with the outcome", lambda: [
+        text for text in phone.received("NOTIFY ") if f"\nSIP/2.0 {outcome}" in text])
+    has_header(fragments[0], "Content-Type", "^message/sipfrag")
+    has_header(fragments[0], "Subscription-State", "^terminated")
+
+
+def attended_by_peer(side):
+    """A phone joins the far ends of its two calls and leaves (RFC 3891, RFC 5589 §7)."""
+    first, second, third = side.names
+    with (side.registered(first, FIRST_HZ) as caller, side.registered(second, SECOND_HZ) as callee,
+          side.registered(third, THIRD_HZ) as target):
+        caller.dial(side.through(second))
+        caller.connected(0)
+        session = side.gateway.came_in()
+        caller.hold()
+        callee.connected()
+        caller.dial(side.through(third))
+        caller.connected(1)
+        other = side.gateway.came_in()
+        target.connected()
+        side.hears_tone(target, FIRST_HZ, 0.4)
+        caller.attended(0, 1)
+        is_told(caller, "202", 200)
+        side.hears_tone(callee, THIRD_HZ)
+        side.hears_tone(target, SECOND_HZ)
+        caller.hang_up(0)
+        caller.hang_up(1)
+        caller.closed(0)
+        caller.closed(1)
+        callee.hang_up()
+        target.closed()
+        for gone in (session, other):
+            wait_for("its session to end", gone.is_over)
+
+
+def blind_by_us(side):
+    """A script sends a phone to another one (REFER of ours)."""
+    first, second, _ = side.names
+    with side.registered(first, FIRST_HZ) as phone, side.registered(second, SECOND_HZ) as target:
+        session = side.gateway.dial(**side.order(first), play=True)
+        phone.connected()
+        side.hears_tone(phone, HELLO_HZ, 0.4)
+        session.tell(command="transfer", to=side.through(second))
+        refer = wait_for("REFER", lambda: phone.received("REFER "))[0]
+        has_header(refer, "Refer-To", re.escape(side.through(second)))
+        target.connected()
+        saw(session, "TransferComplete", seconds=15)
+        wait_for("its leg to end", lambda: phone.is_closed(0))
+        side.hears_tone(target, FIRST_HZ)
+        target.hang_up()
+        ends(session)
+
+
+def attended_by_us(side):
+    """A script puts its two phones through to each other: REFER with Replaces."""
+    first, second, _ = side.names
+    with side.registered(first, FIRST_HZ) as phone, side.registered(second, SECOND_HZ) as target:
+        session = side.gateway.dial(**side.order(first))
+        phone.connected()
+        session.tell(command="dial", name="b", order=side.order(second))
+        target.connected()
+        session.tell(command="transfer", **{"with": "b"})
+        refer = wait_for("REFER", lambda: phone.received("REFER "))[0]
+        has_header(refer, "Refer-To", "(?i)[?&]Replaces=")
+        saw(session, "TransferComplete", seconds=15)
+        saw(session, "Disconnected", "a")
+        saw(session, "Disconnected", "b")
+        wait_for("sound between the two", lambda: target.heard(1).tone_seconds(FIRST_HZ) >= 0.8,
+                 pause=0.1)
+        wait_for("sound between the two", lambda: phone.heard(1).tone_seconds(SECOND_HZ) >= 0.8,
+                 pause=0.1)
+        target.hang_up()
+        ends(session)

@@ -27,11 +27,26 @@ class Side:
         """Its end after a failure, which is not to hide that."""
         self.gateway.process.end(1.0)
 
-    def phone(self, name, hz=0, password=PASSWORD, **more):
+    def name(self, number, way=""):
+        """Whose phone it is: `secret` is the user whose calls must be encrypted."""
+        return "secret" if way == "srtp" else self.names[number]
+
+    def reach(self, way):
+        """How phones come to the gateway: their address, its host and port, the phone's options."""
+        if way == "tls":
+            return "127.0.0.1", f"127.0.0.1:{self.gateway.peer['tls']}", {"transport": "tls"}
+        if way == "ipv6":
+            return "::1", f"[::1]:{self.gateway.sip}", {}
+        options = self.phone_of.ENCRYPTED if way == "srtp" else {}
+        return USERS, f"{USERS}:{self.gateway.sip}", options
+
+    def phone(self, name, hz=0, password=PASSWORD, way="", **more):
         """A phone that registers at once; it may be refused."""
-        return self.phone_of(self.world.folder, name, free_ports(1, USERS)[0],
-                             registrar=f"{USERS}:{self.gateway.sip}", user=name,
-                             password=password, address=USERS, microphone_hz=hz, **more)
+        address, registrar, options = self.reach(way)
+        return self.phone_of(self.world.folder, name, free_ports(1, address)[0],
+                             registrar=registrar, user=name, password=password, address=address,
+                             microphone_hz=hz, certificates=self.gateway.certificates, **options,
+                             **more)
 
     def registered(self, name, hz=0, **more):
         phone = self.phone(name, hz, **more)
@@ -60,6 +75,10 @@ class Side:
         """What a phone dials to reach another phone through the gateway."""
         return self.uri(name)
 
+    def transferred(self, name):
+        """What the gateway sees as the number of `through`."""
+        return name
+
     def inband(self, _keys):
         """What a phone needs that presses keys as tones."""
         return {}
@@ -69,10 +88,12 @@ class Side:
         return self.phone_of(self.world.folder, trunk, self.gateway.peer[trunk], user=number,
                              address=USERS, microphone_hz=hz, **more)
 
-    def uri(self, number):
+    def uri(self, number, way=""):
         """What a phone dials to reach this number of the gateway."""
-        return f"sip:{number}@{USERS}:{self.gateway.sip}"
+        _, host, _ = self.reach(way)
+        suffix = ";transport=tls" if way == "tls" else ""
+        return f"sip:{number}@{host}{suffix}"
 
-    def order(self, name):
+    def order(self, name, way=""):
         """What the scenario dials to reach this phone."""
         return {"user": name}

@@ -14,6 +14,7 @@ mod names;
 mod nat;
 mod outgoing;
 mod srtp;
+mod transfer;
 mod trunks;
 
 use std::time::Duration;

@@ -271,3 +271,62 @@ fn calls_that_send_to_each_other_s_ports_do_not_pass_packets_round_for_ever() {
     }
     assert!((1..=500).contains(&rounds), "{rounds}");
 }
+
+#[test]
+fn call_that_replaces_another_is_heard_and_hears_in_its_place() {
+    let (c, d) = (UnitId(3), UnitId(4));
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    // C, joined with D, takes the place of B, whose digits are listened for.
+    for unit in [c, d] {
+        bench.call(unit, Codec::Pcmu);
+    }
+    for (from, to) in [(c, d), (d, c)] {
+        bench.command(Command::Route { from, to });
+    }
+    let sources = DigitSources { info: true, ..DigitSources::default() };
+    bench.command(Command::ListenDigits { unit: B, sources });
+    bench.command(Command::Replace { old: B, new: c });
+    bench.command(Command::Close { unit: B });
+    bench.rtp(A, &rtp(0, 1, 0, &[1; 160]));
+    bench.rtp(c, &rtp(0, 1, 0, &[2; 160]));
+    bench.rtp(d, &rtp(0, 1, 0, &[3; 160]));
+    let heard = |bench: &mut Bench, unit| -> Vec<u8> {
+        bench.take_rtp(unit).iter().map(|sent| sent.payload()[0]).collect()
+    };
+    assert_eq!(heard(&mut bench, c), [1]);
+    assert_eq!(heard(&mut bench, A), [2]);
+    assert_eq!(heard(&mut bench, d), [0u8; 0]);
+    bench.take_events();
+    bench.command(Command::InfoDigit { unit: c, digit: '5' });
+    let digit = Event::Digit { unit: c, digit: '5', source: DigitSource::Info };
+    assert_eq!(bench.take_events(), [digit]);
+}
+
+#[test]
+fn recording_of_a_replaced_call_goes_on_with_the_new_one() {
+    let c = UnitId(3);
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    bench.call(c, Codec::Pcmu);
+    bench.command(Command::RecordCall { unit: RECORDER, call: B, layout: Layout::Mono });
+    bench.command(Command::Replace { old: B, new: c });
+    bench.command(Command::Close { unit: B });
+    let loud = Codec::Pcmu.encode(8000);
+    for number in 0..50 {
+        bench.rtp(c, &rtp(0, number, u32::from(number) * 160, &[loud; 160]));
+        bench.run(20 * MS);
+    }
+    bench.command(Command::Close { unit: RECORDER });
+    let samples = std::mem::take(&mut bench.recorded);
+    assert!(samples.iter().filter(|sample| **sample > 7000).count() > 6000);
+}
+
+#[test]
+fn calls_that_hear_each_other_and_replace_each_other_hear_nobody() {
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    bench.command(Command::Replace { old: A, new: B });
+    bench.command(Command::Replace { old: B, new: B });
+    bench.command(Command::Replace { old: B, new: UnitId(77) });
+    bench.command(Command::Close { unit: A });
+    bench.rtp(B, &rtp(0, 1, 0, &[1; 160]));
+    assert_eq!(bench.take_rtp(B).len(), 0);
+}

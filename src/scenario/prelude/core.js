@@ -102,6 +102,7 @@
     for (let i = 0; i < globals.length; i += 2) {
       once([globals[i + 1]], (name) => lazy(name, () => host.load(globals[i])));
     }
+    once(mentions.files, (name) => host.load(name));
     once(mentions.missing, (name) => lazy(name, () => {
       shared.missing = name;
       host.load('vendor');

@@ -794,7 +794,7 @@ fn what_is_not_there_says_so_on_use() {
         const call = VoxEngine.callPSTN('1', '2');
         call.addEventListener(AI.Events.DialogflowError, () => {});
         tell(() => OpenAI.createRealtimeAPIClient({})); tell(() => new VoximplantAPI.Client());
-        tell(() => VoxEngine.createConference()); tell(() => call.transferTo({})); tell(() => Net.sendMail());
+        tell(() => VoxEngine.createConference()); tell(() => call.vad()); tell(() => Net.sendMail());
         tell(() => ApplicationStorage.get('a')); tell(() => getPhoneNumberInfo('1'));";
     assert_eq!(
         log_of(source),
@@ -802,7 +802,7 @@ fn what_is_not_there_says_so_on_use() {
             "OpenAI.createRealtimeAPIClient is not available on this gateway",
             "VoximplantAPI.Client is not available on this gateway",
             "VoxEngine.createConference is not available on this gateway",
-            "call.transferTo is not available on this gateway",
+            "call.vad is not available on this gateway",
             "Net.sendMail is not available on this gateway",
             "ApplicationStorage.get is not available on this gateway",
             "getPhoneNumberInfo is not available on this gateway",
@@ -823,4 +823,66 @@ fn host_is_no_global() {
         log_of("Logger.write(typeof host + typeof shared + typeof __host)"),
         ["undefinedundefinedundefined"]
     );
+}
+
+#[test]
+fn transfers_are_asked_for_and_reported() {
+    let source = "const call = VoxEngine.callPSTN('1', '2'), other = VoxEngine.callPSTN('3', '4');
+        const tell = f => { try { f(); Logger.write('silent') } catch (e) { Logger.write(e.message) } };
+        call.handleBlindTransfer(true); call.handleBlindTransfer();
+        call.notifyBlindTransferSuccess();
+        call.notifyBlindTransferFailed(486, 'busy'); call.notifyBlindTransferFailed('x');
+        call.transferTo({ to: 100, headers: { 'X-A': 1, 'VI-CallTimeout': 20, 'Via': 'no' } });
+        call.transferTo({ call: other });
+        tell(() => call.transferTo()); tell(() => call.transferTo({ call: {} }));";
+    let (_, outputs) = Stage::run(source);
+    let text = |text: &str| text.to_owned();
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let failed = |status, reason| Command::NotifyTransfer { call: 1, status, reason };
+    assert_eq!(
+        commands(&outputs)[2..],
+        [
+            Command::HandleBlindTransfer { call: 1, handle: true },
+            Command::HandleBlindTransfer { call: 1, handle: false },
+            failed(200, text("OK")),
+            failed(486, text("busy")),
+            failed(603, text("")),
+            Command::Log { text: text("header Via dropped: scripts may set only X- headers") },
+            Command::TransferTo {
+                call: 1,
+                to: text("100"),
+                other: None,
+                headers: vec![header("X-A", "1"), header("VI-CallTimeout", "20")],
+            },
+            Command::TransferTo { call: 1, to: text(""), other: Some(2), headers: Vec::new() },
+            Command::Log { text: text("transferTo: { to } or { call } is expected") },
+            Command::Log { text: text("transferTo: { to } or { call } is expected") },
+        ]
+    );
+}
+
+#[test]
+fn transfer_events_carry_their_payload() {
+    let source = "const call = VoxEngine.callPSTN('1', '2'); call.handleBlindTransfer(true);
+        for (const name of ['BlindTransferRequested', 'TransferComplete', 'TransferFailed'])
+          call.addEventListener(CallEvents[name], ({ call, ...e }) => Logger.write(e));";
+    let (mut stage, _) = Stage::run(source);
+    let headers = vec![("Refer-To".to_owned(), "sip:100@pbx".to_owned())];
+    let cases = [
+        (
+            CallEvent::BlindTransferRequested { headers, transfer_to: "100".into() },
+            r#"{"headers":{"Refer-To":"sip:100@pbx"},"transferTo":"100","name":"Call.BlindTransferRequested","id":"1"}"#,
+        ),
+        (
+            CallEvent::TransferComplete { role: "transferor" },
+            r#"{"headers":{},"role":"transferor","name":"Call.TransferComplete","id":"1"}"#,
+        ),
+        (
+            CallEvent::TransferFailed { role: "target", code: 486, reason: "Busy Here".into() },
+            r#"{"headers":{},"role":"target","code":486,"reason":"Busy Here","name":"Call.TransferFailed","id":"1"}"#,
+        ),
+    ];
+    for (event, expected) in cases {
+        assert_eq!(logs(&stage.call(1, event)), [expected]);
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::modify::Change;
 use super::refresh::Running;
 use super::reinvite::Asked;
+use super::transfer::Transfers;
 use super::{ACK_PATIENCE, Call, CallTimer, Phase, add_extra_headers, extra_headers, sdp_of};
 use crate::sip::authorization::Login;
 use crate::sip::dialog::Dialog;
@@ -35,17 +36,20 @@ pub(super) struct Confirmed {
     pub unacknowledged: Option<Answer>,
     /// A re-INVITE of the peer that waits for the session.
     pub change: Option<Change>,
-    /// The session hung up before the ACK of our first 2xx: BYE must wait for it (§15).
-    leaving: Option<ExtraHeaders>,
+    /// From the first REFER on.
+    pub transfers: Option<Box<Transfers>>,
+    /// The session hung up before the ACK of our first 2xx: BYE must wait for it (§15). Or before
+    /// the last NOTIFY of a transfer arrived.
+    pub leaving: Option<ExtraHeaders>,
     /// The ACK of our first 2xx came, or we called.
-    is_confirmed: bool,
+    pub is_confirmed: bool,
     /// RSeq of our last reliable response, where its PRACK had not come before our 2xx.
     pub late_prack: Option<u32>,
     /// The ACK of a 2xx with an offer, until the session answers it.
     pub owed_ack: Option<Box<Outgoing>>,
-    /// Our INFO and MESSAGE requests that have no final response. Full: the next is not sent,
+    /// Our requests inside the dialog that have no final response. Full: the next is not sent,
     /// counted as `sip_send_failed_total`: one call cannot fill the table of transactions.
-    open_requests: usize,
+    pub open_requests: usize,
 }
 
 /// A 2xx of ours that is sent again until its ACK comes.
@@ -74,6 +78,7 @@ impl Confirmed {
             asked: None,
             unacknowledged: None,
             change: None,
+            transfers: None,
             leaving: None,
             is_confirmed: true,
             late_prack: None,
@@ -177,7 +182,7 @@ impl Call {
         if let Some(ack) = confirmed.owed_ack.take() {
             stack.send(now, ack);
         }
-        match confirmed.is_confirmed {
+        match confirmed.is_confirmed && !confirmed.is_notifying() {
             true => self.send_bye(now, stack, headers, None),
             false => confirmed.leaving = Some(headers.clone()),
         }
@@ -206,7 +211,7 @@ impl Call {
     }
 
     /// `cause`: what only we know of the end.
-    fn send_bye(
+    pub(super) fn send_bye(
         &mut self,
         now: Instant,
         stack: &mut Stack,
@@ -273,12 +278,9 @@ impl Call {
             Method::Bye => self.on_bye(now, stack, request, source),
             Method::Info | Method::Message => self.on_content(now, stack, request, source),
             Method::Options => stack.answer(now, source, options::response(stack, request)),
+            Method::Refer => self.on_refer(now, stack, request, source),
+            Method::Notify => self.on_notify(now, stack, request, source),
             Method::Prack => self.on_late_prack(now, stack, request, source),
-            Method::Notify => {
-                // No subscription of ours is in this dialog (RFC 6665 §4.1.3).
-                let response = stack.response(request, 481);
-                stack.answer(now, source, response);
-            }
             _ => {
                 let response = inspection::not_allowed(stack, request);
                 stack.answer(now, source, response);
@@ -290,6 +292,7 @@ impl Call {
     fn on_bye(&mut self, now: Instant, stack: &mut Stack, request: &Message, source: Destination) {
         self.stop_asking(now, stack);
         self.cancel_any_change(now, stack);
+        self.end_transfers(now, stack);
         let response = stack.response(request, 200);
         match stack.table.start_server(now, request, source, None) {
             Ok(id) => {
@@ -345,7 +348,7 @@ impl Call {
         stack.send(now, outgoing);
     }
 
-    /// What became of a BYE, INFO, MESSAGE or PRACK of ours.
+    /// What became of a request of ours inside the dialog.
     pub(super) fn on_dialog_outcome(
         &mut self,
         now: Instant,
@@ -377,6 +380,9 @@ impl Call {
             outgoing.request.via.clear();
             outgoing.targets.clear();
             login.sign(&mut outgoing.request, &mut stack.random);
+            if *outgoing.request.method() == Method::Refer {
+                self.renumber_refer(outgoing.request.cseq.number);
+            }
             return stack.send(now, outgoing);
         }
         // A callee that refuses it, or does not answer, ends its INVITE by itself.
@@ -386,6 +392,11 @@ impl Call {
         let is_bye = *outgoing.request.method() == Method::Bye;
         if let Phase::Confirmed(confirmed) = &mut self.phase {
             confirmed.open_requests = confirmed.open_requests.saturating_sub(1);
+        }
+        match outgoing.request.method() {
+            Method::Notify => return self.on_notify_outcome(now, stack, status),
+            Method::Refer => self.on_refer_outcome(stack, &outcome),
+            _ => {}
         }
         match &self.phase {
             Phase::Leaving(_) if is_bye => self.phase = Phase::Over,

@@ -294,9 +294,9 @@ mod tests {
     #[test]
     fn invite_says_what_is_configured() {
         for (prack, expected) in [
-            (Prack::Off, ("timer", "")),
-            (Prack::Supported, ("100rel, timer", "")),
-            (Prack::Required, ("100rel, timer", "100rel")),
+            (Prack::Off, ("timer, replaces, norefersub", "")),
+            (Prack::Supported, ("100rel, timer, replaces, norefersub", "")),
+            (Prack::Required, ("100rel, timer, replaces, norefersub", "100rel")),
         ] {
             let mut bench = Bench::with(|config| config.trunks[0].prack = prack);
             let (_, invite) = bench.calls();

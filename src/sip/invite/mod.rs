@@ -34,11 +34,13 @@ mod refresh;
 mod reinvite;
 mod reliable;
 mod target;
+mod transfer;
 mod uac;
 mod uas;
 mod update;
 
 pub use party::Party;
+pub use transfer::{Found, MOST_REFERS, REFER_PATIENCE};
 pub use uas::Arrived;
 
 /// All calls.
@@ -82,6 +84,8 @@ pub enum CallTimer {
     Answer,
     /// Our 2xx has no ACK.
     NoAck,
+    /// Nobody has said yet what came of our REFER.
+    Refer,
     /// A re-INVITE of ours waits for its turn, or has no final response.
     Change,
     /// The session is to be refreshed, or was not (RFC 4028 §10).
@@ -89,13 +93,14 @@ pub enum CallTimer {
 }
 
 impl CallTimer {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::NoAnswer,
         Self::NoResponse,
         Self::Progress,
         Self::Reliable,
         Self::Answer,
         Self::NoAck,
+        Self::Refer,
         Self::Change,
         Self::Session,
     ];
@@ -296,6 +301,7 @@ impl Calls {
             CallTimer::Reliable => call.on_reliable_timer(now, stack),
             CallTimer::Answer => call.on_answer_timer(now, stack),
             CallTimer::NoAck => call.on_no_ack(now, stack),
+            CallTimer::Refer => call.on_refer_timer(stack),
             CallTimer::Change => call.on_change_timer(now, stack),
             CallTimer::Session => call.on_session_timer(now, stack),
         });

@@ -3,7 +3,7 @@
 use super::Calls;
 use crate::sip::identity::Policy;
 use crate::sip::stack::Stack;
-use crate::sip::user_agent::{Peer, Target};
+use crate::sip::user_agent::{CallId, Peer, Target};
 
 /// The other end of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +49,14 @@ impl Party {
 }
 
 impl Calls {
+    pub fn peer(&self, id: CallId) -> Option<Peer> {
+        match &self.slots.get(id.0)?.party {
+            Party::Anybody => None,
+            Party::Trunk(name) => Some(Peer::Trunk(name.clone())),
+            Party::User(name) => Some(Peer::User(name.clone())),
+        }
+    }
+
     /// Calls with this party that have not ended. Counted anew each time, and asked only where a
     /// cap is set: no figure can drift.
     pub fn count_of(&self, party: &Party) -> usize {

@@ -292,7 +292,10 @@ mod tests {
             let mut bench = bench();
             let ok = answered(&mut bench, headers);
             assert_eq!(ok.header("Session-Expires"), expires, "{headers}");
-            assert_eq!((ok.header("Require"), ok.header("Supported")), (require, "100rel, timer"));
+            assert_eq!(
+                (ok.header("Require"), ok.header("Supported")),
+                (require, crate::sip::inspection::SUPPORTED)
+            );
         }
     }
 
@@ -307,7 +310,7 @@ mod tests {
         let (_, invite) = bench.calls();
         assert_eq!(
             (invite.header("Supported"), invite.header("Session-Expires")),
-            ("100rel, timer", "")
+            (crate::sip::inspection::SUPPORTED, "")
         );
     }
 
@@ -371,7 +374,10 @@ mod tests {
             assert_eq!(bench.wait_for("UPDATE "), 300_000);
             let update = bench.expect("UPDATE sip:100@192.0.2.10:5060 ");
             assert_eq!(update.header("Session-Expires"), "600;refresher=uac");
-            assert_eq!((update.header("Supported"), update.body()), ("100rel, timer", ""));
+            assert_eq!(
+                (update.header("Supported"), update.body()),
+                (crate::sip::inspection::SUPPORTED, "")
+            );
             let headers = "Session-Expires: 600;refresher=uac\nContact: <sip:n@192.0.2.10:5060>\n";
             bench.receive(&update.answer(200, "", headers, "").replace("sip:n@", "sip:100@"));
             bench.quiet();

@@ -14,7 +14,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::refresh::TIMER;
 use super::{Call, CallTimer, Phase, sdp_of};
 use crate::sip::fields::RAck;
 use crate::sip::header::{Headers, Name};
@@ -360,7 +359,9 @@ impl Call {
 /// Says in an INVITE of ours what its callee may do.
 pub(super) fn ask(headers: &mut Headers, prack: Prack) {
     match prack {
-        Prack::Off => headers.push(Name::Supported, TIMER),
+        Prack::Off => {
+            headers.push(Name::Supported, SUPPORTED.trim_start_matches("100rel, "));
+        }
         Prack::Supported => headers.push(Name::Supported, SUPPORTED),
         Prack::Required => {
             headers.push(Name::Supported, SUPPORTED);
@@ -453,7 +454,7 @@ mod tests {
         // RFC 6337 §3.1: what was agreed is not said again.
         assert_eq!(
             (ok.body(), ok.header("Content-Type"), ok.header("Supported")),
-            ("", "", "100rel, timer")
+            ("", "", "100rel, timer, replaces, norefersub")
         );
         bench.receive(&ok.ack());
         assert!(matches!(bench.event(), Event::Confirmed { sdp: None, .. }));

@@ -70,6 +70,14 @@ impl Calls {
                 return stack.answer(now, source, response);
             }
         };
+        let replaces = match self.replaced_by(&invite) {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                stats::SIP_REFUSED_REQUESTS.add(1);
+                let response = stack.response(&invite, status);
+                return stack.answer(now, source, response);
+            }
+        };
         let Some(id) = self.insert() else {
             stats::SIP_REFUSED_FULL_CALLS.add(1);
             return stack.refuse_full(now, &invite, source);
@@ -104,6 +112,7 @@ impl Calls {
             peer,
             offer: sdp_of(&invite),
             max_forwards: hops_left(&invite),
+            replaces,
             request_uri,
         };
         let party = Party::of(&incoming.peer);

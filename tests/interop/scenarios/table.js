@@ -6,6 +6,7 @@
 
 const seen = [];
 const calls = {};
+const roles = [];
 const TONE = "file:prompts/phone-hello.wav";
 let keys = "";
 
@@ -19,6 +20,11 @@ function watch(name, call) {
     }));
   }
   call.handleTones(true);
+  // A session may end at once after this: its row in the history tells.
+  call.addEventListener(CallEvents.TransferComplete, (e) => {
+    roles.push(`${name} ${e.role}`);
+    VoxEngine.customData(`transfer complete: ${roles.join(", ")}`);
+  });
   call.addEventListener(CallEvents.ToneReceived, (e) => { if (name === "a") keys += e.tone; });
 }
 
@@ -50,7 +56,7 @@ const numbers = {
     call.handleBlindTransfer(true);
     call.addEventListener(CallEvents.Connected, () => call.startPlayback(TONE, { loop: true }));
     call.addEventListener(CallEvents.BlindTransferRequested, (e) => {
-      watch("b", VoxEngine.callUser({ username: e.transferTo, callerid: "100" }));
+      dial("b", isNaN(e.transferTo) ? { user: e.transferTo } : { number: e.transferTo });
       calls.b.addEventListener(CallEvents.Connected, () => {
         call.notifyBlindTransferSuccess();
         calls.b.startPlayback(TONE, { loop: true });
