@@ -76,16 +76,12 @@ def pjsip(world, gateway, **more):
 
 @flows()
 def baresip_over_tcp(world, gateway):
-    """Called and hung up over the connection that registered; none is opened to it."""
+    """Registered over TCP, called, and hung up by us."""
     with baresip(world, gateway, "tcp") as phone:
         phone.registered()
         session = call_alice(gateway)
         session.until_seen("Connected")
         phone.connected()
-        own = f"127.0.0.1:{phone.port}"
-        if own in phone.received("INVITE ")[0].split("\n")[0]:
-            # Its contact names its listening port; the connection came from another.
-            expect("source", header(phone.received("SIP/2.0 200")[0], "Via").count(own), 1)
         session.tell(command="hangup")
         expect("end", phone.closed(), 200)
         session.tell(command="end")
