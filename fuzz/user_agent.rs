@@ -123,11 +123,11 @@ impl World {
             username: "branch".to_owned(),
             password: PASSWORD.to_owned(),
             accept_from: vec![Network { address: From::Trunk.address().ip(), prefix: 32 }],
+            is_mutual: false,
             options: (kind & 1 != 0).then_some(Duration::from_secs(30)),
             account: Account::default(),
             identity: Policy { is_trusted: kind & 2 != 0, ..Policy::default() },
             caps: Caps::default(),
-            is_mutual: false,
             prack: [Prack::Off, Prack::Supported, Prack::Required, Prack::Supported]
                 [usize::from(kind >> 2 & 3)],
         };
@@ -419,7 +419,22 @@ impl World {
             }
             13 => agent.refresh(now, call, SDP.to_vec()),
             14 => agent.info(now, call, &some, "application/dtmf-relay", b"Signal=1".to_vec()),
-            _ => agent.message(now, call, "text"),
+            _ => match script.next() % 8 {
+                0 | 1 => agent.message(now, call, "text"),
+                2 => agent.accept_refer(now, call),
+                3 => agent.reject_refer(now, call, 603),
+                4 | 5 => agent.notify_refer(now, call, script.of(&[100, 180, 200, 486]), "R"),
+                kind => {
+                    let other = open[script.below(open.len())];
+                    let target = match kind {
+                        6 => ReferTarget::Number("9".to_owned()),
+                        _ => ReferTarget::Call(other),
+                    };
+                    let timeout = Duration::from_secs(30);
+                    let transfer = Transfer { target, headers: none, timeout };
+                    let _may_be_refused = agent.refer(now, call, &transfer);
+                }
+            },
         }
     }
 
@@ -578,6 +593,8 @@ impl World {
             | Event::Changed { call, .. }
             | Event::ChangeRefused { call, .. }
             | Event::Refresh { call }
+            | Event::Refer { call, .. }
+            | Event::Transferred { call, .. }
             | Event::Info { call, .. }
             | Event::Message { call, .. } => (*call, false),
             _ => return,

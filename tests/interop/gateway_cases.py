@@ -10,6 +10,7 @@ import operator_cases
 import phone_cases
 import reliable_cases
 import sample_cases
+import soak_cases
 import srtp_cases
 import torture_cases
 import transport_cases
@@ -21,5 +22,5 @@ LANES = {
               + srtp_cases.CASES + modify_cases.CASES),
     "edges": (http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
               + trunk_presets_cases.CASES + transport_cases.CASES + torture_cases.CASES
-              + flood_cases.CASES + flow_cases.CASES),
+              + flow_cases.CASES + soak_cases.CASES + flood_cases.CASES),
 }
