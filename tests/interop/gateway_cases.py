@@ -9,7 +9,17 @@ import operator_cases
 import phone_cases
 import reliable_cases
 import sample_cases
-CASES = (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
-         + srtp_cases.CASES + modify_cases.CASES + http_cases.CASES + hostile_cases.CASES
-         + operator_cases.CASES + dns_cases.CASES + trunk_presets_cases.CASES
-         + transport_cases.CASES + torture_cases.CASES + flood_cases.CASES)
+import srtp_cases
+import torture_cases
+import transport_cases
+import trunk_cases
+import trunk_presets_cases
+
+LANES = {
+    "calls": (trunk_cases.CASES + reliable_cases.CASES + phone_cases.CASES + sample_cases.CASES
+              + srtp_cases.CASES + modify_cases.CASES),
+    "edges": (http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
+              + trunk_presets_cases.CASES + transport_cases.CASES + torture_cases.CASES),
+}
+# They take all of the machine: when the rest is done.
+ALONE = flood_cases.CASES
