@@ -127,6 +127,7 @@ impl World {
             account: Account::default(),
             identity: Policy { is_trusted: kind & 2 != 0, ..Policy::default() },
             caps: Caps::default(),
+            is_mutual: false,
             prack: [Prack::Off, Prack::Supported, Prack::Required, Prack::Supported]
                 [usize::from(kind >> 2 & 3)],
         };
@@ -147,6 +148,8 @@ impl World {
                 display_name: String::new(),
                 max_calls: 0,
             }],
+            nat: Nat { keepalive: Some(Duration::from_secs(30)), ..Nat::default() },
+            ws_origins: Vec::new(),
             session_timer: SessionTimer { interval, ..SessionTimer::default() },
             product: "branchline/fuzz".to_owned(),
             limits: LIMITS,
