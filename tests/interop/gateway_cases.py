@@ -2,6 +2,7 @@
 
 import dns_cases
 import flood_cases
+import flow_cases
 import hostile_cases
 import http_cases
 import modify_cases
@@ -21,5 +22,7 @@ LANES = {
               + srtp_cases.CASES + modify_cases.CASES),
     "edges": (http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
               + trunk_presets_cases.CASES + transport_cases.CASES + torture_cases.CASES
-              + flood_cases.CASES + soak_cases.CASES),
+              + flow_cases.CASES + soak_cases.CASES),
 }
+# They take all of the machine: when the rest is done.
+ALONE = flood_cases.CASES

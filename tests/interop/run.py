@@ -83,20 +83,20 @@ def cases_lane(cases, results):
 
 
 def lanes(options, results):
-    found = [("peers", cases_lane(list(peer_cases.CASES), results))]
+    """Lanes by name, and those that come after them with the machine for themselves."""
     if options.peers:
-        return found
+        return [("peers", cases_lane(list(peer_cases.CASES), results))], []
     import gateway_cases
     import table
     page = ("docs/interop.md is what the table says", (), table.page_is_current)
-    found[0] = ("peers", cases_lane([*peer_cases.CASES, page], results))
+    found = [("peers", cases_lane([*peer_cases.CASES, page], results))]
     found += [(name, cases_lane(cases, results)) for name, cases in gateway_cases.LANES.items()]
     for column in table.COLUMNS:
         if reason := table.missing(column, shutil.which):
             results.skip(f"table: all of {column.NAME}", reason)
         else:
             found.append((column.NAME, table.lane(column, results.record)))
-    return found
+    return found, [("alone", cases_lane(gateway_cases.ALONE, results))]
 
 
 def main():
@@ -113,14 +113,16 @@ def main():
 
     folder = tempfile.mkdtemp(prefix="branchline-interop-")
     results = Results()
-    threads = []
-    for name, run in lanes(options, results):
-        home = os.path.join(folder, name)
-        os.makedirs(home)
-        threads.append(threading.Thread(target=run, args=(World(options, home),), name=name))
-        threads[-1].start()
-    for thread in threads:
-        thread.join()
+    together, alone = lanes(options, results)
+    for group in (together, alone):
+        threads = []
+        for name, run in group:
+            home = os.path.join(folder, name)
+            os.makedirs(home)
+            threads.append(threading.Thread(target=run, args=(World(options, home),), name=name))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
     if not options.peers:
         import table
         print("\n" + table.as_text(results.cells, shutil.which) + "\n")
