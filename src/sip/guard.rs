@@ -96,7 +96,7 @@ fn messages(source_rate: u32) -> Rate {
 
 /// Sources that send at one time, each with about 60 bytes. When all are taken, new ones that are
 /// nobody's get nothing: only a flood from forged addresses does that.
-const MAX_SOURCES: usize = 4096;
+const MAX_SOURCES: usize = 2048;
 
 /// A phone with a mistyped password gives up long before.
 const GUESSES_OF_SOURCE: Rate = Rate { burst: 10, interval: Duration::from_secs(10) };

@@ -107,7 +107,7 @@ impl Kept {
 }
 
 /// Each some hundred bytes; a dozen kilobytes where a server says as much as we keep.
-const MAX_ANSWERS: usize = 512;
+const MAX_ANSWERS: usize = 128;
 /// A name that changes from request to request must not be asked for as often.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
