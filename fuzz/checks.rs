@@ -14,11 +14,14 @@ use branchline::sip::digest::{self, Challenge, Credentials, Nonces};
 use branchline::sip::fields::Contacts;
 use branchline::sip::framing::{Frame, Framer};
 use branchline::sip::header::Name;
+use branchline::sip::identity::{self, Form, Policy};
 use branchline::sip::inspection;
 use branchline::sip::message::{Message, Method};
 use branchline::sip::name_addr::NameAddr;
+use branchline::sip::refer::{self, ReferTo, Replaces};
 use branchline::sip::uri::Uri;
 use branchline::sip::via::Via;
+use branchline::sip::websocket::WebSocket;
 
 /// What is read and written again is read as the same, also what is read only on demand; an
 /// error that can be answered gives a good answer.
@@ -85,6 +88,94 @@ fn frames(chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
     }
     list
 }
+
+/// However a WebSocket is cut, it holds the same messages and ends at the same error. What does not
+/// begin with an upgrade gets one.
+pub fn websocket(data: &[u8]) {
+    const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: sip\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let data = match data.starts_with(b"GET") {
+        true => data.to_vec(),
+        false => [UPGRADE, data].concat(),
+    };
+    let whole = websocket_frames(&[&data]);
+    let step = usize::from(data.last().copied().unwrap_or(0) % 16) + 1;
+    let cut = websocket_frames(&data.chunks(step).collect::<Vec<_>>());
+    assert_eq!(cut, whole, "in steps of {step}");
+}
+
+/// The messages of a WebSocket, and its error.
+fn websocket_frames(chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+    const LIMIT: usize = 2000;
+    let mut socket = WebSocket::new(LIMIT, Vec::new().into());
+    let mut list = Vec::new();
+    for chunk in chunks {
+        socket.push(chunk);
+        while let Some(frame) = socket.next() {
+            match frame {
+                Ok(Frame::Message(bytes)) => {
+                    assert!(bytes.len() <= LIMIT);
+                    list.push(Some(bytes));
+                }
+                Ok(Frame::Ping | Frame::Pong) => {}
+                Err(_) => list.push(None),
+            }
+        }
+        let _ = socket.take_reply();
+    }
+    list
+}
+
+/// What a REFER asks for is written as it was read; a status line is one of SIP.
+pub fn transfer(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some((status, reason)) = refer::status_line(data) {
+        assert!((100..700).contains(&status) && reason.trim() == reason);
+    }
+    if let Ok(replaces) = Replaces::parse(&text) {
+        let written = replaces.to_string();
+        assert_eq!(Replaces::parse(&written), Ok(replaces), "{written}");
+    }
+    let Ok(mut request) = Message::parse(REFER) else { panic!("a good REFER") };
+    request.headers.push(Name::ReferTo, text.replace(['\r', '\n'], " "));
+    if let Ok(refer_to) = ReferTo::of(&request) {
+        let Ok(mut again) = Message::parse(REFER) else { panic!("a good REFER") };
+        let written = refer_to.to_value();
+        again.headers.push(Name::ReferTo, written.clone());
+        assert_eq!(ReferTo::of(&again), Ok(refer_to), "{written}");
+    }
+}
+
+const REFER: &[u8] =
+    b"REFER sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@b>;\
+    tag=1\r\nTo: <sip:a@b>;tag=2\r\nCall-ID: c\r\nCSeq: 1 REFER\r\nMax-Forwards: 70\r\n\r\n";
+
+/// Who calls, as a trunk says it: whatever stands there, a number or nothing comes of it, and what
+/// we assert ourselves can be read.
+pub fn identity(data: &[u8]) {
+    let Ok(mut invite) = Message::parse(INVITE) else { panic!("a good INVITE") };
+    let text = String::from_utf8_lossy(data);
+    for line in text.lines().take(20) {
+        let (name, value) = line.split_once(':').unwrap_or(("P-Asserted-Identity", line));
+        invite.headers.push(Name::from(name), value.replace('\r', " "));
+    }
+    for form in [Form::None, Form::Asserted, Form::Preferred, Form::RemoteParty] {
+        let policy = Policy { is_trusted: true, form, ..Policy::default() };
+        let _ = (policy.caller(&invite), policy.number(&invite));
+        if let Ok(identity) = text.parse::<NameAddr>() {
+            let Ok(mut ours) = Message::parse(INVITE) else { panic!("a good INVITE") };
+            policy.assert(&mut ours, &identity, data.len().is_multiple_of(2));
+            assert!(Message::parse(&ours.to_bytes()).is_ok(), "{identity}");
+        }
+    }
+    let _ = identity::diversions(&invite);
+    identity::forget(&mut invite);
+}
+
+const INVITE: &[u8] =
+    b"INVITE sip:1@b SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:2@b>;\
+    tag=1\r\nTo: <sip:1@b>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\r\n";
 
 /// A server's message to a question of ours: whatever it says, the question has one end, and what
 /// is kept of it is bounded. Header and question are ours; the first bytes say flags and counts.

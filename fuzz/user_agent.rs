@@ -123,11 +123,11 @@ impl World {
             username: "branch".to_owned(),
             password: PASSWORD.to_owned(),
             accept_from: vec![Network { address: From::Trunk.address().ip(), prefix: 32 }],
+            is_mutual: false,
             options: (kind & 1 != 0).then_some(Duration::from_secs(30)),
             account: Account::default(),
             identity: Policy { is_trusted: kind & 2 != 0, ..Policy::default() },
             caps: Caps::default(),
-            is_mutual: false,
             prack: [Prack::Off, Prack::Supported, Prack::Required, Prack::Supported]
                 [usize::from(kind >> 2 & 3)],
         };
@@ -247,7 +247,7 @@ impl World {
             script.of(&[70, 70, 70, 1, 0]),
             number % 128,
         );
-        if method == "ACK" || script.next() % 8 != 0 {
+        if method == "ACK" || !script.next().is_multiple_of(8) {
             text.push_str(&format!("Contact: <sip:peer@{address}>\r\n"));
         }
         self.fields(script, &mut text);
@@ -319,7 +319,7 @@ impl World {
             request.cseq.number,
             request.cseq.method.as_str()
         ));
-        if script.next() % 8 != 0 {
+        if !script.next().is_multiple_of(8) {
             text.push_str("Contact: <sip:peer@192.0.2.10>;expires=60\r\n");
         }
         self.fields(script, &mut text);
@@ -334,7 +334,7 @@ impl World {
     fn deliver(&mut self, script: &mut Script<'_>, from: From) {
         let data = self.last.clone();
         match self.streams.last() {
-            Some(&stream) if script.next() % 8 == 0 => {
+            Some(&stream) if script.next().is_multiple_of(8) => {
                 let (first, second) = data.split_at(script.below(data.len() + 1).min(data.len()));
                 self.agent.handle_input(self.now, Input::Stream { stream, data: first });
                 self.drain();
@@ -419,7 +419,22 @@ impl World {
             }
             13 => agent.refresh(now, call, SDP.to_vec()),
             14 => agent.info(now, call, &some, "application/dtmf-relay", b"Signal=1".to_vec()),
-            _ => agent.message(now, call, "text"),
+            _ => match script.next() % 8 {
+                0 | 1 => agent.message(now, call, "text"),
+                2 => agent.accept_refer(now, call),
+                3 => agent.reject_refer(now, call, 603),
+                4 | 5 => agent.notify_refer(now, call, script.of(&[100, 180, 200, 486]), "R"),
+                kind => {
+                    let other = open[script.below(open.len())];
+                    let target = match kind {
+                        6 => ReferTarget::Number("9".to_owned()),
+                        _ => ReferTarget::Call(other),
+                    };
+                    let timeout = Duration::from_secs(30);
+                    let transfer = Transfer { target, headers: none, timeout };
+                    let _may_be_refused = agent.refer(now, call, &transfer);
+                }
+            },
         }
     }
 
@@ -438,9 +453,9 @@ impl World {
             display_name: String::new(),
             credentials: None,
             diverted: None,
-            patience: (script.next() % 4 == 0).then_some(Duration::from_secs(3)),
+            patience: (script.next().is_multiple_of(4)).then_some(Duration::from_secs(3)),
             headers: Vec::new(),
-            offer: (script.next() % 4 != 0).then(|| SDP.to_vec()),
+            offer: (!script.next().is_multiple_of(4)).then(|| SDP.to_vec()),
             timeout: Duration::from_secs(20),
             max_forwards: 70,
         };
@@ -578,6 +593,8 @@ impl World {
             | Event::Changed { call, .. }
             | Event::ChangeRefused { call, .. }
             | Event::Refresh { call }
+            | Event::Refer { call, .. }
+            | Event::Transferred { call, .. }
             | Event::Info { call, .. }
             | Event::Message { call, .. } => (*call, false),
             _ => return,

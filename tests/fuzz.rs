@@ -32,6 +32,21 @@ fn dns_question_has_one_end() {
 }
 
 #[test]
+fn websocket_is_cut_the_same_however_it_arrives() {
+    each("websocket", checks::websocket);
+}
+
+#[test]
+fn transfer_reads_what_it_writes() {
+    each("transfer", checks::transfer);
+}
+
+#[test]
+fn identity_is_read_whatever_it_says() {
+    each("identity", checks::identity);
+}
+
+#[test]
 fn digest_proves_one_password() {
     each("digest", checks::digest);
 }

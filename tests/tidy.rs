@@ -191,6 +191,19 @@ fn lines_fit_100_columns() {
     report(&wrong);
 }
 
+/// The table of standards points at tests: they must be there.
+#[test]
+fn files_that_the_readme_names_are_there() {
+    let named = |text: &str| {
+        ["src/", "tests/", "docs/", "fuzz/", "cross/"].iter().any(|folder| text.starts_with(folder))
+    };
+    let text = read("README.md");
+    let quoted = text.split('`').skip(1).step_by(2).filter(|text| named(text));
+    let (there, missing): (Vec<_>, Vec<_>) = quoted.partition(|path| top().join(path).exists());
+    assert!(there.len() > 50, "the table of standards names more than {} files", there.len());
+    report(&missing.into_iter().map(|path| format!("README.md: {path}")).collect::<Vec<_>>());
+}
+
 #[test]
 fn comments_and_strings_are_blanked() {
     let code = blank("a \"crate::x \\\" b\" // crate::y\nr#\"crate::\"z\"# '\"' c /* \n d */ 'a e");

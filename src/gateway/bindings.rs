@@ -76,3 +76,40 @@ fn restored(binding: &StoredBinding, unix_ms: UnixMs) -> Option<sip::Binding> {
         user_agent: binding.user_agent.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored_as(contact: &str) -> StoredBinding {
+        StoredBinding {
+            user: "alice".into(),
+            contact: contact.into(),
+            call_id: "r".into(),
+            cseq: 1,
+            expires_at: 60_000,
+            source: "198.51.100.20:40001".into(),
+            transport: "tcp".into(),
+            listener: 0,
+            user_agent: "phone/1".into(),
+        }
+    }
+
+    #[test]
+    fn contact_is_kept_with_its_parameters() {
+        let kept = "<sip:alice@10.0.0.5;transport=tcp>;q=0.5;+sip.instance=\"<urn:uuid:1>\"";
+        let binding = restored(&stored_as(kept), 0).unwrap();
+        assert_eq!(binding.contact.to_string(), "sip:alice@10.0.0.5;transport=tcp");
+        assert_eq!(binding.instance(), Some("<urn:uuid:1>"));
+        assert_eq!(stored("alice", binding, 0), stored_as(kept));
+        let flow = format!("{kept};reg-id=1");
+        assert!(restored(&stored_as(&flow), 0).unwrap().is_outbound);
+    }
+
+    #[test]
+    fn contact_of_an_older_release_is_a_bare_uri() {
+        let binding = restored(&stored_as("sip:alice@10.0.0.5;transport=tcp"), 0).unwrap();
+        assert_eq!(binding.contact.parameter("transport"), Some("tcp"));
+        assert!(binding.parameters.is_empty());
+    }
+}

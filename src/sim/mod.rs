@@ -7,6 +7,7 @@
 
 pub mod ladder;
 pub mod link;
+pub mod nat;
 pub mod phone;
 pub mod proxy;
 pub mod secure;

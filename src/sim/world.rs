@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::ladder::Ladder;
 use super::link::{Link, Packet, Weather};
+use super::nat::{self, Nat};
 use super::phone::{Dial, Manner, Phone};
 use super::proxy::Proxy;
 use crate::clock::WallClock;
@@ -23,7 +24,7 @@ use crate::scenario::command::{HttpRequest, Sound};
 use crate::scenario::event::HttpResult;
 use crate::scenario::worker::{self, Answer, Worker};
 use crate::sip::user_agent as sip;
-use crate::storage::record::SessionRecord;
+use crate::storage::record::{SessionRecord, StoredBinding};
 use crate::storage::store::{self, Operation};
 
 /// What a world is made of.
@@ -46,6 +47,11 @@ pub struct Plan {
     pub is_dual_stack: bool,
     /// What DNS says.
     pub zone: Zone,
+    /// The phones are behind a router, whose ports close after this time; the SIP port of the
+    /// first phone is open as 40001.
+    pub nat: Option<Duration>,
+    /// Contacts of before a restart.
+    pub bindings: Vec<StoredBinding>,
 }
 
 impl Default for Plan {
@@ -61,6 +67,8 @@ impl Default for Plan {
             trunk: String::new(),
             is_dual_stack: false,
             zone: Zone::default(),
+            nat: None,
+            bindings: Vec::new(),
         }
     }
 }
@@ -79,6 +87,7 @@ pub struct World {
     pub gateway: Gateway,
     pub phones: Vec<Phone>,
     proxy: Option<Proxy>,
+    nat: Option<Nat>,
     pub ladder: Ladder,
     /// Lines that scripts and sessions logged, without their times.
     pub log: Vec<String>,
@@ -129,7 +138,10 @@ impl World {
             config,
             listeners: std::iter::once(gateway_address).chain(second).map(listener).collect(),
             control_url: "http://gateway:8080".into(),
-            opening: store::Opening::default(),
+            opening: store::Opening {
+                bindings: plan.bindings.clone(),
+                ..store::Opening::default()
+            },
             random: random.fork(),
             wall: WallClock::new(start, 1_767_225_600_000),
         };
@@ -138,12 +150,17 @@ impl World {
             Phone::new(name, sip, gateway_address, manner.clone())
         };
         let phones: Vec<Phone> = plan.phones.iter().enumerate().map(phone).collect();
+        let mut nat = plan.nat.map(Nat::new);
+        if let (Some(nat), Some(first)) = (&mut nat, phones.first()) {
+            nat.open(start, first.sip);
+        }
         let targets = phones.iter().map(|phone| phone.sip).collect();
         Self {
             now: start,
             gateway: Gateway::new(start, setup),
             phones,
             proxy: plan.proxy.as_ref().map(|_| Proxy::new(PROXY, gateway_address, targets)),
+            nat,
             ladder: Ladder::default(),
             log: Vec::new(),
             history: Vec::new(),
@@ -307,9 +324,19 @@ impl World {
         if let (Some(proxy), PROXY) = (&mut self.proxy, packet.to) {
             return proxy.receive(now, packet);
         }
+        // From outside, no address of theirs is one.
+        let packet = match &mut self.nat {
+            None => packet.clone(),
+            Some(nat) if packet.to.ip() == nat::ROUTER => match nat.enter(now, packet) {
+                Some(inner) => inner,
+                None => return,
+            },
+            Some(_) => return,
+        };
         for phone in &mut self.phones {
-            if packet.to.ip() == phone.sip.ip() {
-                phone.receive(now, packet);
+            // Line ends keep the router's port open, and nothing else.
+            if packet.to.ip() == phone.sip.ip() && packet.data != b"\r\n\r\n" {
+                phone.receive(now, &packet);
             }
         }
     }
@@ -384,6 +411,10 @@ impl World {
             }
             for packet in phone.out.drain(..) {
                 has_worked = true;
+                let packet = match &mut self.nat {
+                    Some(nat) => nat.out(self.now, packet),
+                    None => packet,
+                };
                 self.link.send(self.now, packet);
             }
         }

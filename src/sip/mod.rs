@@ -3,9 +3,9 @@
 //! [`user_agent`] is the door. Wire formats: `uri`, `header`, `name_addr`, `via`, `fields`,
 //! `multipart`, `refer`, `message`, `parse`, `write`, `framing`, `websocket`, `digest`, `reason`.
 //! Below the usages: `transport` with its `stream`s, `locate`, `mtu`, `transaction`, together the
-//! `stack`. Usages: `invite` with `dialog` and `info`, `options`, `registrar`, `trunks`. Who may:
-//! `inspection`, `admission`, `challenge`, and how often `guard`; what we prove ourselves:
-//! `authorization`; who calls: `identity`.
+//! `stack`. Usages: `invite` with `dialog` and `info`, `options`, `registrar` with `outbound`,
+//! `trunks`. Who may: `inspection`, `admission`, `challenge`, and how often `guard`; what we prove
+//! ourselves: `authorization`; who calls: `identity`.
 
 pub mod admission;
 pub mod authorization;

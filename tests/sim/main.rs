@@ -11,6 +11,7 @@ mod limits;
 mod lossy;
 mod media;
 mod names;
+mod nat;
 mod outgoing;
 mod srtp;
 mod transfer;

@@ -176,6 +176,7 @@ impl Call {
 
     /// The session hangs up.
     pub(super) fn leave(&mut self, now: Instant, stack: &mut Stack, headers: &ExtraHeaders) {
+        self.reject_refer(now, stack, 603);
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
         self.is_held = false;
         // An offer that we do not answer is acknowledged all the same (RFC 3261 §13.2.2.4).
@@ -196,6 +197,7 @@ impl Call {
         status: u16,
         headers: &ExtraHeaders,
     ) {
+        self.reject_refer(now, stack, 603);
         self.send_bye(now, stack, headers, Some(status));
         self.tell_ended(stack, Reason { status, text: None }, ExtraHeaders::new());
     }

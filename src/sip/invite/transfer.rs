@@ -646,6 +646,18 @@ mod tests {
     }
 
     #[test]
+    fn refer_that_the_session_left_unanswered_is_refused_when_it_hangs_up() {
+        let mut bench = Bench::new();
+        let (call, ok) = bench.answered();
+        bench.receive(&refer(&ok, "2", TO_BOB));
+        asked(&mut bench);
+        bench.act(|agent, now| agent.hangup(now, call, &Vec::new()));
+        bench.expect("SIP/2.0 603");
+        bench.expect("BYE ");
+        bench.empty();
+    }
+
+    #[test]
     fn refer_again_is_absorbed_and_gets_the_same_answer() {
         let mut bench = Bench::new();
         let (call, ok) = bench.answered();
