@@ -10,6 +10,12 @@ def early_media_is_acknowledged(world, gateway):
 
 
 @shared
+def early_media_is_acknowledged_lossy(world, gateway):
+    """A fifth of the caller's messages are lost, both ways."""
+    caller(world, gateway, "uac_prack", "802", more=("-lost", "20"), seconds=60).done()
+
+
+@shared
 def offer_in_a_183(world, gateway):
     caller(world, gateway, "uac_prack_late", "802").done()
 
@@ -31,6 +37,7 @@ def callee_is_acknowledged(world, gateway):
 SIPP = ("sipp",)
 CASES = [
     ("PRACK of a caller for early media", SIPP, early_media_is_acknowledged),
+    ("PRACK of a caller over a bad network", SIPP, early_media_is_acknowledged_lossy),
     ("PRACK with the answer to our offer", SIPP, offer_in_a_183),
     ("PRACK to a callee", SIPP, callee_is_acknowledged),
 ]
