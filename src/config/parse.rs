@@ -509,6 +509,24 @@ fn check_trunk(table: &Table<'_>, trunk: &Trunk, earlier: &[Trunk]) {
         let name = &other.name;
         table.problem("tls", format!("is not that of [trunk.{name}], which has the same host"));
     }
+    // Who must show a certificate is known by the address, before anything is said.
+    if trunk.is_mutual && trunk.accept_from.is_empty() {
+        let why = "is needed where tls has a ca of its own: who must show a certificate?";
+        table.problem("accept_from", why);
+    }
+    let shares = |other: &&Trunk| {
+        let all = trunk.accept_from.iter();
+        all.flat_map(|one| other.accept_from.iter().map(move |theirs| (one, theirs)))
+            .any(|(one, theirs)| one.contains(theirs.address) || theirs.contains(one.address))
+    };
+    let differs = |other: &&Trunk| {
+        (trunk.is_mutual || other.is_mutual) && trunk.tls.authorities != other.tls.authorities
+    };
+    if let Some(other) = earlier.iter().filter(differs).find(shares) {
+        let name = &other.name;
+        let why = format!("holds addresses of [trunk.{name}], which trusts another tls.ca");
+        table.problem("accept_from", why);
+    }
     if trunk.register && trunk.username.is_empty() {
         table.problem("register", "is true but username is empty: who is to be registered?");
     }

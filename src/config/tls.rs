@@ -238,12 +238,25 @@ mod tests {
     }
 
     #[test]
+    fn who_shows_a_certificate_is_known_by_the_address() {
+        let text = "[[trunk]]\nname = 'a'\nserver = 'sip:a.example'\n\
+                    accept_from = ['192.0.2.0/24']\n\
+                    [[trunk]]\nname = 'b'\nserver = 'sip:b.example;transport=tls'\n\
+                    accept_from = ['192.0.2.1']\ntls = { ca = 'ca.pem' }\n";
+        let problem = |text: &str| parse(text).unwrap_err()[0].to_string();
+        assert!(problem(text).contains("holds addresses of [trunk.a], which trusts another"));
+        let without = text.replace("accept_from = ['192.0.2.1']\n", "");
+        assert!(problem(&without).contains("accept_from is needed where tls has a ca of its own"));
+        parse(&text.replace("192.0.2.1'", "198.51.100.1'")).unwrap();
+    }
+
+    #[test]
     fn trunk_has_what_it_does_not_say_from_sip() {
         let config = parse(
             "[sip]\ntls = { cert = 'server.pem', key = 'server.key', verify = false }\n\
              [[trunk]]\nname = 'a'\nserver = 'sips:a.example'\n\
              [[trunk]]\nname = 'b'\nserver = 'sip:b.example;transport=tls'\n\
-             tls = { ca = 'ca.pem', verify = true }\n",
+             accept_from = ['192.0.2.1']\ntls = { ca = 'ca.pem', verify = true }\n",
         )
         .unwrap();
         let [a, b] = &config.trunks[..] else { panic!("two trunks") };

@@ -171,14 +171,17 @@ impl fmt::Debug for OwnKeys {
 
 /// The text with its keys hidden, for logs and scripts.
 pub fn without_keys(text: &str) -> String {
-    let mut parts = text.split(INLINE);
-    let mut hidden = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|c: char| c.is_whitespace() || c == '|' || c == ';');
-        hidden.push_str(INLINE);
+    // As `Crypto::parse` has it: in any case. ASCII letters keep their places.
+    let lower = text.to_ascii_lowercase();
+    let (mut hidden, mut from) = (String::with_capacity(text.len()), 0);
+    while let Some(place) = lower[from..].find(INLINE) {
+        let key = from + place + INLINE.len();
+        hidden.push_str(&text[from..key]);
         hidden.push_str("***");
-        hidden.push_str(&part[end.unwrap_or(part.len())..]);
+        let end = text[key..].find(|c: char| c.is_whitespace() || c == '|' || c == ';');
+        from = end.map_or(text.len(), |end| key + end);
     }
+    hidden.push_str(&text[from..]);
     hidden
 }
 
@@ -336,6 +339,7 @@ mod tests {
         );
         assert_eq!(without_keys(&format!("inline:{KEY}")), "inline:***");
         assert_eq!(without_keys("v=0\r\n"), "v=0\r\n");
+        assert_eq!(without_keys(&format!("InLine:{KEY}|1")), "InLine:***|1");
         assert_eq!(
             without_keys(&format!("inline:{KEY};inline:{KEY}|1:4\n")),
             "inline:***;inline:***|1:4\n"

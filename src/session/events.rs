@@ -357,6 +357,12 @@ impl Session {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let settings = call.stream_settings(&agreed, hears_peer);
         call.security.settle(&agreed);
+        if agreed.srtp.is_none()
+            && let Some(described) = &mut call.described
+        {
+            // Keys that were given up must not be offered again by a refresh.
+            described.media.iter_mut().for_each(|media| media.crypto.clear());
+        }
         call.agreed = Some(agreed);
         let unit = call.unit;
         exchange.media(self.place, MediaCommand::Configure { unit, settings });

@@ -116,6 +116,9 @@ impl UserAgent {
         if let Some(via) = request.via.first_mut() {
             via.note_source(source.peer());
         }
+        if self.ignores(source, &request) {
+            return;
+        }
         stats::SIP_REFUSED_REQUESTS.add(1);
         let response = self.stack.response(&request, status);
         self.stack.answer(now, source, response);
@@ -180,6 +183,9 @@ impl UserAgent {
         let is_answered = |status: u16| (200..300).contains(&status);
         let Some(invited) = invited.filter(|invited| !invited.status.is_some_and(is_answered))
         else {
+            if self.ignores(source, cancel) {
+                return;
+            }
             let response = self.stack.response(cancel, 481);
             return self.stack.answer(now, source, response);
         };
@@ -202,15 +208,14 @@ impl UserAgent {
             Seen::Merged => return self.refuse(now, source, &request, 482),
         }
         if request.to.tag().is_some() {
-            if !self.calls.on_request(now, &mut self.stack, &request, source) {
+            if !self.calls.on_request(now, &mut self.stack, &request, source)
+                && !self.ignores(source, &request)
+            {
                 self.refuse(now, source, &request, 481);
             }
             return;
         }
-        if guard::is_scanner(&request, &self.stack.config.strangers.scanners)
-            || self.is_to_be_ignored(source, &request)
-        {
-            stats::SIP_SCANNERS_DROPPED.add(1);
+        if self.ignores(source, &request) {
             return;
         }
         if let Some(refusal) = inspection::inspect(&request) {
@@ -236,6 +241,16 @@ impl UserAgent {
         }
     }
 
+    /// Whether a request gets no answer; it is counted.
+    fn ignores(&self, source: Destination, request: &Message) -> bool {
+        let is_ignored = guard::is_scanner(request, &self.stack.config.strangers.scanners)
+            || self.is_to_be_ignored(source, request);
+        if is_ignored {
+            stats::SIP_SCANNERS_DROPPED.add(1);
+        }
+        is_ignored
+    }
+
     /// With `strangers = "drop"`: whether nobody known asks. Who registers is asked who it is.
     fn is_to_be_ignored(&self, source: Destination, request: &Message) -> bool {
         let config = &self.stack.config;
@@ -254,7 +269,7 @@ impl UserAgent {
 
     fn on_invite(&mut self, now: Instant, source: Destination, invite: Message) {
         match self.peer_of(now, source, &invite) {
-            Ok(peer) if self.is_full_for(&Party::of(&peer)) => {
+            Ok(peer) if !self.takes_a_place(&invite) && self.is_full_for(&Party::of(&peer)) => {
                 self.stack.refuse_full(now, &invite, source);
             }
             Ok(peer) => {
@@ -273,6 +288,12 @@ impl UserAgent {
                 self.refuse(now, source, &invite, 403);
             }
         }
+    }
+
+    /// Whether an INVITE takes the place of a call: there is not one more then. Whether it may is
+    /// found when it is taken in.
+    fn takes_a_place(&self, invite: &Message) -> bool {
+        matches!(self.calls.replaced_by(invite), Ok(Some(_)))
     }
 
     /// Whose INVITE this is. An error without refusal: nobody's that we know.
@@ -804,6 +825,9 @@ mod tests {
         let mut bench = Bench::with(|config| config.strangers.are_answered = false);
         bench.receive_from(STRANGER, &from_stranger(1, ""));
         bench.receive_from(STRANGER, &invite());
+        bench.receive_from(STRANGER, &request("BYE", "2", "1-abc", "", ""));
+        bench.receive_from(STRANGER, &request("CANCEL", "3", "1-abc", "", ""));
+        bench.receive_from(STRANGER, &from_stranger(4, "Max-Forwards: many\n"));
         bench.quiet();
         bench.receive_from(PHONE, &of_phone("REGISTER", 1, ""));
         bench.expect("SIP/2.0 401");

@@ -268,6 +268,7 @@ fn trunk_with_an_authority_of_its_own_shows_its_certificate_or_is_refused() {
 #[test]
 fn trunk_has_its_own_certificate_and_trust() {
     let trunk = "[[trunk]]\nname = 'pbx'\nserver = 'sips:localhost'\n\
+                 accept_from = ['127.0.0.1']\n\
                  tls = { cert = 'client.pem', key = 'client.key', ca = 'ca.pem' }\n";
     assert_eq!(shake_hands(SERVER, trunk, "localhost"), (true, true));
     assert_eq!(shake_hands(SERVER, trunk, "sip.example"), (false, false));

@@ -438,7 +438,7 @@ impl Calls {
     }
 
     /// Which call a new INVITE replaces, or the status that refuses it (RFC 3891 §3).
-    pub(super) fn replaced_by(&self, invite: &Message) -> Result<Option<CallId>, u16> {
+    pub fn replaced_by(&self, invite: &Message) -> Result<Option<CallId>, u16> {
         let Some(replaces) = Replaces::of(invite).map_err(|_| 400_u16)? else { return Ok(None) };
         match self.find(&replaces) {
             Found::Nothing => Err(481),

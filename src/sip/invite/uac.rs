@@ -553,14 +553,32 @@ fn send_again(now: Instant, stack: &mut Stack, mut outgoing: Box<Outgoing>) {
 fn follow(outgoing: &mut Outgoing, uri: Uri) -> bool {
     if outgoing.request.header(&Name::Route).is_none() {
         let Some(hop) = Hop::of(&uri) else { return false };
-        if hop.host != outgoing.hop.host {
-            identity::forget(&mut outgoing.request);
+        if !turn(outgoing, hop) {
+            return false;
         }
-        outgoing.hop = hop;
     }
     outgoing.request.start = Start::Request { method: Method::Invite, uri };
     true
 }
+
+/// Sends an INVITE by another hop. `false`: keys of SRTP that were meant for an encrypted way would
+/// be read on this one.
+fn turn(outgoing: &mut Outgoing, hop: Hop) -> bool {
+    let is_secret = outgoing.hop.usual_transport().is_secure()
+        && outgoing.request.body.windows(CRYPTO.len()).any(|text| text == CRYPTO);
+    if is_secret && !hop.usual_transport().is_secure() {
+        return false;
+    }
+    if hop.host != outgoing.hop.host {
+        identity::forget(&mut outgoing.request);
+        outgoing.request.headers.remove(&Name::Authorization);
+        outgoing.request.headers.remove(&Name::ProxyAuthorization);
+    }
+    outgoing.hop = hop;
+    true
+}
+
+const CRYPTO: &[u8] = b"a=crypto:";
 
 /// Whether a failure is one of the way to a phone, not of the phone (RFC 5626 §7).
 fn is_of_flow(outcome: &Outcome) -> bool {
@@ -585,7 +603,9 @@ fn go_through_proxy(outgoing: &mut Outgoing, response: &Message) -> bool {
     let Some(mut proxy) = contacts(response).into_iter().next() else { return false };
     let Some(hop) = Hop::of(&proxy) else { return false };
     proxy.set_parameter("lr", None);
-    outgoing.hop = hop;
+    if !turn(outgoing, hop) {
+        return false;
+    }
     outgoing.request.headers.push(Name::Route, NameAddr::new(proxy).to_string());
     true
 }
@@ -642,6 +662,29 @@ mod tests {
 
     fn none() -> ExtraHeaders {
         ExtraHeaders::new()
+    }
+
+    #[test]
+    fn keys_for_an_encrypted_way_do_not_turn_to_an_open_one() {
+        let uri: Uri = "sips:100@pbx.example".parse().unwrap();
+        let address = NameAddr::new(uri.clone());
+        let mut request = Message::request(
+            Method::Invite,
+            uri.clone(),
+            address.clone(),
+            address,
+            "c".to_owned(),
+            1,
+        );
+        request.headers.push(Name::Authorization, "Digest x");
+        request.body = b"v=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:k\r\n".to_vec();
+        let hop = |text: &str| Hop::of(&text.parse().unwrap()).unwrap();
+        let mut outgoing = Outgoing::new(request, hop("sips:pbx.example"), Owner::Nobody);
+        assert!(!turn(&mut outgoing, hop("sip:other.example")));
+        assert!(turn(&mut outgoing, hop("sips:other.example")));
+        assert_eq!(outgoing.request.header(&Name::Authorization), None, "another host's");
+        outgoing.request.body = b"v=0\r\n".to_vec();
+        assert!(turn(&mut outgoing, hop("sip:other.example")));
     }
 
     fn with_login(config: &mut crate::sip::user_agent::Config) {
