@@ -86,7 +86,11 @@ class Gateway:
             before(self)
         self.process = Process([binary, "run", "--config", self.config_path], self.folder, name)
         if wait:
-            self.wait_up()
+            try:
+                self.wait_up()
+            except BaseException:
+                self.process.end(1.0)
+                raise
 
     def again(self):
         """Another run on the same configuration and data, after the one before has ended."""

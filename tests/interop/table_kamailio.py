@@ -86,9 +86,14 @@ class Side(PhoneSide):
     names = ("201", "202", "203")
 
     def __init__(self, world):
-        super().__init__(world, "kamailio", PjsipPhone, tables=TABLES, before=self._start)
-        wait_for("the gateway to be registered at Kamailio",
-                 lambda: self.gateway.trunk("kamailio")["state"] == "up", 15)
+        self.kamailio, self.gateway = None, None
+        try:
+            super().__init__(world, "kamailio", PjsipPhone, tables=TABLES, before=self._start)
+            wait_for("the gateway to be registered at Kamailio",
+                     lambda: self.gateway.trunk("kamailio")["state"] == "up", 15)
+        except BaseException:
+            self.drop()
+            raise
 
     def _start(self, gateway):
         """Before the gateway, which registers at once when it comes up."""
@@ -101,8 +106,10 @@ class Side(PhoneSide):
             self.kamailio.end()
 
     def drop(self):
-        super().drop()
-        self.kamailio.end()
+        if self.gateway:
+            super().drop()
+        if self.kamailio:
+            self.kamailio.end()
 
     def phone(self, name, hz=0, password=None, way="", **more):
         """On IPv6 a baresip: PJSIP's wheel has none."""
