@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::invite::Party;
-use super::locate::{Hop, Names};
+use super::locate::{Claim, Hop, Names};
 use super::message::Message;
 use super::transport::Destination;
 use super::user_agent::{Config, Network, Refused, Target, Trunk, User, UserAgent};
@@ -30,18 +30,9 @@ pub fn trunk_of<'a>(
         !trunk.username.is_empty() && request.to.uri.user.as_deref() == Some(&*trunk.username)
     };
     let claim = |trunk: &Trunk| {
-        // Behind a name: whatever addresses its services were found to have of late.
-        let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
-        let found = Hop::of(next).and_then(|hop| names.claim(&hop, source));
-        let is_server = found.is_some_and(|claim| claim.is_server);
-        let prefix = match trunk.accept_from.is_empty() {
-            true => found.map(|_| WHOLE_ADDRESS),
-            false => {
-                let networks = trunk.accept_from.iter();
-                networks.filter(|network| network.contains(source.ip())).map(Network::bits).max()
-            }
-        };
-        prefix.map(|prefix| (prefix, is_called(trunk), is_server, is_named(trunk)))
+        let prefix = prefix_of(trunk, names, source)?;
+        let is_server = found(trunk, names, source).is_some_and(|claim| claim.is_server);
+        Some((prefix, is_called(trunk), is_server, is_named(trunk)))
     };
     // `max_by_key` gives the last of equals, hence from the end.
     let own = config.trunks.iter().rev();
@@ -58,13 +49,23 @@ pub fn user_of<'a>(config: &'a Config, request: &Message) -> Option<&'a User> {
 
 /// Whether some trunk sends from this address.
 pub fn is_trunk(config: &Config, names: &Names, source: SocketAddr) -> bool {
-    config.trunks.iter().any(|trunk| match trunk.accept_from.is_empty() {
-        true => {
-            let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
-            Hop::of(next).is_some_and(|hop| names.claim(&hop, source).is_some())
-        }
-        false => trunk.accept_from.iter().any(|network| network.contains(source.ip())),
-    })
+    config.trunks.iter().any(|trunk| prefix_of(trunk, names, source).is_some())
+}
+
+/// How much of its address tells that a source is this trunk's; `None`: it is not.
+fn prefix_of(trunk: &Trunk, names: &Names, source: SocketAddr) -> Option<u8> {
+    let networks = trunk.accept_from.iter();
+    match trunk.accept_from.is_empty() {
+        true => found(trunk, names, source).map(|_| WHOLE_ADDRESS),
+        false => networks.filter(|one| one.contains(source.ip())).map(Network::bits).max(),
+    }
+}
+
+/// Whether a source is the trunk's server or proxy. Behind a name: whatever addresses its services
+/// were found to have of late.
+fn found(trunk: &Trunk, names: &Names, source: SocketAddr) -> Option<Claim> {
+    let next = trunk.account.outbound_proxy.as_ref().unwrap_or(&trunk.server);
+    names.claim(&Hop::of(next)?, source)
 }
 
 impl UserAgent {

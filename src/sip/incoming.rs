@@ -386,11 +386,11 @@ mod tests {
     use std::time::Duration;
 
     use super::super::digest::{self, Challenge};
-    use super::super::user_agent::{
-        Binding, Event, Input, Invite, Network, Output, Target, Transport, Usage,
-    };
+    use super::super::user_agent::{Event, Input, Invite, Network, Output, Target, Usage};
     use super::*;
-    use crate::sip::tests::bench::{Bench, PBX, PHONE, STRANGER, invite, request, to_trunk, wire};
+    use crate::sip::tests::bench::{
+        Bench, PBX, PHONE, STRANGER, invite, kept, request, to_trunk, wire,
+    };
 
     /// A request of alice's phone.
     fn of_phone(method: &str, number: u32, headers: &str) -> String {
@@ -488,17 +488,9 @@ mod tests {
     #[test]
     fn all_contacts_ring_and_the_first_answer_wins() {
         let mut bench = Bench::new();
-        let binding = |number: u8| Binding {
-            contact: format!("sip:alice@10.0.0.{number}").parse().unwrap(),
-            parameters: Vec::new(),
-            is_outbound: false,
-            call_id: "r".into(),
-            cseq: 1,
-            expires_in: Duration::from_secs(600),
-            source: format!("198.51.100.{number}:5060").parse().unwrap(),
-            transport: Transport::Udp,
-            listener: 0,
-            user_agent: String::new(),
+        let binding = |number: u8| {
+            let source = format!("198.51.100.{number}:5060");
+            kept(&format!("sip:alice@10.0.0.{number}"), &source)
         };
         let bindings = vec![binding(1), binding(2), binding(3)];
         bench.act(|agent, now| agent.restore(now, "alice", bindings));

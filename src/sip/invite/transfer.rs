@@ -524,9 +524,9 @@ pub const REFER_PATIENCE: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
     use crate::sip::tests::bench::{
-        ANSWER, Bench, CONTACT, PHONE, STRANGER, Sent, invite, request, to_trunk,
+        ANSWER, Bench, CONTACT, PHONE, STRANGER, Sent, invite, kept, request, to_trunk,
     };
-    use crate::sip::user_agent::{Binding, ExtraHeaders, Invite, Target, Transport};
+    use crate::sip::user_agent::{ExtraHeaders, Invite, Target};
 
     const TO_BOB: &str = "Refer-To: <sip:bob@192.0.2.1>\n";
 
@@ -855,18 +855,7 @@ mod tests {
     #[test]
     fn phone_is_referred_to_a_number_at_us() {
         let mut bench = Bench::new();
-        let binding = Binding {
-            contact: "sip:alice@10.0.0.5:5062".parse().unwrap(),
-            call_id: "r".into(),
-            cseq: 1,
-            expires_in: Duration::from_secs(600),
-            source: PHONE.parse().unwrap(),
-            transport: Transport::Udp,
-            listener: 0,
-            is_outbound: false,
-            parameters: Vec::new(),
-            user_agent: String::new(),
-        };
+        let binding = kept("sip:alice@10.0.0.5:5062", PHONE);
         bench.act(|agent, now| agent.restore(now, "alice", vec![binding]));
         let target = Target::User { name: "alice".into() };
         let call = bench.act(|agent, now| agent.invite(now, Invite { target, ..to_trunk() }));

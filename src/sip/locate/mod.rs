@@ -26,5 +26,5 @@ mod srv;
 mod tests;
 
 pub use self::hop::{Hop, Target};
-pub use self::names::{Located, Names};
+pub use self::names::{Claim, Located, Names};
 pub use self::services::Abilities;

@@ -294,6 +294,22 @@ pub fn request(method: &str, branch: &str, tag: &str, headers: &str, body: &str)
     )
 }
 
+/// A binding of alice's as it was kept.
+pub fn kept(contact: &str, source: &str) -> Binding {
+    Binding {
+        contact: contact.parse().unwrap(),
+        parameters: Vec::new(),
+        is_outbound: false,
+        call_id: "r".into(),
+        cseq: 1,
+        expires_in: Duration::from_secs(600),
+        source: source.parse().unwrap(),
+        transport: Transport::Udp,
+        listener: 0,
+        user_agent: String::new(),
+    }
+}
+
 /// Text for the wire: CRLF in the head, and the body's length.
 pub fn wire(text: &str) -> Vec<u8> {
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::bench::{Bench, PHONE, Sent, to_trunk, wire};
+use super::bench::{Bench, PHONE, Sent, kept, to_trunk, wire};
 use crate::sip::digest::{self, Challenge};
 use crate::sip::user_agent::*;
 use crate::sip::websocket;
@@ -375,22 +375,6 @@ fn websocket_that_answers_no_ping_is_closed() {
     bench.pass(Duration::from_secs(120));
     assert_eq!(bench.agent.contacts("alice"), 0);
     assert_eq!(bench.agent.usage().streams, 0);
-}
-
-/// A binding of alice's as it was kept.
-fn kept(contact: &str, source: &str) -> Binding {
-    Binding {
-        contact: contact.parse().unwrap(),
-        parameters: Vec::new(),
-        is_outbound: false,
-        call_id: "r".into(),
-        cseq: 1,
-        expires_in: Duration::from_secs(600),
-        source: source.parse().unwrap(),
-        transport: Transport::Udp,
-        listener: 0,
-        user_agent: String::new(),
-    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::bench::{ANSWER, Bench, CONTACT, PBX, invite, to_trunk};
+use super::bench::{ANSWER, Bench, CONTACT, PBX, invite, kept, to_trunk};
 use crate::sip::user_agent::*;
 
 fn trunk(change: impl Fn(&mut Trunk)) -> Bench {
@@ -67,18 +67,7 @@ fn rfc3323_4_1_hidden_caller_is_anonymous_and_vouched_for_by_our_number() {
 #[test]
 fn hidden_caller_is_anonymous_to_a_user_too() {
     let mut bench = Bench::new();
-    let binding = Binding {
-        contact: "sip:alice@10.0.0.5".parse().unwrap(),
-        parameters: Vec::new(),
-        is_outbound: false,
-        call_id: "r".into(),
-        cseq: 1,
-        expires_in: Duration::from_secs(600),
-        source: "198.51.100.20:5062".parse().unwrap(),
-        transport: Transport::Udp,
-        listener: 0,
-        user_agent: String::new(),
-    };
+    let binding = kept("sip:alice@10.0.0.5", "198.51.100.20:5062");
     bench.act(|agent, now| agent.restore(now, "alice", vec![binding]));
     let target = Target::User { name: "alice".into() };
     let invite = Invite { target, caller: "anonymous".into(), ..to_trunk() };
@@ -313,18 +302,7 @@ fn trunk_has_so_many_calls_both_ways_and_no_more() {
 #[test]
 fn user_with_all_its_calls_is_busy() {
     let mut bench = Bench::with(|config| config.users[0].max_calls = 1);
-    let binding = Binding {
-        contact: "sip:alice@10.0.0.5".parse().unwrap(),
-        parameters: Vec::new(),
-        is_outbound: false,
-        call_id: "r".into(),
-        cseq: 1,
-        expires_in: Duration::from_secs(600),
-        source: "198.51.100.20:5062".parse().unwrap(),
-        transport: Transport::Udp,
-        listener: 0,
-        user_agent: String::new(),
-    };
+    let binding = kept("sip:alice@10.0.0.5", "198.51.100.20:5062");
     bench.act(|agent, now| agent.restore(now, "alice", vec![binding]));
     let target = Target::User { name: "alice".into() };
     let invite = Invite { target, ..to_trunk() };
