@@ -20,6 +20,7 @@ mod goertzel;
 mod jitter;
 mod latch;
 mod outgoing;
+mod packetizer;
 mod player;
 mod ports;
 mod reception;

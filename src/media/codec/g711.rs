@@ -3,6 +3,7 @@
 use audio_codec_algorithms as tables;
 
 use crate::media::engine::Codec;
+use crate::media::frame::Rate;
 
 impl Codec {
     /// The codec of a static payload type (RFC 3551 table 4).
@@ -11,6 +12,27 @@ impl Codec {
             0 => Some(Self::Pcmu),
             8 => Some(Self::Pcma),
             _ => None,
+        }
+    }
+
+    /// Timestamp units per second (RFC 3551 table 4).
+    pub fn clock_rate(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma => RATE,
+        }
+    }
+
+    /// Of the samples that it encodes.
+    pub fn rate(self) -> Rate {
+        match self {
+            Self::Pcmu | Self::Pcma => Rate::Narrow,
+        }
+    }
+
+    /// Timestamp units of a payload.
+    pub fn samples_of(self, payload: &[u8]) -> Option<u32> {
+        match self {
+            Self::Pcmu | Self::Pcma => u32::try_from(payload.len()).ok(),
         }
     }
 
