@@ -8,13 +8,13 @@
 //! call's RTP, `outgoing` what makes a change of source seamless.
 
 pub mod clip;
+pub mod codec;
 pub mod engine;
 pub mod frame;
 pub mod srtp;
 pub mod tone;
 pub mod wav;
 
-mod codec;
 mod dtmf;
 mod goertzel;
 mod jitter;

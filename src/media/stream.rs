@@ -328,8 +328,8 @@ impl Stream {
             COMFORT_NOISE => Kind::Noise,
             // We offered both laws, and who answers with both may send either (RFC 3264 §7).
             pt => match Codec::of_static(pt) {
-                Some(codec) => Kind::Audio(codec),
-                None => {
+                Some(codec @ (Codec::Pcmu | Codec::Pcma)) => Kind::Audio(codec),
+                _ => {
                     stats::RTP_INVALID.add(1);
                     return Heard::Nothing;
                 }

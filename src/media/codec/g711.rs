@@ -3,44 +3,14 @@
 use audio_codec_algorithms as tables;
 
 use crate::media::engine::Codec;
-use crate::media::frame::Rate;
 
 impl Codec {
-    /// The codec of a static payload type (RFC 3551 table 4).
-    pub fn of_static(payload_type: u8) -> Option<Self> {
-        match payload_type {
-            0 => Some(Self::Pcmu),
-            8 => Some(Self::Pcma),
-            _ => None,
-        }
-    }
-
-    /// Timestamp units per second (RFC 3551 table 4).
-    pub fn clock_rate(self) -> u32 {
-        match self {
-            Self::Pcmu | Self::Pcma => RATE,
-        }
-    }
-
-    /// Of the samples that it encodes.
-    pub fn rate(self) -> Rate {
-        match self {
-            Self::Pcmu | Self::Pcma => Rate::Narrow,
-        }
-    }
-
-    /// Timestamp units of a payload.
-    pub fn samples_of(self, payload: &[u8]) -> Option<u32> {
-        match self {
-            Self::Pcmu | Self::Pcma => u32::try_from(payload.len()).ok(),
-        }
-    }
-
     /// The byte that sounds like nothing.
     pub fn silence(self) -> u8 {
         match self {
             Self::Pcmu => 0xff,
             Self::Pcma => 0xd5,
+            Self::G722 | Self::Opus | Self::L16(_) => 0,
         }
     }
 
@@ -48,6 +18,7 @@ impl Codec {
         match self {
             Self::Pcmu => tables::decode_ulaw(byte),
             Self::Pcma => tables::decode_alaw(byte),
+            Self::G722 | Self::Opus | Self::L16(_) => 0,
         }
     }
 
@@ -55,6 +26,7 @@ impl Codec {
         match self {
             Self::Pcmu => tables::encode_ulaw(sample),
             Self::Pcma => tables::encode_alaw(sample),
+            Self::G722 | Self::Opus | Self::L16(_) => 0,
         }
     }
 
@@ -67,7 +39,7 @@ impl Codec {
             (Self::Pcma, Self::Pcmu) => {
                 payload.iter_mut().for_each(|byte| *byte = tables::convert_alaw_to_ulaw(*byte));
             }
-            (Self::Pcmu, Self::Pcmu) | (Self::Pcma, Self::Pcma) => {}
+            _ => {}
         }
     }
 }
