@@ -11,6 +11,7 @@ pub mod clip;
 pub mod codec;
 pub mod engine;
 pub mod frame;
+pub mod resample;
 pub mod srtp;
 pub mod tone;
 pub mod wav;
