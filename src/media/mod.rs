@@ -8,6 +8,7 @@
 //! call's RTP, `outgoing` what makes a change of source seamless.
 
 pub mod clip;
+pub mod detect;
 pub mod engine;
 pub mod frame;
 pub mod srtp;
