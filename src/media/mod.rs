@@ -9,6 +9,7 @@
 
 pub mod clip;
 pub mod codec;
+pub mod detect;
 pub mod engine;
 pub mod frame;
 pub mod resample;
