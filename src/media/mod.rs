@@ -9,6 +9,7 @@
 
 pub mod clip;
 pub mod engine;
+pub mod format;
 pub mod frame;
 pub mod srtp;
 pub mod tone;

@@ -4,7 +4,9 @@
 
 pub mod crypto;
 pub mod description;
+pub mod format;
 pub mod offer_answer;
+pub mod opus;
 pub mod parse;
 pub mod write;
 
