@@ -38,8 +38,16 @@ pub struct SocketId(pub u32);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// G.711 µ-law.
     Pcmu,
+    /// G.711 A-law.
     Pcma,
+    /// 64 kbit/s.
+    G722,
+    /// RFC 6716, RFC 7587; mono.
+    Opus,
+    /// Samples as they are, the high byte first (RFC 3551 §4.5.11), at this rate.
+    L16(Rate),
 }
 
 #[derive(Debug, Clone)]

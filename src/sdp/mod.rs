@@ -11,6 +11,8 @@ pub mod parse;
 pub mod write;
 
 #[cfg(test)]
+mod codec_tests;
+#[cfg(test)]
 mod srtp_tests;
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@ fn answer(codecs: &[Codec], offer: &str) -> (Vec<String>, Agreed) {
 }
 
 /// What our offer of PCMA and PCMU and this answer agree on.
-fn agree(answer: &str) -> Agreed {
+pub fn agree(answer: &str) -> Agreed {
     let local = local(&[Pcma, Pcmu]);
     let offer = offer_answer::offer(&local);
     let answer = Description::parse(answer.as_bytes()).expect("the answer is good");

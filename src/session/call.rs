@@ -167,9 +167,7 @@ impl Call {
 
     /// What media is told of an agreement. Early media of an incoming call is heard by the
     /// caller only.
-    ///
-    /// `None`: in a codec that media does not have, which is never offered.
-    pub fn stream_settings(&self, agreed: &Agreed, hears_peer: bool) -> Option<StreamSettings> {
+    pub fn stream_settings(&self, agreed: &Agreed, hears_peer: bool) -> StreamSettings {
         let (sends, receives) = match agreed.direction {
             Direction::SendRecv => (true, true),
             Direction::SendOnly => (true, false),
@@ -180,11 +178,11 @@ impl Call {
             Dtmf::Inband => None,
             Dtmf::Auto | Dtmf::Rfc4733 | Dtmf::Info => agreed.dtmf,
         };
-        Some(StreamSettings {
+        StreamSettings {
             remote: agreed.remote,
             remote_rtcp: agreed.remote_rtcp,
             rtcp_mux: agreed.rtcp_mux,
-            codec: media_codec(agreed.codec)?,
+            codec: media_codec(agreed.codec),
             payload_type: agreed.payload_type,
             formats: media_formats(agreed),
             dtmf_payload_type: dtmf.map(|(number, _)| number),
@@ -195,6 +193,6 @@ impl Call {
             receives: receives && hears_peer,
             ptime: agreed.ptime,
             srtp: agreed.srtp.as_deref().and_then(media_keys),
-        })
+        }
     }
 }

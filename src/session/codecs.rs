@@ -88,7 +88,7 @@ pub fn codecs_of(config: &Config, own: Option<&[config::Codec]>) -> Vec<Codec> {
         config::Codec::L16(config::L16::Hz16000) => Codec::L16(Clock::Wide),
         config::Codec::L16(config::L16::Hz48000) => Codec::L16(Clock::Full),
     });
-    codecs.filter(|codec| media_codec(*codec).is_some()).collect()
+    codecs.filter(|codec| is_spoken(*codec)).collect()
 }
 
 /// How the operator wants audio to come.
@@ -99,24 +99,31 @@ pub fn wishes_of(config: &Config) -> Wishes {
     Wishes { ptime: media.ptime, comfort_noise: media.comfort_noise, opus }
 }
 
-/// Media's name of a codec; `None`: it cannot encode and decode it, so it is not offered.
-pub fn media_codec(codec: Codec) -> Option<engine::Codec> {
+/// Whether media encodes and decodes it: nothing else is offered.
+fn is_spoken(codec: Codec) -> bool {
+    matches!(codec, Codec::Pcmu | Codec::Pcma)
+}
+
+/// Media's name of a codec.
+pub fn media_codec(codec: Codec) -> engine::Codec {
     match codec {
-        Codec::Pcmu => Some(engine::Codec::Pcmu),
-        Codec::Pcma => Some(engine::Codec::Pcma),
-        Codec::G722 | Codec::Opus | Codec::L16(_) => None,
+        Codec::Pcmu => engine::Codec::Pcmu,
+        Codec::Pcma => engine::Codec::Pcma,
+        Codec::G722 => engine::Codec::G722,
+        Codec::Opus => engine::Codec::Opus,
+        Codec::L16(clock) => engine::Codec::L16(rate(clock)),
     }
 }
 
 /// What the peer may send.
 pub fn media_formats(agreed: &Agreed) -> Formats {
-    Formats::new(agreed.own_formats.iter().filter_map(|&(number, format)| {
+    Formats::new(agreed.own_formats.iter().map(|&(number, format)| {
         let format = match format {
-            Format::Audio(codec) => format::Format::Audio(media_codec(codec)?),
+            Format::Audio(codec) => format::Format::Audio(media_codec(codec)),
             Format::Event(clock) => format::Format::Event(rate(clock)),
             Format::Noise(clock) => format::Format::Noise(rate(clock)),
         };
-        Some((number, format))
+        (number, format)
     }))
 }
 

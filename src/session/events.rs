@@ -358,7 +358,7 @@ impl Session {
         hears_peer: bool,
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
-        let Some(settings) = call.stream_settings(&agreed, hears_peer) else { return };
+        let settings = call.stream_settings(&agreed, hears_peer);
         call.security.settle(&agreed);
         if agreed.srtp.is_none()
             && let Some(described) = &mut call.described
