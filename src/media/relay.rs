@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::dtmf::{Press, Step, TelephoneEvent, frequencies};
 use super::engine::{Codec, Engine, Event, Output, SocketId, UnitId};
+use super::frame::{Frame, Rate};
 use super::outgoing::{Source, samples_in};
-use super::player::FRAME;
 use super::recorder::{Stamp, Voice};
 use super::rtp::{self, Header, Packet};
 use super::stream::{Heard, News, Stream, Waiting};
@@ -263,12 +263,12 @@ impl Engine {
         }
         player.tick(now, has_path, |event| self.outputs.push_back(Output::Event(event)));
         if unit.muted {
-            player.frame = [0; FRAME];
+            player.frame = Frame::silence(Rate::Narrow);
         }
         if !player.is_sounding {
             return player.is_running();
         }
-        let frame = player.frame;
+        let frame = narrow(&player.frame);
         let stamp = Stamp { ssrc: 0, timestamp: samples_in(now - self.epoch) };
         let mut place = 0;
         while let Some(&listener) = self.units.get(key).and_then(|unit| unit.listeners.get(place)) {
@@ -293,7 +293,7 @@ impl Engine {
         {
             None => ([0; FRAME], true),
             Some(source) => match &source.body {
-                Body::Player(player) if player.is_sounding => (player.frame, true),
+                Body::Player(player) if player.is_sounding => (narrow(&player.frame), true),
                 Body::Player(_) | Body::Recorder(_) => ([0; FRAME], true),
                 Body::Call(_) if source.muted => ([0; FRAME], true),
                 Body::Call(_) => ([0; FRAME], is_idle(stream, now)),
@@ -379,6 +379,11 @@ fn has_path(units: &Units, player: Key) -> bool {
         })
 }
 
+/// Sounds are kept at the rate of the codecs, which is this one.
+fn narrow(frame: &Frame) -> [i16; FRAME] {
+    frame.samples().try_into().unwrap_or([0; FRAME])
+}
+
 /// Nothing came from the call that this one hears for a while, or never yet.
 fn is_idle(stream: &Stream, now: Instant) -> bool {
     let last = stream.outgoing.last_sent();
@@ -397,5 +402,6 @@ fn tone(digit: char, ticks: u32) -> [i16; FRAME] {
 /// The pause of a call's source is passed on as it is, but for a frame of silence this often: well
 /// before a NAT or a peer forgets the way, and at a fiftieth of the cost of silence all the time.
 const IDLE: Duration = Duration::from_secs(1);
+const FRAME: usize = Rate::Narrow.frame();
 /// -10 dBm0 per tone: 22,800 at 0 dBm0 (G.711 §4) less 10 dB.
 const TONE_AMPLITUDE: f64 = 7210.0;

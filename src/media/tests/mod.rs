@@ -17,6 +17,7 @@ use super::engine::{
     Codec, Command, Config, DigitSource, DigitSources, Engine, Event, Figures, Input, Layout,
     Output, SocketId, Source, StreamSettings, UnitId, Usage,
 };
+use super::frame::Rate;
 use super::tone::Script;
 use crate::random::Random;
 
@@ -212,7 +213,7 @@ fn digit(unit: UnitId, digit: char, source: DigitSource) -> Event {
 }
 
 fn clip(samples: Vec<i16>) -> Source {
-    Source::Clip(Arc::new(Clip { rate: 8000, samples }))
+    Source::Clip(Arc::new(Clip::whole(Rate::Narrow, &samples)))
 }
 
 const ALL: DigitSources = DigitSources { telephone_event: true, in_band: true, info: true };
