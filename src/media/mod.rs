@@ -13,9 +13,9 @@ pub mod detect;
 pub mod engine;
 pub mod frame;
 pub mod resample;
+pub mod sound;
 pub mod srtp;
 pub mod tone;
-pub mod wav;
 
 mod dtmf;
 mod goertzel;
