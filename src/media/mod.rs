@@ -14,9 +14,9 @@ pub mod format;
 pub mod frame;
 pub mod quality;
 pub mod resample;
+pub mod sound;
 pub mod srtp;
 pub mod tone;
-pub mod wav;
 
 mod bursts;
 mod codec;
