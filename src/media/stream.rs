@@ -5,13 +5,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::detect::digits::Detector;
 use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
 use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamSettings};
 use super::format::Format;
 use super::frame::{Frame, Rate};
-use super::goertzel::Detector;
 use super::latch::{Latch, Pace};
 use super::outgoing::{Outgoing, samples_in};
 use super::packetizer::{MOST_PTIME, Packetizer};
