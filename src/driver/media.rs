@@ -489,8 +489,8 @@ mod tests {
                 break;
             }
         }
-        // Silence to A shows that some time has passed for the recorder; what waits already went out
-        // before that was there.
+        // Silence to A shows that some time has passed for the recorder; what waits already went
+        // out before that was there.
         peer_a.set_nonblocking(true).unwrap();
         while peer_a.recv_from(&mut buffer).is_ok() {}
         peer_a.set_nonblocking(false).unwrap();
