@@ -351,7 +351,7 @@ impl Pace {
 pub const COMMANDS: usize = 1024;
 const BACKLOG: usize = 1024;
 const RETRY: Duration = Duration::from_millis(5);
-/// What the engine and the buffers on the stack take is a few KiB.
+/// What the engine and the buffers on the stack take is a few KiB, and libopus up to 48.
 const STACK_BYTES: usize = 256 << 10;
 /// Longer than any RTP packet on a link of 1500 bytes.
 const PACKET_BYTES: usize = 2048;
@@ -489,8 +489,8 @@ mod tests {
                 break;
             }
         }
-        // Silence to A shows that some time has passed for the recorder; what waits already went out
-        // before that was there.
+        // Silence to A shows that some time has passed for the recorder; what waits already went
+        // out before that was there.
         peer_a.set_nonblocking(true).unwrap();
         while peer_a.recv_from(&mut buffer).is_ok() {}
         peer_a.set_nonblocking(false).unwrap();

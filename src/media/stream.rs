@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::detect::digits::Detector;
 use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
@@ -12,7 +13,6 @@ use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamS
 use super::figures::{Counts, Playout, Sources};
 use super::format::Format;
 use super::frame::{Frame, Rate};
-use super::goertzel::Detector;
 use super::latch::{Latch, Pace};
 use super::outgoing::Outgoing;
 use super::packetizer::{MOST_PTIME, Packetizer};
