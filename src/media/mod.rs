@@ -14,9 +14,9 @@ pub mod engine;
 pub mod format;
 pub mod frame;
 pub mod resample;
+pub mod sound;
 pub mod srtp;
 pub mod tone;
-pub mod wav;
 
 mod dtmf;
 mod goertzel;

@@ -13,7 +13,6 @@ mod libopus;
 pub mod noise;
 mod opus;
 mod opus_packet;
-pub mod resample;
 
 use super::engine::Codec;
 use super::frame::Rate;
