@@ -20,10 +20,10 @@ pub mod tone;
 
 mod dtmf;
 mod goertzel;
-mod jitter;
 mod latch;
 mod outgoing;
 mod packetizer;
+mod placement;
 mod player;
 mod ports;
 mod reception;
