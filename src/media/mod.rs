@@ -13,6 +13,8 @@ pub mod detect;
 pub mod engine;
 pub mod format;
 pub mod frame;
+pub mod jitter;
+pub mod receiver;
 pub mod resample;
 pub mod sound;
 pub mod srtp;
