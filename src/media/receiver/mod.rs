@@ -17,7 +17,7 @@
 
 use std::time::Instant;
 
-use super::codec::decoder::Decoder;
+use super::codec::decoder::{Decoder, has_copy};
 use super::codec::noise;
 use super::engine::Codec;
 use super::frame::{Frame, Rate};
@@ -172,6 +172,11 @@ impl Receiver {
                 self.counts.late += 1;
                 return;
             }
+        }
+        // A copy of what is being concealed is worth waiting for the next time.
+        let missed = place.order == Order::Ahead && place.position < self.cursor + duration;
+        if missed && self.state == State::Flowing && has_copy(codec, payload) {
+            self.delay.be_late(at, arrived.delay + duration);
         }
         let Place { position, sequence, .. } = place;
         let content = Content::Audio(codec);
