@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::engine::Codec;
 use super::frame::Frame;
+use super::resample::Resampler;
 
 /// The encoding side of one call. Made when it first says something that is not relayed, so that
 /// a relayed call does without.
@@ -16,6 +17,8 @@ pub struct Packetizer {
     /// Less than a packet, and the frame that was put in last.
     pending: Vec<i16>,
     payload: Vec<u8>,
+    /// For what comes at another rate.
+    resampler: Option<Resampler>,
 }
 
 impl Packetizer {
@@ -27,6 +30,7 @@ impl Packetizer {
             packet,
             pending: Vec::with_capacity(packet + codec.rate().frame()),
             payload: vec![0; packet],
+            resampler: None,
         }
     }
 
@@ -37,10 +41,20 @@ impl Packetizer {
         self.codec == codec && self.packet == packet
     }
 
-    /// Takes 20 ms in; its last sample. Where something else was heard before: after which sample.
-    pub fn put(&mut self, frame: &Frame, after: Option<i16>) -> i16 {
+    /// Takes 20 ms in, or of silence; their last sample. Where something else was heard before:
+    /// after which sample.
+    pub fn put(&mut self, frame: Option<&Frame>, after: Option<i16>) -> i16 {
         let start = self.pending.len();
-        self.pending.extend_from_slice(frame.samples());
+        let rate = self.codec.rate();
+        match frame {
+            None => self.pending.resize(start + rate.frame(), 0),
+            Some(frame) if frame.rate() == rate => self.pending.extend_from_slice(frame.samples()),
+            Some(frame) => {
+                let new = || Resampler::new(frame.rate(), rate);
+                let converted = self.resampler.get_or_insert_with(new).process(frame);
+                self.pending.extend_from_slice(converted.samples());
+            }
+        }
         let new = &mut self.pending[start..];
         if let Some(last) = after {
             ease(new, last);
@@ -108,7 +122,7 @@ mod tests {
             assert_eq!(packetizer.units(), bytes);
             let mut heard = Vec::new();
             for n in 0..30i16 {
-                packetizer.put(&frame(n * 1000), None);
+                packetizer.put(Some(&frame(n * 1000)), None);
                 while let Some(payload) = packetizer.take() {
                     assert_eq!(payload.len(), bytes as usize);
                     heard.extend_from_slice(payload);
@@ -123,13 +137,13 @@ mod tests {
     #[test]
     fn step_from_one_sound_to_another_is_spread_over_2_and_a_half_ms() {
         let mut packetizer = Packetizer::new(Codec::Pcmu, 20 * MS);
-        assert_eq!(packetizer.put(&frame(8000), Some(-8000)), 8000);
+        assert_eq!(packetizer.put(Some(&frame(8000)), Some(-8000)), 8000);
         let samples = &packetizer.pending;
         assert!(samples.windows(2).all(|pair| (0..=800).contains(&(pair[1] - pair[0]))));
         assert_eq!((samples[0] / 1000, samples[19] / 1000, samples[20]), (-7, 7, 8000));
         let mut packetizer = Packetizer::new(Codec::Pcmu, 20 * MS);
-        packetizer.put(&frame(i16::MAX), Some(i16::MIN));
-        packetizer.put(&frame(i16::MIN), Some(i16::MAX));
+        packetizer.put(Some(&frame(i16::MAX)), Some(i16::MIN));
+        packetizer.put(Some(&frame(i16::MIN)), Some(i16::MAX));
         assert!(packetizer.pending.windows(2).all(|pair| pair[0].abs_diff(pair[1]) < 4000));
     }
 }

@@ -5,16 +5,19 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::detect::voice;
 use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
 use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamSettings};
-use super::frame::Frame;
+use super::frame::{Frame, Rate};
 use super::goertzel::Detector;
 use super::latch::{Latch, Pace};
 use super::outgoing::{Outgoing, samples_in};
 use super::packetizer::{MOST_PTIME, Packetizer};
+use super::receiver::Receiver;
 use super::reception::{Arrival, Reception};
+use super::resample::Resampler;
 use super::rtcp::Control;
 use super::rtp::{Header, Packet};
 use super::srtp::{Context, Rejected};
@@ -44,6 +47,10 @@ pub struct Stream {
     latch: Latch,
     pace: Pace,
     reception: Option<Reception>,
+    /// What came last.
+    heard_codec: Codec,
+    /// Makes frames of it, while somebody needs those.
+    receiver: Option<Box<Receiver>>,
     /// Counts of SSRCs that are gone.
     before: Counts,
     late: u64,
@@ -60,6 +67,9 @@ pub struct Stream {
     is_press_ours: bool,
     presses: Presses,
     detector: Option<Box<Detector>>,
+    /// Before the detector, where frames have another rate.
+    narrow: Option<Box<Resampler>>,
+    voice: Option<Box<voice::Detector>>,
     /// RFC 4733 digits were seen: tones in the audio are the same ones.
     has_events: bool,
     /// When the peer was last heard, or began to be listened to; `None` while it may be silent.
@@ -75,8 +85,8 @@ pub enum Said {
     Unit(Key),
     /// A digit as a tone.
     Digit,
-    /// A packet of another call as it was.
-    Relayed,
+    /// A call, whose packets go as they are.
+    Relayed(Key),
 }
 
 /// The last packets before the settings. Full: the oldest goes.
@@ -143,6 +153,8 @@ pub struct News {
     pub is_first: bool,
     pub has_resumed: bool,
     pub digit: Option<(char, DigitSource)>,
+    /// The person begins or ends to speak.
+    pub is_speaking: Option<bool>,
 }
 
 impl Stream {
@@ -169,6 +181,8 @@ impl Stream {
             latch: Latch::default(),
             pace: Pace::default(),
             reception: None,
+            heard_codec: Codec::Pcmu,
+            receiver: None,
             before: Counts::default(),
             late: 0,
             packetizer: None,
@@ -180,6 +194,8 @@ impl Stream {
             is_press_ours: false,
             presses: Presses::default(),
             detector: None,
+            narrow: None,
+            voice: None,
             has_events: false,
             heard_at: None,
             has_heard: false,
@@ -217,6 +233,7 @@ impl Stream {
             self.heard_at = Some(now);
         }
         if before.is_none_or(|before| before.codec != settings.codec) {
+            self.heard_codec = settings.codec;
             self.outgoing.set_clock_rate(now, settings.codec.clock_rate());
         }
         let keeps = |packetizer: &Packetizer| packetizer.makes(settings.codec, settings.ptime);
@@ -271,6 +288,13 @@ impl Stream {
 
     pub fn listening(&self) -> DigitSources {
         self.listening
+    }
+
+    pub fn listen_for_voice(&mut self, listens: bool) {
+        self.voice = match (listens, self.voice.take()) {
+            (false, _) => None,
+            (true, voice) => Some(voice.unwrap_or_default()),
+        };
     }
 
     /// Whether a SIP INFO digit is to be reported.
@@ -368,7 +392,16 @@ impl Stream {
                 }
                 match kind {
                     Kind::Audio(codec) if receives && !packet.payload.is_empty() => {
-                        let is_digit = self.detect(now, codec, packet.payload, news);
+                        self.heard_codec = codec;
+                        if let Some(receiver) = &mut self.receiver {
+                            receiver.push(now, codec, header, packet.payload);
+                        }
+                        let is_digit = if codec.is_law() {
+                            let samples = packet.payload.iter().map(|&byte| codec.decode(byte));
+                            self.detect(now, samples, news)
+                        } else {
+                            self.detector.as_ref().is_some_and(|d| d.current().is_some())
+                        };
                         Heard::Audio { codec, packet, is_digit }
                     }
                     Kind::Audio(_) | Kind::Noise if receives => Heard::Pause { header },
@@ -376,6 +409,51 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// Makes the frame of this step of what the peer says, and listens to it.
+    pub fn hear(&mut self, now: Instant, news: &mut News) {
+        let mut receiver = self.receiver.take().unwrap_or_else(|| Box::new(Receiver::new()));
+        let frame = receiver.pull(now);
+        if let Some(voice) = &mut self.voice {
+            news.is_speaking = match voice.feed(frame) {
+                None => None,
+                Some(change) => Some(change == voice::Change::Begins),
+            };
+        }
+        if self.detects_in_frames() {
+            let narrow = self
+                .narrow
+                .get_or_insert_with(|| Box::new(Resampler::new(frame.rate(), Rate::Narrow)));
+            let frame = narrow.process(frame);
+            self.detect(now, frame.samples().iter().copied(), news);
+        }
+        self.receiver = Some(receiver);
+    }
+
+    /// Somebody listens to what is said, and not only passes it on.
+    pub fn is_listened_to(&self) -> bool {
+        self.voice.is_some() || self.detects_in_frames()
+    }
+
+    /// In-band digits are found in each packet of G.711 when it comes.
+    fn detects_in_frames(&self) -> bool {
+        self.detector.is_some() && !self.heard_codec.is_law()
+    }
+
+    /// Nobody needs frames.
+    pub fn stop_hearing(&mut self) {
+        self.receiver = None;
+    }
+
+    /// What the peer says in this step, if somebody needs it.
+    pub fn heard(&self) -> Option<&Frame> {
+        self.receiver.as_ref().map(|receiver| receiver.frame())
+    }
+
+    /// Whether its packets are passed on to `listener` as they come.
+    pub fn suits(&self, listener: &Self) -> bool {
+        self.heard_codec.is_relayed_as(listener.codec())
     }
 
     /// A packet from the RTCP port, or one of RTCP on the RTP port.
@@ -459,7 +537,7 @@ impl Stream {
     }
 
     /// Sends 20 ms of our own audio, as soon as they fill a packet.
-    pub fn speak(&mut self, out: &mut Transmits, now: Instant, frame: &Frame, said: Said) {
+    pub fn speak(&mut self, out: &mut Transmits, now: Instant, frame: Option<&Frame>, said: Said) {
         let Some(settings) = &self.settings else { return };
         let (codec, ptime, payload_type) = (settings.codec, settings.ptime, settings.payload_type);
         let new = || Box::new(Packetizer::new(codec, ptime));
@@ -481,7 +559,10 @@ impl Stream {
 
     /// A packet of a key that is down, after `ticks` of it (RFC 4733 §2.5.1.2).
     pub fn press(&mut self, out: &mut Transmits, now: Instant, digit: char, ticks: u32) {
-        self.stop_speaking(0);
+        (self.said, self.last) = (Said::Digit, 0);
+        if let Some(packetizer) = &mut self.packetizer {
+            packetizer.clear();
+        }
         if ticks == 0 {
             self.press_timestamp = self.outgoing.timestamp_at(now);
         }
@@ -498,8 +579,8 @@ impl Stream {
     }
 
     /// Another speaks, and ends with this sample: half a packet of ours is not sent later.
-    pub fn stop_speaking(&mut self, last: i16) {
-        (self.said, self.last) = (Said::Relayed, last);
+    pub fn stop_speaking(&mut self, source: Key, last: i16) {
+        (self.said, self.last) = (Said::Relayed(source), last);
         if let Some(packetizer) = &mut self.packetizer {
             packetizer.clear();
         }
@@ -666,13 +747,18 @@ impl Stream {
     }
 
     /// Looks for in-band digits; whether one is being pressed.
-    fn detect(&mut self, now: Instant, codec: Codec, payload: &[u8], news: &mut News) -> bool {
+    fn detect(
+        &mut self,
+        now: Instant,
+        samples: impl Iterator<Item = i16>,
+        news: &mut News,
+    ) -> bool {
         let Some(detector) = &mut self.detector else { return false };
         if self.has_events && self.listening.telephone_event {
             return false;
         }
         let source = DigitSource::InBand;
-        let pressed = detector.feed(payload.iter().map(|&byte| codec.decode(byte)));
+        let pressed = detector.feed(samples);
         if let Some(digit) = pressed {
             if self.presses.is_new(now, digit, source) {
                 news.digit = Some((digit, source));

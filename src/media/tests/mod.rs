@@ -2,6 +2,7 @@
 //!
 //! Here stands the bench that the tests share.
 
+mod conference;
 mod digits;
 mod life;
 mod relay;
@@ -17,6 +18,7 @@ use super::engine::{
     Codec, Command, Config, DigitSource, DigitSources, Engine, Event, Figures, Input, Layout,
     Output, SocketId, Source, StreamSettings, UnitId, Usage,
 };
+use super::frame::Rate;
 use super::tone::Script;
 use crate::random::Random;
 
@@ -80,8 +82,12 @@ impl Bench {
     }
 
     fn with_ports(first: u16, last: u16) -> Self {
+        Self::with_units(first, last, 8)
+    }
+
+    fn with_units(first: u16, last: u16, units: usize) -> Self {
         let now = Instant::now();
-        let config = Config { ports: (first, last), units: 8, rtp_timeout: Duration::from_secs(7) };
+        let config = Config { ports: (first, last), units, rtp_timeout: Duration::from_secs(7) };
         Self {
             now,
             engine: Engine::new(now, config, Random::seeded(1)),
@@ -205,6 +211,33 @@ fn rtp(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u
 fn event(sequence: u16, timestamp: u32, digit: u8, duration: u16, is_end: bool) -> Vec<u8> {
     let [high, low] = duration.to_be_bytes();
     rtp(DTMF, sequence, timestamp, &[digit, if is_end { 0x8a } else { 0x0a }, high, low])
+}
+
+/// Packet `number` of 20 ms of a tone, in one of the laws.
+fn tone_packet(codec: Codec, number: u16, hertz: f64, amplitude: f64) -> Vec<u8> {
+    let start = u32::from(number) * 160;
+    let payload: Vec<u8> = (start..start + 160)
+        .map(|place| {
+            let at = f64::from(place) / 8000.0 * std::f64::consts::TAU;
+            codec.encode((amplitude * (hertz * at).sin()) as i16)
+        })
+        .collect();
+    rtp(if codec == Codec::Pcmu { 0 } else { 8 }, number, start, &payload)
+}
+
+/// The samples of packets of one of the laws.
+fn samples(codec: Codec, sent: &[Sent]) -> Vec<i16> {
+    sent.iter().flat_map(|sent| sent.payload()).map(|&byte| codec.decode(byte)).collect()
+}
+
+/// Amplitude of one frequency: the projection on its sine and cosine.
+fn amplitude(samples: &[i16], hertz: f64) -> f64 {
+    let sum = |f: fn(f64) -> f64| {
+        let angle = |n: usize| std::f64::consts::TAU * hertz * n as f64 / 8000.0;
+        let products = samples.iter().enumerate().map(|(n, &s)| f64::from(s) * f(angle(n)));
+        products.sum::<f64>() * 2.0 / samples.len().max(1) as f64
+    };
+    sum(f64::sin).hypot(sum(f64::cos))
 }
 
 fn digit(unit: UnitId, digit: char, source: DigitSource) -> Event {
