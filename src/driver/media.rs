@@ -371,6 +371,8 @@ const MOST_PANICS: u32 = 100;
 mod tests {
     use super::*;
     use crate::media::engine::{Codec, Layout, StreamSettings};
+    use crate::media::format::{Formats, OpusSettings};
+    use crate::media::frame::Rate;
 
     #[test]
     fn pace_is_at_once_for_few_and_slower_for_many() {
@@ -448,8 +450,11 @@ mod tests {
                 rtcp_mux: true,
                 codec: Codec::Pcmu,
                 payload_type: 0,
+                formats: Formats::default(),
                 dtmf_payload_type: None,
-                own_dtmf_payload_type: None,
+                dtmf_clock: Rate::Narrow,
+                noise_payload_type: None,
+                opus: OpusSettings::default(),
                 srtp: None,
                 sends: true,
                 receives: true,

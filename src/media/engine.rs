@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use super::format::{Formats, OpusSettings};
 use super::frame::{Frame, Rate};
 use super::mixer::Mixer;
 use super::outgoing::{self, Outgoing};
@@ -175,12 +176,20 @@ pub struct StreamSettings {
     pub remote: SocketAddr,
     pub remote_rtcp: SocketAddr,
     pub rtcp_mux: bool,
+    /// What we send, and its number.
     pub codec: Codec,
     pub payload_type: u8,
-    /// telephone-event in what we send; taken in what the peer sends too.
+    /// What the peer may send.
+    pub formats: Formats,
+    /// telephone-event in what we send.
     pub dtmf_payload_type: Option<u8>,
-    /// The number that we gave it in our own description: what the peer should send.
-    pub own_dtmf_payload_type: Option<u8>,
+    /// Of its durations. Not always that of the timestamps: many peers have no clock but 8000 for
+    /// events, whatever the audio beside them.
+    pub dtmf_clock: Rate,
+    /// Comfort noise in what we send; `None`: pauses are sent as audio.
+    pub noise_payload_type: Option<u8>,
+    /// What the peer asks of our Opus.
+    pub opus: OpusSettings,
     pub sends: bool,
     pub receives: bool,
     pub ptime: Duration,

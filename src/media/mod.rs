@@ -11,6 +11,7 @@ pub mod clip;
 pub mod codec;
 pub mod detect;
 pub mod engine;
+pub mod format;
 pub mod frame;
 pub mod resample;
 pub mod srtp;

@@ -10,6 +10,7 @@ use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
 use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamSettings};
+use super::format::Format;
 use super::frame::{Frame, Rate};
 use super::goertzel::Detector;
 use super::latch::{Latch, Pace};
@@ -342,16 +343,12 @@ impl Stream {
             return Heard::Nothing;
         };
         let header = packet.header;
-        let kind = match header.payload_type {
-            pt if pt == settings.payload_type => Kind::Audio(settings.codec),
-            pt if Some(pt) == settings.own_dtmf_payload_type
-                || Some(pt) == settings.dtmf_payload_type =>
-            {
-                Kind::Event
-            }
-            COMFORT_NOISE => Kind::Noise,
-            // We offered both laws, and who answers with both may send either (RFC 3264 §7).
-            pt => match Codec::of_static(pt) {
+        let kind = match (settings.formats.of(header.payload_type), header.payload_type) {
+            (Some(Format::Audio(codec)), _) => Kind::Audio(codec),
+            (Some(Format::Event(_)), _) => Kind::Event,
+            (Some(Format::Noise(_)), _) | (None, COMFORT_NOISE) => Kind::Noise,
+            // Some send either law, whatever was agreed on.
+            (None, number) => match Codec::of_static(number) {
                 Some(codec @ (Codec::Pcmu | Codec::Pcma)) => Kind::Audio(codec),
                 _ => {
                     stats::RTP_INVALID.add(1);

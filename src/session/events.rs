@@ -5,18 +5,20 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Session;
-use super::call::{Call, Phase, Wish, codecs_preferring};
+use super::call::{Call, Phase, Wish};
+use super::codecs::{Preference, codecs_of, wishes_of};
 use super::exchange::{Exchange, Role, Timer, host_text};
 use super::journal::CallName;
 use super::modify::Accepted;
 use super::refusal::Refusal;
 use super::security::Security;
-use crate::config::{Codec, Dtmf};
+use crate::config::Dtmf;
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::scenario::event::{CallAlerting, CallEvent};
 use crate::sdp::description::{Description, Direction};
-use crate::sdp::offer_answer::{self, Agreed};
+use crate::sdp::format::Codec;
+use crate::sdp::offer_answer::{self, Agreed, Wishes};
 use crate::sip::user_agent::{CallId, EarlyOffer, Event as SipEvent, Incoming, Peer};
 use crate::storage::record::CallRecord;
 use crate::storage::store::Operation;
@@ -44,12 +46,12 @@ impl Session {
         let (client_type, dtmf, codecs) = match &incoming.peer {
             Peer::Trunk(name) => {
                 let trunk = config.trunk(name);
-                let codecs = config.codecs(trunk.map(|trunk| &*trunk.codecs));
+                let codecs = codecs_of(config, trunk.map(|trunk| &*trunk.codecs));
                 ("sip", trunk.map_or(Dtmf::Auto, |trunk| trunk.dtmf), codecs)
             }
             Peer::User(name) => {
                 let user = config.users.iter().find(|user| user.name == *name);
-                ("user", Dtmf::Auto, config.codecs(user.map(|user| &*user.codecs)))
+                ("user", Dtmf::Auto, codecs_of(config, user.map(|user| &*user.codecs)))
             }
         };
         self.diversions = incoming.diversions;
@@ -130,6 +132,7 @@ impl Session {
             recorder: None,
             dtmf,
             codecs,
+            wishes: Wishes::default(),
             info_digits: VecDeque::new(),
             record: CallRecord { id, start, is_incoming: true, ..record },
         };
@@ -370,6 +373,7 @@ impl Session {
 
     /// Carries out what the script wished of an alerting call, once media has a port.
     pub(super) fn grant_wish(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let preference = self.preference_for(object);
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(port) = call.port else { return };
         let Phase::Alerting { leg, offer, own_offer, wish, .. } = &mut call.phase else { return };
@@ -378,9 +382,9 @@ impl Session {
             return;
         }
         let (leg, offer, own_offer) = (*leg, offer.clone(), own_offer.take());
-        let codecs = codecs_preferring(&call.codecs, None);
         call.security.prepare(exchange, offer.as_deref());
-        let local = call.local(port, codecs);
+        call.wishes = preference.fit(wishes_of(&exchange.config));
+        let local = call.local(port, &preference);
         let (sdp, agreed, own_offer) = match &offer {
             Some(offer) => match offer_answer::answer(&local, offer) {
                 Ok((answer, agreed)) => {
@@ -590,8 +594,7 @@ pub(super) fn agree(
     let (Some(answer), Some(port)) = (answer, call.port) else {
         return Err(offer_answer::Error::NoAudio);
     };
-    let codecs = codecs_preferring(&call.codecs, None);
-    offer_answer::agree(&call.local(port, codecs), offer, &answer)
+    offer_answer::agree(&call.local(port, &Preference::default()), offer, &answer)
 }
 
 /// `Signal=5` of an `application/dtmf-relay` body.

@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use super::Session;
-use super::call::{Call, Phase, codecs_preferring};
+use super::call::{Call, Phase};
 use super::events::agree;
 use super::exchange::Exchange;
 use super::refusal::Refusal;
@@ -269,8 +269,7 @@ impl Session {
 
 /// Our side, with the codec first that the call has.
 fn local(call: &Call) -> Option<Local> {
-    let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-    Some(call.local(call.port?, codecs_preferring(&call.codecs, preferred)))
+    Some(call.local(call.port?, &call.own_preference()))
 }
 
 fn our_offer(call: &mut Call, local: &Local) -> Description {

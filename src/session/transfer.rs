@@ -13,7 +13,8 @@
 use std::time::{Duration, Instant};
 
 use super::Session;
-use super::call::{Call, Phase, codecs_preferring};
+use super::call::{Call, Phase};
+use super::codecs::codecs_of;
 use super::dial::take_call_timeout;
 use super::events::NewIncoming;
 use super::exchange::{Exchange, Role, SessionCall, Timer, host_text};
@@ -397,7 +398,7 @@ impl Session {
         let referral = Box::new(Referral { origin, leg: None, is_answered: false });
         let phase = Phase::Referred(referral);
         self.max_forwards = self.max_forwards.min(max_forwards);
-        let codecs = exchange.config.codecs(None);
+        let codecs = codecs_of(&exchange.config, None);
         let dtmf = Dtmf::Auto;
         let security = Security::none();
         let new = NewIncoming { phase, address, dtmf, codecs, security, record };
@@ -680,11 +681,10 @@ impl Session {
             None => None,
         };
         security.prepare(exchange, offer.as_ref());
-        let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
         let local = Local {
             direction: Direction::SendRecv,
             srtp: security.describe(None),
-            ..call.local(port, codecs_preferring(&call.codecs, preferred))
+            ..call.local(port, &call.own_preference())
         };
         let Some(offer) = offer else { return Ok((offer_answer::offer(&local), None)) };
         let (answer, agreed) = offer_answer::answer(&local, &offer).map_err(|_| 488_u16)?;

@@ -58,7 +58,8 @@ fn digits_not_listened_for_pass_with_the_receiver_s_payload_type() {
 fn digits_are_heard_under_the_number_of_either_side() {
     for number in [DTMF, 96] {
         let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
-        let other = StreamSettings { dtmf_payload_type: Some(96), ..settings(A, Codec::Pcmu) };
+        let formats = Formats::new([DTMF, 96].map(|n| (n, Format::Event(Rate::Narrow))));
+        let other = StreamSettings { formats, ..settings(A, Codec::Pcmu) };
         bench.command(Command::Configure { unit: A, settings: other });
         bench.command(Command::ListenDigits { unit: A, sources: ALL });
         let mut packet = event(1, 160, 5, 160, false);
