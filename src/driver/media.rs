@@ -289,6 +289,7 @@ impl Events {
                 | Event::RtpStopped { .. }
                 | Event::RtpResumed { .. }
                 | Event::Marked { .. }
+                | Event::Buffering { .. }
         );
         let event = match self.backlog.is_empty() {
             true => match self.events.try_send((self.thread, event)) {

@@ -94,9 +94,11 @@ pub enum Command {
     Resume {
         unit: UnitId,
     },
-    /// Milliseconds from the start, negative from the end.
+    /// Milliseconds from the start of a part of the source, negative from its end; a source that
+    /// is no sequence has only part 0.
     Mark {
         unit: UnitId,
+        part: usize,
         offset_ms: i64,
     },
     /// Make a recorder; feed it by `Route`. Samples come out as `Output::Recorded`.
@@ -200,6 +202,8 @@ pub struct StreamSettings {
 #[derive(Debug, Clone)]
 pub enum Source {
     Clip(Arc<Clip>),
+    /// One after the other, without a gap between those of one rate.
+    Sequence(Arc<[Arc<Clip>]>),
     /// A tone script, as section 17 of the VoxEngine reference has it; parsed by
     /// `media::tone::Script::parse`.
     Tone(Arc<super::tone::Script>),
@@ -303,6 +307,10 @@ pub enum Event {
         unit: UnitId,
         duration: Duration,
     },
+    /// A player's clip does not grow as fast as it is played: silence until there is more.
+    Buffering {
+        unit: UnitId,
+    },
     /// A player came to its end.
     Finished {
         unit: UnitId,
@@ -331,6 +339,7 @@ impl Event {
             | Self::Voice { unit, .. }
             | Self::Speaker { unit, .. }
             | Self::Started { unit, .. }
+            | Self::Buffering { unit }
             | Self::Finished { unit }
             | Self::Marked { unit, .. }
             | Self::Closed { unit, .. } => unit,
@@ -460,8 +469,8 @@ impl Engine {
                     player.resume();
                 }
             }
-            Command::Mark { unit, offset_ms } => {
-                if self.player(unit).is_some_and(|player| !player.mark(offset_ms)) {
+            Command::Mark { unit, part, offset_ms } => {
+                if self.player(unit).is_some_and(|player| !player.mark(part, offset_ms)) {
                     stats::MARKS_DROPPED.add(1);
                 }
             }

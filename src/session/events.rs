@@ -15,7 +15,7 @@ use super::security::Security;
 use crate::config::Dtmf;
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
-use crate::scenario::event::{CallAlerting, CallEvent};
+use crate::scenario::event::{CallAlerting, CallEvent, PlayerEvent};
 use crate::sdp::description::{Description, Direction};
 use crate::sdp::format::Codec;
 use crate::sdp::offer_answer::{self, Agreed, Wishes};
@@ -525,10 +525,12 @@ impl Session {
             (MediaEvent::Started { duration, .. }, role) => {
                 self.on_started(exchange, role, duration.as_secs_f64());
             }
+            (MediaEvent::Buffering { .. }, Role::Player(player)) => {
+                self.player_event(exchange, player, PlayerEvent::PlaybackBuffering);
+            }
             (MediaEvent::Finished { unit }, role) => self.on_finished(exchange, role, unit),
             (MediaEvent::Marked { offset_ms, .. }, Role::Player(player)) => {
-                let event =
-                    crate::scenario::event::PlayerEvent::PlaybackMarkerReached { offset_ms };
+                let event = PlayerEvent::PlaybackMarkerReached { offset_ms };
                 self.player_event(exchange, player, event);
             }
             (MediaEvent::Closed { unit, figures }, Role::Recorder(_)) => {

@@ -24,6 +24,7 @@ use super::http_pool::Share;
 use super::speech::{Decode, Speaker, alone};
 use crate::config::Config;
 use crate::media::clip::Clip;
+use crate::media::frame::Rate;
 use crate::scenario::command::{HttpRequest, Sound, Speech, UrlSound};
 use crate::scenario::event::HttpResult;
 
@@ -131,7 +132,7 @@ impl Sounds {
     async fn load_speech(&self, speech: Speech) -> Result<Arc<Clip>, String> {
         if speech.text.trim().is_empty() {
             // Nothing to say takes no time, but a player of it still begins and ends.
-            return Ok(Arc::new(Clip { rate: 8000, samples: vec![0; 160] }));
+            return Ok(Arc::new(Clip::whole(Rate::Narrow, &[0; 160])));
         }
         let speaker = self.speaker.clone();
         let spoken = unblock(move || speaker.prepare(&speech)).await?;

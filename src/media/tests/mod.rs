@@ -253,7 +253,7 @@ fn digit(unit: UnitId, digit: char, source: DigitSource) -> Event {
 }
 
 fn clip(samples: Vec<i16>) -> Source {
-    Source::Clip(Arc::new(Clip { rate: 8000, samples }))
+    Source::Clip(Arc::new(Clip::whole(Rate::Narrow, &samples)))
 }
 
 const ALL: DigitSources = DigitSources { telephone_event: true, in_band: true, info: true };
