@@ -179,18 +179,25 @@ impl Engine {
         let mut place = 0;
         while let Some(&listener) = self.units.get(key).and_then(|unit| unit.listeners.get(place)) {
             place += 1;
-            let Some(stream) = self.units.call_mut(listener) else { continue };
-            let payload_type = stream.dtmf_payload_type();
+            let Some((speaker, unit)) = self.units.pair_mut(key, listener) else { continue };
+            let (Body::Call(speaker), Body::Call(stream)) = (&speaker.body, &mut unit.body) else {
+                continue;
+            };
             let can_send = stream.can_send() && !stream.keypad.is_down() && !is_muted;
-            match payload_type {
-                Some(payload_type) if can_send => {
+            let out = &mut self.transmits;
+            match stream.dtmf_payload_type() {
+                Some(_) if !can_send => {}
+                Some(payload_type) => {
+                    if !speaker.suits(stream) {
+                        stream.carry(out, now, event, header.timestamp);
+                        continue;
+                    }
                     let header = Header { payload_type, ..header };
                     if let Some(header) = stream.outgoing.relay(now, source, header, 0) {
                         stream.stop_speaking(key, 0);
-                        stream.send(&mut self.transmits, header, &event.to_bytes(), |_| {});
+                        stream.send_event(out, header, event);
                     }
                 }
-                Some(_) => {}
                 None => {
                     stream.outgoing.skip(source, header.sequence);
                     if let (Press::Begins, Some(digit), true) = (press, event.digit(), can_send) {

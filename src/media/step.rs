@@ -170,6 +170,7 @@ impl Engine {
         }
         let is_pressing = stream.keypad.is_busy();
         match said {
+            Said::Unit(_) if stream.is_carrying(now) => {}
             Said::Unit(source) => self.say_of(now, key, source),
             Said::Nothing | Said::Digit => stream.speak(out, now, None, Said::Nothing),
             Said::Relayed(source) => {

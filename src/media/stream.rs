@@ -62,6 +62,7 @@ pub struct Stream {
     last: i16,
     /// Of the digit that is being sent.
     press_timestamp: u32,
+    carried: Option<Carried>,
     listening: DigitSources,
     events: EventReceiver,
     /// The press under way began while its digits were listened for.
@@ -88,6 +89,15 @@ pub enum Said {
     Digit,
     /// A call, whose packets go as they are.
     Relayed(Key),
+}
+
+/// A press at another call, as it is told to this one.
+#[derive(Debug, Clone, Copy)]
+struct Carried {
+    /// Its timestamp there.
+    begin: u32,
+    /// So long the key is down, if no more is heard of it.
+    until: Instant,
 }
 
 /// The last packets before the settings. Full: the oldest goes.
@@ -190,6 +200,7 @@ impl Stream {
             said: Said::Nothing,
             last: 0,
             press_timestamp: 0,
+            carried: None,
             listening: DigitSources::default(),
             events: EventReceiver::default(),
             is_press_ours: false,
@@ -345,7 +356,7 @@ impl Stream {
         let header = packet.header;
         let kind = match (settings.formats.of(header.payload_type), header.payload_type) {
             (Some(Format::Audio(codec)), _) => Kind::Audio(codec),
-            (Some(Format::Event(_)), _) => Kind::Event,
+            (Some(Format::Event(clock)), _) => Kind::Event(clock),
             (Some(Format::Noise(_)), _) | (None, COMFORT_NOISE) => Kind::Noise,
             // Some send either law, whatever was agreed on.
             (None, number) => match Codec::of_static(number) {
@@ -381,7 +392,7 @@ impl Stream {
         }
         match kind {
             // Events repeat their timestamp, which would look like jitter.
-            Kind::Event => self.receive_event(now, packet, receives, news),
+            Kind::Event(clock) => self.receive_event(now, packet, clock, receives, news),
             Kind::Audio(_) | Kind::Noise => {
                 let arrival = samples_in(now.saturating_duration_since(epoch), clock_rate);
                 if let Some(reception) = &mut self.reception {
@@ -402,7 +413,7 @@ impl Stream {
                         Heard::Audio { codec, packet, is_digit }
                     }
                     Kind::Audio(_) | Kind::Noise if receives => Heard::Pause { header },
-                    Kind::Audio(_) | Kind::Event | Kind::Noise => Heard::Nothing,
+                    Kind::Audio(_) | Kind::Event(_) | Kind::Noise => Heard::Nothing,
                 }
             }
         }
@@ -504,6 +515,12 @@ impl Stream {
         self.settings.as_ref().and_then(|settings| settings.dtmf_payload_type)
     }
 
+    /// Sends a telephone-event under this header.
+    pub fn send_event(&mut self, out: &mut Transmits, header: Header, event: TelephoneEvent) {
+        let clock = self.settings.as_ref().map_or(Rate::Narrow, |settings| settings.dtmf_clock);
+        self.send(out, header, &event.to_bytes(clock), |_| {});
+    }
+
     /// Sends a packet under this header.
     pub fn send(
         &mut self,
@@ -556,23 +573,45 @@ impl Stream {
 
     /// A packet of a key that is down, after `ticks` of it (RFC 4733 §2.5.1.2).
     pub fn press(&mut self, out: &mut Transmits, now: Instant, digit: char, ticks: u32) {
-        (self.said, self.last) = (Said::Digit, 0);
-        if let Some(packetizer) = &mut self.packetizer {
-            packetizer.clear();
-        }
+        self.begin_press();
         if ticks == 0 {
             self.press_timestamp = self.outgoing.timestamp_at(now);
         }
-        self.signal(out, now, digit, (ticks + 1) * self.tick_units(), ticks == 0, false);
+        self.signal(out, now, digit, ticks + 1, ticks == 0, false);
+    }
+
+    /// A packet of a key at another call, whose audio is not relayed as it is: the event gets a
+    /// timestamp of ours. `begin` is the one it has there.
+    pub fn carry(&mut self, out: &mut Transmits, now: Instant, event: TelephoneEvent, begin: u32) {
+        let Some(payload_type) = self.dtmf_payload_type() else { return };
+        self.begin_press();
+        let is_first = self.carried.is_none_or(|carried| carried.begin != begin);
+        if is_first {
+            self.press_timestamp = self.outgoing.timestamp_at(now);
+        }
+        let timestamp = self.press_timestamp;
+        let header = self.outgoing.signal(now, payload_type, timestamp, is_first);
+        if event.is_end {
+            let units = u64::from(event.duration) * u64::from(self.outgoing.clock_rate()) / 8000;
+            self.outgoing.end_signal(now, timestamp, units as u32);
+        }
+        let until = if event.is_end { now } else { now + CARRIED };
+        self.carried = Some(Carried { begin, until });
+        self.send_event(out, header, event);
+    }
+
+    /// A key is down at the call that this one hears: its audio waits.
+    pub fn is_carrying(&self, now: Instant) -> bool {
+        self.carried.is_some_and(|carried| now < carried.until)
     }
 
     /// One of the three packets of a key that is up again (RFC 4733 §2.5.1.4).
     pub fn release(&mut self, out: &mut Transmits, now: Instant, digit: char, repeat: u32) {
-        let duration = TONE_TICKS * self.tick_units();
         if repeat == 0 {
+            let duration = TONE_TICKS * self.tick_units();
             self.outgoing.end_signal(now, self.press_timestamp, duration);
         }
-        self.signal(out, now, digit, duration, false, true);
+        self.signal(out, now, digit, TONE_TICKS, false, true);
     }
 
     /// Another speaks, and ends with this sample: half a packet of ours is not sent later.
@@ -651,12 +690,19 @@ impl Stream {
         self.latch.source().or((!is_nowhere).then_some(signalled))
     }
 
+    fn begin_press(&mut self) {
+        (self.said, self.last) = (Said::Digit, 0);
+        if let Some(packetizer) = &mut self.packetizer {
+            packetizer.clear();
+        }
+    }
+
     fn signal(
         &mut self,
         out: &mut Transmits,
         now: Instant,
         digit: char,
-        duration: u32,
+        ticks: u32,
         is_first: bool,
         is_end: bool,
     ) {
@@ -665,9 +711,9 @@ impl Stream {
         };
         let timestamp = self.press_timestamp;
         let header = self.outgoing.signal(now, payload_type, timestamp, is_first);
-        let duration = duration.min(u16::MAX.into()) as u16;
+        let duration = ticks * Rate::Narrow.frame() as u32;
         let event = TelephoneEvent { event, is_end, volume: VOLUME, duration };
-        self.send(out, header, &event.to_bytes(), |_| {});
+        self.send_event(out, header, event);
     }
 
     /// Timestamp units of 20 ms.
@@ -711,18 +757,20 @@ impl Stream {
         &mut self,
         now: Instant,
         packet: Packet<'a>,
+        clock: Rate,
         receives: bool,
         news: &mut News,
     ) -> Heard<'a> {
         let header = packet.header;
-        let Some(event) = TelephoneEvent::parse(packet.payload) else {
+        let Some(event) = TelephoneEvent::parse(packet.payload, clock) else {
             stats::RTP_INVALID.add(1);
             return Heard::Nothing;
         };
         if !receives {
             return Heard::Nothing;
         }
-        let press = self.events.receive(event, header.timestamp, header.marker);
+        let press =
+            self.events.receive(event, header.timestamp, self.heard_codec.clock_rate(), header.marker);
         // Decided when it begins: a script that stops listening upon the digit must not have the
         // rest of the press passed on as another one.
         if press == Press::Begins {
@@ -780,11 +828,14 @@ fn reject(rejected: Rejected) -> Option<&'static [u8]> {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Audio(Codec),
-    Event,
+    /// With durations in this clock.
+    Event(Rate),
     /// RFC 3389: the pause of a peer that does not send silence.
     Noise,
 }
 
+/// Packets of an event come every 50 ms at most (RFC 4733 §2.5.1.2), and one may be lost.
+const CARRIED: Duration = Duration::from_millis(120);
 /// RFC 3551 table 4.
 const COMFORT_NOISE: u8 = 13;
 /// 160 ms of 20 ms packets.
