@@ -769,8 +769,12 @@ impl Stream {
         if !receives {
             return Heard::Nothing;
         }
-        let press =
-            self.events.receive(event, header.timestamp, self.heard_codec.clock_rate(), header.marker);
+        let press = self.events.receive(
+            event,
+            header.timestamp,
+            self.heard_codec.clock_rate(),
+            header.marker,
+        );
         // Decided when it begins: a script that stops listening upon the digit must not have the
         // rest of the press passed on as another one.
         if press == Press::Begins {
