@@ -161,6 +161,7 @@ impl Session {
                 let Phase::Calling { offer, .. } = &call.phase else { return };
                 let offer = offer.clone();
                 let agreed = agree(call, &offer, sdp.as_deref());
+                let is_described = call.described.is_some() && sdp.is_none();
                 // A 200 without SDP repeats what a 18x said.
                 if let Err(error) = &agreed
                     && (sdp.is_some() || call.agreed.is_none())
@@ -171,7 +172,10 @@ impl Session {
                     return self.fail(now, exchange, object, code, reason.into(), headers);
                 }
                 call.phase = Phase::Connected { leg, since: now, offer: None };
-                call.described = Some(offer);
+                // An UPDATE before may have changed what the INVITE said.
+                if !is_described {
+                    call.described = Some(offer);
+                }
                 if let Ok(agreed) = agreed {
                     self.configure(exchange, object, agreed, true);
                 }
@@ -247,7 +251,7 @@ impl Session {
                 self.on_changed(now, exchange, object, answer);
             }
             SipEvent::ChangeRefused { status, reason, headers, .. } => {
-                self.on_change_refused(exchange, object, status, reason, headers);
+                self.on_change_refused(now, exchange, object, status, reason, headers);
             }
             SipEvent::Refresh { .. } => self.on_refresh_due(now, exchange, object),
             SipEvent::Info { headers, content_type, body, .. } => {
@@ -279,6 +283,9 @@ impl Session {
         let Phase::Calling { offer, .. } = &call.phase else { return };
         let offer = offer.clone();
         let agreed = sdp.and_then(|sdp| agree(call, &offer, Some(&sdp)).ok());
+        // Keys that served one fork are not taken up again after a pause for another's plain sound.
+        let is_protected = call.agreed.as_ref().is_some_and(|agreed| agreed.srtp.is_some());
+        let agreed = agreed.filter(|agreed| agreed.srtp.is_some() || !is_protected);
         let is_first_ring = (180..=183).contains(&status) && !call.has_rung;
         call.has_rung |= is_first_ring;
         if is_first_ring {
@@ -332,6 +339,7 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         call.record.is_successful = true;
+        call.give_up_unused_keys();
         exchange.timers.disarm(Timer::Alerting(self.place.session, object));
         let is_outgoing = !call.record.is_incoming;
         self.log_call(exchange, object, "connected");
@@ -359,14 +367,11 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let settings = call.stream_settings(&agreed, hears_peer);
-        call.security.settle(&agreed);
-        if agreed.srtp.is_none()
-            && let Some(described) = &mut call.described
-        {
-            // Keys that were given up must not be offered again by a refresh.
-            described.media.iter_mut().for_each(|media| media.crypto.clear());
-        }
         call.agreed = Some(agreed);
+        // The final answer to our INVITE may take the keys that a provisional one left.
+        if !matches!(call.phase, Phase::Calling { .. }) {
+            call.give_up_unused_keys();
+        }
         let unit = call.unit;
         exchange.media(self.place, MediaCommand::Configure { unit, settings });
     }

@@ -40,6 +40,9 @@ pub struct Transfers {
     asks_script: bool,
     /// REFERs of ours so far.
     sent: u32,
+    /// Another's leg is to be taken off hold as soon as what its former session asked of it has
+    /// ended.
+    off_hold_is_due: bool,
     state: State,
 }
 
@@ -588,12 +591,23 @@ impl Session {
     /// The transferor's hold reached the leg by the script (`easyProcess` passes it on), and nobody
     /// else would take it back.
     fn take_off_hold(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
-        let is_held = |call: &Call| {
-            matches!(call.phase, Phase::Connected { .. }) && call.direction != Direction::SendRecv
-        };
-        if self.calls.get(&object).is_some_and(is_held) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let Phase::Connected { .. } = call.phase else { return };
+        let asked = call.proposed.as_ref().map(|proposed| proposed.direction);
+        let is_held = |direction| direction != Direction::SendRecv;
+        if asked.is_some() && (asked.is_some_and(is_held) || is_held(call.direction)) {
+            call.transfers.get_or_insert_default().off_hold_is_due = true;
+        } else if is_held(call.direction) {
             let wish = "a=sendrecv".to_owned();
             self.change(now, exchange, object, Vec::new(), String::new(), wish);
+        }
+    }
+
+    /// What we had asked of the peer has ended, well or not.
+    pub(super) fn after_change(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let transfers = self.calls.get_mut(&object).and_then(|call| call.transfers.as_mut());
+        if transfers.is_some_and(|transfers| std::mem::take(&mut transfers.off_hold_is_due)) {
+            self.take_off_hold(now, exchange, object);
         }
     }
 

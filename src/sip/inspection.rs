@@ -6,8 +6,8 @@
 //! | status | when | where |
 //! |---|---|---|
 //! | 400 | unreadable; INVITE without Contact; PRACK without RAck | `parse`, here, `reliable` |
-//! | 401 | a user who has to prove who it is | `challenge` |
-//! | 403 | nobody known calls; a wrong password | `incoming`, `challenge` |
+//! | 401 | who registers, or calls and is no trunk, has to say who it is | `challenge` |
+//! | 403 | a wrong password; nobody known, without any users | `challenge`, `incoming` |
 //! | 404 | no rule takes the number | `session` |
 //! | 405 | a method that exists and is not for us, or not outside a dialog; with Allow | here |
 //! | 406 | INVITE that takes no SDP | here |

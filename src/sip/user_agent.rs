@@ -752,7 +752,8 @@ impl UserAgent {
     }
 
     /// Sends a re-INVITE as soon as no other is under way. `Changed` or `ChangeRefused` follows,
-    /// or the end of the call. Refused: 481 before the answer, 491 while another of ours is open.
+    /// or the end of the call. Refused: 481 before the answer, 491 while another is open that was
+    /// asked for so.
     pub fn change(
         &mut self,
         now: Instant,
