@@ -5,10 +5,16 @@
 //! added, what is no voice and hardly heard is left out, and who listens to a sum that is too
 //! loud hears it turned down instead of clipped.
 //!
+//! Those who have said nothing for a while hear the same, so one encoding does for all of them that
+//! take the same packets of a costly codec.
+//!
 //! A conference works at the highest rate that one of its members needs, and never above its own.
 
+use super::codec::encoder::{EncoderSettings, MOST_BYTES};
 use super::detect::voice::Detector;
+use super::engine::Codec;
 use super::frame::{Frame, Rate};
+use super::packetizer::{Packet, Packetizer};
 use super::resample::Resampler;
 use crate::slots::Key;
 
@@ -23,6 +29,9 @@ pub struct Mixer {
     voices: Vec<Voice>,
     ears: Vec<Ear>,
     sum: Box<[i32; Rate::Full.frame()]>,
+    choirs: Vec<Choir>,
+    /// Of the sum, so that a choir knows whether it has it.
+    tick: u64,
     speaker: Option<Key>,
     /// Ticks since the speaker changed, and since another became louder.
     since_change: u32,
@@ -49,6 +58,8 @@ struct Voice {
     /// What it adds to the sum of this tick.
     frame: Frame,
     is_heard: bool,
+    /// Ticks since it was heard.
+    quiet: u32,
 }
 
 /// Who hears it.
@@ -56,6 +67,19 @@ struct Voice {
 struct Ear {
     key: Key,
     limiter: Limiter,
+}
+
+/// What all hear who are silent themselves, in packets of one kind.
+#[derive(Debug)]
+pub struct Choir {
+    codec: Codec,
+    settings: EncoderSettings,
+    packetizer: Packetizer,
+    limiter: Limiter,
+    /// Of this tick: the payloads one after the other, and the length of each.
+    payloads: Vec<u8>,
+    lengths: heapless::Vec<usize, MOST_PACKETS>,
+    tick: u64,
 }
 
 impl Mixer {
@@ -66,6 +90,8 @@ impl Mixer {
             voices: Vec::new(),
             ears: Vec::new(),
             sum: Box::new([0; Rate::Full.frame()]),
+            choirs: Vec::new(),
+            tick: 0,
             speaker: None,
             since_change: 0,
             since_louder: 0,
@@ -95,6 +121,7 @@ impl Mixer {
     /// A tick begins; `needed` is the highest rate that a member has a use for.
     pub fn begin(&mut self, needed: Rate) {
         self.rate = needed.min(self.most);
+        self.tick += 1;
         self.sum[..self.rate.frame()].fill(0);
         for voice in &mut self.voices {
             voice.is_heard = false;
@@ -115,8 +142,11 @@ impl Mixer {
 
     /// All have spoken: the speaker, where that is another from now on.
     pub fn end(&mut self) -> Option<Option<Key>> {
-        for voice in self.voices.iter_mut().filter(|voice| !voice.is_heard) {
-            voice.loudness = voice.loudness.min(QUIET);
+        for voice in &mut self.voices {
+            voice.quiet = if voice.is_heard { 0 } else { voice.quiet.saturating_add(1) };
+            if !voice.is_heard {
+                voice.loudness = voice.loudness.min(QUIET);
+            }
         }
         self.since_change = self.since_change.saturating_add(1);
         let speaking = |voice: &&Voice| voice.kind == Kind::Call && voice.detector.is_speaking();
@@ -164,6 +194,93 @@ impl Mixer {
     }
 }
 
+/// Sharing.
+impl Mixer {
+    /// The packets of this tick for a listener who may have the same as others. `None`: it has said
+    /// something lately, or its codec costs next to nothing, or there are few.
+    pub fn choir(
+        &mut self,
+        listener: Key,
+        codec: Codec,
+        settings: EncoderSettings,
+    ) -> Option<&Choir> {
+        let is_costly = matches!(codec, Codec::G722 | Codec::Opus);
+        if !is_costly || self.ears.len() < LEAST_CHOIR {
+            return None;
+        }
+        if let Ok(place) = self.voices.binary_search_by_key(&listener, |voice| voice.key)
+            && self.voices.get(place).is_some_and(|voice| voice.quiet < SILENT_TICKS)
+        {
+            return None;
+        }
+        let is_it = |choir: &Choir| choir.codec == codec && choir.settings == settings;
+        let place = match self.choirs.iter().position(is_it) {
+            Some(place) => place,
+            None if self.choirs.len() < MOST_CHOIRS => {
+                self.choirs.push(Choir::new(codec, settings));
+                self.choirs.len() - 1
+            }
+            None => return None,
+        };
+        let choir = self.choirs.get_mut(place)?;
+        if choir.tick != self.tick {
+            choir.sing(&self.sum[..self.rate.frame()], self.rate, self.tick);
+        }
+        Some(choir)
+    }
+}
+
+impl Choir {
+    fn new(codec: Codec, settings: EncoderSettings) -> Self {
+        Self {
+            codec,
+            settings,
+            packetizer: Packetizer::new(codec, settings),
+            limiter: Limiter::default(),
+            payloads: Vec::with_capacity(MOST_PACKETS * MOST_BYTES),
+            lengths: heapless::Vec::new(),
+            tick: 0,
+        }
+    }
+
+    /// Payloads of this tick; an empty one is a pause.
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.payloads[..];
+        self.lengths.iter().map(move |&length| {
+            let (payload, after) = rest.split_at(length.min(rest.len()));
+            rest = after;
+            payload
+        })
+    }
+
+    /// Timestamp units of a packet.
+    pub fn units(&self) -> u32 {
+        self.packetizer.units()
+    }
+
+    fn sing(&mut self, sum: &[i32], rate: Rate, tick: u64) {
+        // Nobody listened for a while: half a packet from then is not sent now.
+        if self.tick + 1 != tick {
+            self.packetizer.clear();
+        }
+        self.tick = tick;
+        let mut frame = Frame::silence(rate);
+        self.limiter.limit(sum, frame.samples_mut());
+        self.packetizer.put(Some(&frame), None);
+        self.payloads.clear();
+        self.lengths.clear();
+        while let Some(packet) = self.packetizer.take() {
+            let payload = match packet {
+                Packet::Payload(payload) => payload,
+                Packet::Pause => &[],
+            };
+            if self.lengths.push(payload.len()).is_ok() {
+                self.payloads.extend_from_slice(payload);
+            }
+        }
+    }
+}
+
 impl Voice {
     fn new(key: Key, kind: Kind) -> Self {
         Self {
@@ -175,6 +292,7 @@ impl Voice {
             loudness: QUIET,
             frame: Frame::silence(Rate::Narrow),
             is_heard: false,
+            quiet: 0,
         }
     }
 
@@ -318,6 +436,15 @@ const STEP_UP: f32 = 0.06;
 const STEP_DOWN: f32 = 0.12;
 /// Below this, and no voice: the noise of many lines would add up. In dBFS.
 const HARDLY_HEARD: f32 = -50.0;
+
+/// Listeners from which on sharing pays.
+const LEAST_CHOIR: usize = 4;
+/// Kinds of packets of one conference. Full: further ones are encoded for each.
+const MOST_CHOIRS: usize = 8;
+/// A tick has two packets of 10 ms.
+const MOST_PACKETS: usize = 2;
+/// Two seconds: a pause between two sentences changes nothing.
+const SILENT_TICKS: u32 = 100;
 
 /// What a silent member counts with.
 const QUIET: f32 = -70.0;

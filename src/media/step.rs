@@ -189,6 +189,12 @@ impl Engine {
         let Body::Call(stream) = &mut unit.body else { return };
         let out = &mut self.transmits;
         if let Body::Conference(mixer) = &mut speaker.body {
+            if unit.taps.is_empty()
+                && let Some(settings) = stream.encoding()
+                && let Some(choir) = mixer.choir(listener, stream.codec(), settings)
+            {
+                return stream.sing(out, now, choir, Said::Unit(source));
+            }
             mixer.mix(listener, &mut self.mixed);
             stream.speak(out, now, Some(&self.mixed), Said::Unit(source));
             record(&mut self.units, now, listener, &self.mixed);

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::codec::encoder::EncoderSettings;
 use super::detect::voice;
 use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
@@ -14,8 +15,9 @@ use super::format::Format;
 use super::frame::{Frame, Rate};
 use super::goertzel::Detector;
 use super::latch::{Latch, Pace};
+use super::mixer::Choir;
 use super::outgoing::{Outgoing, samples_in};
-use super::packetizer::{MOST_PTIME, Packetizer};
+use super::packetizer::{Packet as Prepared, Packetizer};
 use super::receiver::Receiver;
 use super::reception::{Arrival, Reception};
 use super::resample::Resampler;
@@ -248,7 +250,8 @@ impl Stream {
             self.heard_codec = settings.codec;
             self.outgoing.set_clock_rate(now, settings.codec.clock_rate());
         }
-        let keeps = |packetizer: &Packetizer| packetizer.makes(settings.codec, settings.ptime);
+        let encoding = encoding(&settings);
+        let keeps = |packetizer: &Packetizer| packetizer.makes(settings.codec, encoding);
         if !settings.sends || !self.packetizer.as_deref().is_some_and(keeps) {
             self.packetizer = None;
         }
@@ -553,22 +556,49 @@ impl Stream {
     /// Sends 20 ms of our own audio, as soon as they fill a packet.
     pub fn speak(&mut self, out: &mut Transmits, now: Instant, frame: Option<&Frame>, said: Said) {
         let Some(settings) = &self.settings else { return };
-        let (codec, ptime, payload_type) = (settings.codec, settings.ptime, settings.payload_type);
-        let new = || Box::new(Packetizer::new(codec, ptime));
+        let payload_type = settings.payload_type;
+        let new = || Box::new(Packetizer::new(settings.codec, encoding(settings)));
         let mut packetizer = self.packetizer.take().unwrap_or_else(new);
         let is_cut = std::mem::replace(&mut self.said, said) != said;
         // After a gap there is nothing to lead over from.
         let last_sent = self.outgoing.last_sent();
-        if last_sent.is_none_or(|at| now.saturating_duration_since(at) > MOST_PTIME) {
+        if last_sent.is_none_or(|at| now.saturating_duration_since(at) > GAP) {
             self.last = 0;
         }
         self.last = packetizer.put(frame, is_cut.then_some(self.last));
         let units = packetizer.units();
         while let Some(payload) = packetizer.take() {
-            let header = self.outgoing.speak(now, payload_type, units);
-            self.send(out, header, payload, |_| {});
+            match payload {
+                Prepared::Payload(payload) => {
+                    let header = self.outgoing.speak(now, payload_type, units);
+                    self.send(out, header, payload, |_| {});
+                }
+                Prepared::Pause => self.outgoing.be_still(now, units),
+            }
         }
         self.packetizer = Some(packetizer);
+    }
+
+    /// Sends what others hear as well.
+    pub fn sing(&mut self, out: &mut Transmits, now: Instant, choir: &Choir, said: Said) {
+        // Its own encoder begins anew when it is needed again.
+        self.packetizer = None;
+        (self.said, self.last) = (said, 0);
+        let payload_type = self.payload_type();
+        for payload in choir.payloads() {
+            match payload {
+                [] => self.outgoing.be_still(now, choir.units()),
+                payload => {
+                    let header = self.outgoing.speak(now, payload_type, choir.units());
+                    self.send(out, header, payload, |_| {});
+                }
+            }
+        }
+    }
+
+    /// What its packets are to be like.
+    pub fn encoding(&self) -> Option<EncoderSettings> {
+        self.settings.as_ref().map(encoding)
     }
 
     /// A packet of a key that is down, after `ticks` of it (RFC 4733 §2.5.1.2).
@@ -819,6 +849,10 @@ impl Stream {
     }
 }
 
+fn encoding(settings: &StreamSettings) -> EncoderSettings {
+    EncoderSettings { ptime: settings.ptime, opus: settings.opus }
+}
+
 /// Counts a packet that is dropped.
 fn reject(rejected: Rejected) -> Option<&'static [u8]> {
     match rejected {
@@ -840,6 +874,8 @@ enum Kind {
 
 /// Packets of an event come every 50 ms at most (RFC 4733 §2.5.1.2), and one may be lost.
 const CARRIED: Duration = Duration::from_millis(120);
+/// Longer than the longest packet.
+const GAP: Duration = Duration::from_millis(60);
 /// RFC 3551 table 4.
 const COMFORT_NOISE: u8 = 13;
 /// 160 ms of 20 ms packets.
