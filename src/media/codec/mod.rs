@@ -3,8 +3,16 @@
 //! What a codec is on the wire is said here; each file is one of them. `g711` is the only one
 //! whose bytes stand for themselves: the others have a state from packet to packet.
 
+mod conceal;
+pub mod decoder;
+pub mod encoder;
 pub mod g711;
-pub mod opus_packet;
+mod g722;
+mod l16;
+mod libopus;
+pub mod noise;
+mod opus;
+mod opus_packet;
 pub mod resample;
 
 use super::engine::Codec;
@@ -66,7 +74,10 @@ impl Codec {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod payloads {
     use super::*;
 
     #[test]
