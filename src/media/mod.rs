@@ -22,6 +22,7 @@ pub mod wav;
 
 mod dtmf;
 mod goertzel;
+mod jitter;
 mod latch;
 mod mixer;
 mod outgoing;

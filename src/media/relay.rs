@@ -211,3 +211,15 @@ impl Engine {
         }
     }
 }
+
+impl Codec {
+    /// Whether its packets do for who takes that one, as they are or by a table.
+    pub fn is_relayed_as(self, other: Self) -> bool {
+        self == other || self.is_law() && other.is_law()
+    }
+
+    /// Of G.711: a byte is a sample.
+    pub fn is_law(self) -> bool {
+        matches!(self, Self::Pcmu | Self::Pcma)
+    }
+}

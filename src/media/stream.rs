@@ -100,6 +100,7 @@ struct Carried {
     begin: u32,
     /// So long the key is down, if no more is heard of it.
     until: Instant,
+    has_ended: bool,
 }
 
 /// The last packets before the settings. Full: the oldest goes.
@@ -415,7 +416,13 @@ impl Stream {
                         };
                         Heard::Audio { codec, packet, is_digit }
                     }
-                    Kind::Audio(_) | Kind::Noise if receives => Heard::Pause { header },
+                    Kind::Audio(_) if receives => Heard::Pause { header },
+                    Kind::Noise if receives => {
+                        if let Some(receiver) = &mut self.receiver {
+                            receiver.push_noise(header, packet.payload);
+                        }
+                        Heard::Pause { header }
+                    }
                     Kind::Audio(_) | Kind::Event(_) | Kind::Noise => Heard::Nothing,
                 }
             }
@@ -424,7 +431,8 @@ impl Stream {
 
     /// Makes the frame of this step of what the peer says, and listens to it.
     pub fn hear(&mut self, now: Instant, news: &mut News) {
-        let mut receiver = self.receiver.take().unwrap_or_else(|| Box::new(Receiver::new()));
+        let mut receiver =
+            self.receiver.take().unwrap_or_else(|| Box::new(Receiver::new(self.heard_codec)));
         let frame = receiver.pull(now);
         if let Some(voice) = &mut self.voice {
             news.is_speaking = match voice.feed(frame) {
@@ -621,12 +629,13 @@ impl Stream {
         }
         let timestamp = self.press_timestamp;
         let header = self.outgoing.signal(now, payload_type, timestamp, is_first);
-        if event.is_end {
+        let has_ended = !is_first && self.carried.is_some_and(|carried| carried.has_ended);
+        if event.is_end && !has_ended {
             let units = u64::from(event.duration) * u64::from(self.outgoing.clock_rate()) / 8000;
             self.outgoing.end_signal(now, timestamp, units as u32);
         }
         let until = if event.is_end { now } else { now + CARRIED };
-        self.carried = Some(Carried { begin, until });
+        self.carried = Some(Carried { begin, until, has_ended: has_ended || event.is_end });
         self.send_event(out, header, event);
     }
 
@@ -798,6 +807,9 @@ impl Stream {
         };
         if !receives {
             return Heard::Nothing;
+        }
+        if let Some(receiver) = &mut self.receiver {
+            receiver.pass(header);
         }
         let press = self.events.receive(
             event,

@@ -51,16 +51,6 @@ impl Codec {
         }
     }
 
-    /// Whether its packets do for who takes that one, as they are or by a table.
-    pub fn is_relayed_as(self, other: Self) -> bool {
-        self == other || self.is_law() && other.is_law()
-    }
-
-    /// Of G.711: a byte is a sample.
-    pub fn is_law(self) -> bool {
-        matches!(self, Self::Pcmu | Self::Pcma)
-    }
-
     /// How long a payload lasts, in timestamp units. `None`: it is no payload of this codec.
     pub fn samples_of(self, payload: &[u8]) -> Option<u32> {
         let bytes = u32::try_from(payload.len()).ok()?;

@@ -4,6 +4,7 @@
 
 mod conference;
 mod digits;
+mod joining;
 mod life;
 mod relay;
 mod sound;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use super::codec::decoder::Decoder;
+use super::codec::encoder::{Encoder, EncoderSettings};
 use super::engine::{
     Codec, Command, Config, DigitSource, DigitSources, Engine, Event, Figures, Input, Layout,
     Output, SocketId, Source, StreamSettings, UnitId, Usage,
@@ -30,6 +33,7 @@ const RECORDER: UnitId = UnitId(4);
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const MS: Duration = Duration::from_millis(1);
 const DTMF: u8 = 101;
+const FULL_DTMF: u8 = 110;
 
 /// A packet that left the engine.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,11 +193,13 @@ fn settings(unit: UnitId, codec: Codec) -> StreamSettings {
         remote_rtcp: SocketAddr::new(remote.ip(), remote.port() + 1),
         rtcp_mux: false,
         codec,
-        payload_type: if codec == Codec::Pcmu { 0 } else { 8 },
+        payload_type: payload_type(codec),
         formats: Formats::new([
             (0, Format::Audio(Codec::Pcmu)),
             (8, Format::Audio(Codec::Pcma)),
+            (payload_type(codec), Format::Audio(codec)),
             (DTMF, Format::Event(Rate::Narrow)),
+            (FULL_DTMF, Format::Event(Rate::Full)),
         ]),
         dtmf_payload_type: Some(DTMF),
         dtmf_clock: Rate::Narrow,
@@ -203,6 +209,16 @@ fn settings(unit: UnitId, codec: Codec) -> StreamSettings {
         receives: true,
         ptime: 20 * MS,
         srtp: None,
+    }
+}
+
+fn payload_type(codec: Codec) -> u8 {
+    match codec {
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
+        Codec::G722 => 9,
+        Codec::Opus => 111,
+        Codec::L16(_) => 112,
     }
 }
 
@@ -233,15 +249,71 @@ fn tone_packet(codec: Codec, number: u16, hertz: f64, amplitude: f64) -> Vec<u8>
     rtp(if codec == Codec::Pcmu { 0 } else { 8 }, number, start, &payload)
 }
 
+/// A peer that says one tone after the other.
+struct Talker {
+    unit: UnitId,
+    codec: Codec,
+    encoder: Encoder,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    /// Samples said so far.
+    said: u64,
+}
+
+impl Talker {
+    fn new(unit: UnitId, codec: Codec) -> Self {
+        let settings = EncoderSettings { ptime: 20 * MS, opus: OpusSettings::default() };
+        let encoder = Encoder::new(codec, &settings);
+        Self { unit, codec, encoder, sequence: 100, timestamp: 7000, ssrc: 0xc0ffee, said: 0 }
+    }
+
+    /// The next packet of 20 ms.
+    fn packet(&mut self, hertz: f64, amplitude: f64) -> Vec<u8> {
+        let rate = self.codec.rate();
+        let sample = |place: u64| {
+            let at = (self.said + place) as f64 / f64::from(rate.hertz());
+            (amplitude * (std::f64::consts::TAU * hertz * at).sin()) as i16
+        };
+        let samples: Vec<i16> = (0..rate.frame() as u64).map(sample).collect();
+        let mut payload = [0; 2000];
+        let bytes = self.encoder.encode(&samples, &mut payload);
+        let number = payload_type(self.codec);
+        let mut data = rtp(number, self.sequence, self.timestamp, &payload[..bytes]);
+        data[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+        self.said += rate.frame() as u64;
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(self.codec.clock_rate() / 50);
+        data
+    }
+}
+
+/// What a peer hears that decodes packets as they come.
+fn decode(codec: Codec, sent: &[Sent]) -> Vec<i16> {
+    let mut decoder = Decoder::new(codec);
+    let mut heard = Vec::new();
+    for sent in sent.iter().filter(|sent| sent.payload_type() == payload_type(codec)) {
+        let mut samples = [0; 5760];
+        let count = decoder.decode(sent.payload(), &mut samples);
+        heard.extend_from_slice(&samples[..count]);
+    }
+    heard
+}
+
 /// The samples of packets of one of the laws.
 fn samples(codec: Codec, sent: &[Sent]) -> Vec<i16> {
     sent.iter().flat_map(|sent| sent.payload()).map(|&byte| codec.decode(byte)).collect()
 }
 
-/// Amplitude of one frequency: the projection on its sine and cosine.
 fn amplitude(samples: &[i16], hertz: f64) -> f64 {
+    amplitude_at(Rate::Narrow, samples, hertz)
+}
+
+/// Amplitude of one frequency: the projection on its sine and cosine.
+fn amplitude_at(rate: Rate, samples: &[i16], hertz: f64) -> f64 {
     let sum = |f: fn(f64) -> f64| {
-        let angle = |n: usize| std::f64::consts::TAU * hertz * n as f64 / 8000.0;
+        let step = std::f64::consts::TAU * hertz / f64::from(rate.hertz());
+        let angle = |n: usize| step * n as f64;
         let products = samples.iter().enumerate().map(|(n, &s)| f64::from(s) * f(angle(n)));
         products.sum::<f64>() * 2.0 / samples.len().max(1) as f64
     };
