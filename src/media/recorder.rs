@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::engine::Layout;
-use super::jitter::{MOST_DRIFT, Placement};
 use super::outgoing::samples_in;
+use super::placement::{MOST_DRIFT, Placement};
 use crate::slots::Key;
 
 /// The open end of a recording.
