@@ -298,6 +298,8 @@ fn payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::Pcmu => 0,
         Codec::Pcma => 8,
+        Codec::G722 => 9,
+        Codec::Opus | Codec::L16(_) => 96,
     }
 }
 

@@ -8,6 +8,7 @@ mod transfer;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -305,6 +306,11 @@ impl Gateway {
             }
         }
         self.hear_user_agent(now);
+    }
+
+    /// Whether a peer that connected is worth a TLS handshake.
+    pub fn may_shake_hands(&mut self, now: Instant, peer: SocketAddr) -> bool {
+        self.exchange.user_agent.may_shake_hands(now, peer)
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

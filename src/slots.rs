@@ -102,6 +102,17 @@ impl<T> Slots<T> {
         entry.value.as_mut()
     }
 
+    /// Two values at once, where both are there and are not the same.
+    pub fn get_pair_mut(&mut self, first: Key, second: Key) -> Option<(&mut T, &mut T)> {
+        let is_of = |entry: &Entry<T>, key: Key| entry.generation == key.generation;
+        let places = [first.index as usize, second.index as usize];
+        let [one, other] = self.entries.get_disjoint_mut(places).ok()?;
+        if !is_of(one, first) || !is_of(other, second) {
+            return None;
+        }
+        one.value.as_mut().zip(other.value.as_mut())
+    }
+
     pub fn len(&self) -> usize {
         self.len
     }
@@ -149,6 +160,17 @@ mod tests {
         assert_eq!(slots.get(first), None);
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.get(second), Some(&"b"));
+    }
+
+    #[test]
+    fn pair_is_two_values_that_are_there() {
+        let mut slots = Slots::with_capacity(3);
+        let [one, two, gone] = [1, 2, 3].map(|value| slots.insert(value).unwrap());
+        slots.remove(gone);
+        assert_eq!(slots.get_pair_mut(two, one), Some((&mut 2, &mut 1)));
+        for (first, second) in [(one, one), (one, gone), (gone, two)] {
+            assert_eq!(slots.get_pair_mut(first, second), None);
+        }
     }
 
     #[test]

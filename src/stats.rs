@@ -73,6 +73,7 @@ metrics! {
     counter SIP_CONTACTS_REPLACED "sip_contacts_replaced_total" "Contacts of a user dropped for a newer one because all were taken.";
     counter SIP_DROPPED "sip_dropped_total" "SIP messages dropped without an answer: unreadable, stray or beyond a limit.";
     counter SIP_HANDSHAKES_CUT "sip_handshakes_cut_total" "TLS handshakes of peers that were cut off to make room for others.";
+    counter SIP_HANDSHAKES_REFUSED "sip_handshakes_refused_total" "TLS connections closed before the handshake because their source, or all sources that are nobody's, had too many.";
     counter SIP_TLS_FAILED "sip_tls_failed_total" "TLS handshakes that failed or took too long, either way.";
     counter SIP_FLOOD_DROPPED "sip_flood_dropped_total" "SIP messages dropped unread because their source, nobody's that we know, sent too many.";
     counter SIP_FLOWS_LOST "sip_flows_lost_total" "Contacts dropped because the connection of their phone was gone.";
@@ -94,6 +95,7 @@ metrics! {
     counter SIP_SCANNERS_DROPPED "sip_scanners_dropped_total" "Requests of scanners and, with strangers = \"drop\", of nobody known that got no answer.";
     counter SIP_SEND_FAILED "sip_send_failed_total" "SIP messages that could not be sent.";
     counter SIP_SESSIONS_EXPIRED "sip_sessions_expired_total" "Calls ended because their peer did not refresh the session in time.";
+    counter SIP_STRANGERS_DROPPED "sip_strangers_dropped_total" "SIP messages dropped unread because all sources together that are nobody's sent too many.";
     counter SIP_STREAMS_CUT "sip_streams_cut_total" "Silent TCP connections closed early to make room.";
     counter SIP_STREAMS_TIMED_OUT "sip_streams_timed_out_total" "SIP connections closed because no whole message came in time.";
     counter SIP_TRANSACTIONS_CUT "sip_transactions_cut_total" "Finished transactions forgotten early to make room.";

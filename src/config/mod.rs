@@ -132,6 +132,8 @@ pub struct Sip {
     pub ws_origins: Vec<String>,
     /// Messages per second from one address that is nobody's.
     pub source_rate: u32,
+    /// From all of those together.
+    pub strangers_rate: u32,
     pub strangers: Strangers,
     /// Beginnings of User-Agent; whoever says so gets no answer.
     pub scanners: Vec<String>,
@@ -159,6 +161,7 @@ impl Default for Sip {
             tls: Tls::default(),
             ws_origins: Vec::new(),
             source_rate: 50,
+            strangers_rate: 1000,
             strangers: Strangers::Refuse,
             scanners: SCANNERS.map(str::to_owned).to_vec(),
             session_expires: Duration::from_secs(1800),

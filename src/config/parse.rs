@@ -160,8 +160,10 @@ fn sip(table: Table<'_>, source: &Source<'_>) -> Sip {
         digest: preferences(&table, "digest", &algorithms, default.digest),
         tls,
         ws_origins: origins(&table),
-        // The range fits.
+        // The ranges fit.
         source_rate: table.size("source_rate", 1..=1_000_000, default.source_rate as usize) as u32,
+        strangers_rate: table.size("strangers_rate", 1..=1_000_000, default.strangers_rate as usize)
+            as u32,
         strangers: table.choice(
             "strangers",
             &[("refuse", Strangers::Refuse), ("drop", Strangers::Drop)],

@@ -159,6 +159,11 @@ impl Reactor {
             let Some(event) = self.inbox.streams.take(cx) else { return false };
             match event {
                 stream::Event::Accepted { socket, from } => {
+                    if from.transport.is_secure()
+                        && !self.gateway.may_shake_hands(Instant::now(), from.peer)
+                    {
+                        continue;
+                    }
                     let adopted = self.streams.adopt(socket, from);
                     self.hear_accepted(adopted, from);
                 }

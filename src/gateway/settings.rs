@@ -53,6 +53,7 @@ pub fn sip_config(config: &Config, listeners: &[sip::Listener]) -> sip::Config {
         digest: config.sip.digest.iter().map(algorithm).collect(),
         strangers: sip::Strangers {
             source_rate: config.sip.source_rate,
+            strangers_rate: config.sip.strangers_rate,
             are_answered: config.sip.strangers == config::Strangers::Refuse,
             scanners: config.sip.scanners.clone(),
         },

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use super::frame::Rate;
 use super::outgoing::{self, Outgoing};
 use super::player::Player;
 use super::ports::PortPool;
@@ -36,8 +37,16 @@ pub struct SocketId(pub u32);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// G.711 µ-law.
     Pcmu,
+    /// G.711 A-law.
     Pcma,
+    /// 64 kbit/s.
+    G722,
+    /// RFC 6716, RFC 7587; mono.
+    Opus,
+    /// Samples as they are, the high byte first (RFC 3551 §4.5.11), at this rate.
+    L16(Rate),
 }
 
 #[derive(Debug, Clone)]

@@ -8,19 +8,21 @@
 //! call's RTP, `outgoing` what makes a change of source seamless.
 
 pub mod clip;
+pub mod codec;
+pub mod detect;
 pub mod engine;
 pub mod frame;
+pub mod jitter;
 pub mod resample;
 pub mod srtp;
 pub mod tone;
 pub mod wav;
 
-mod codec;
 mod dtmf;
 mod goertzel;
-pub mod jitter;
 mod latch;
 mod outgoing;
+mod packetizer;
 mod placement;
 mod player;
 mod ports;

@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::codec::g711::RATE;
 use super::rtp::Header;
 use crate::slots::Key;
 
@@ -16,6 +15,8 @@ pub struct Outgoing {
     pub ssrc: u32,
     pub packets: u64,
     pub octets: u64,
+    /// Timestamp units per second.
+    clock_rate: u32,
     speaker: Speaker,
     /// Of the last packet.
     sequence: u16,
@@ -28,7 +29,8 @@ pub struct Outgoing {
 /// Whose audio the stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speaker {
-    /// Ours: players, tones, digits, silence.
+    Nobody,
+    /// Ours: players, tones, digits, silence, and what is decoded and encoded anew.
     Own,
     Relayed(Relayed),
 }
@@ -57,12 +59,33 @@ impl Outgoing {
             ssrc,
             packets: 0,
             octets: 0,
-            speaker: Speaker::Own,
+            clock_rate: CLOCK_RATE,
+            speaker: Speaker::Nobody,
             sequence,
             end_timestamp: timestamp,
             end_at: now,
             last_sent: None,
         }
+    }
+
+    /// The codec that was agreed on counts in other units. What is sent next begins anew where the
+    /// clock is, as RFC 7160 §4.2 has it of who keeps the SSRC.
+    pub fn set_clock_rate(&mut self, now: Instant, clock_rate: u32) {
+        if self.clock_rate != clock_rate {
+            self.end_timestamp = self.timestamp_at(now);
+            self.end_at = self.end_at.max(now);
+            self.clock_rate = clock_rate;
+            self.begin_anew();
+        }
+    }
+
+    /// What is sent next is another's audio, or other audio: it gets a marker.
+    pub fn begin_anew(&mut self) {
+        self.speaker = Speaker::Nobody;
+    }
+
+    pub fn clock_rate(&self) -> u32 {
+        self.clock_rate
     }
 
     /// The header under which a packet of `source` goes out. `None`: it is from before the source
@@ -85,13 +108,14 @@ impl Outgoing {
                 relayed.advance(header.sequence);
                 Some((relayed.timestamp_offset, relayed.sequence_offset))
             }
-            Speaker::Relayed(_) | Speaker::Own => None,
+            Speaker::Relayed(_) | Speaker::Own | Speaker::Nobody => None,
         };
         let clock = self.timestamp_at(now);
+        let most_drift = self.clock_rate * MOST_DRIFT_S;
         let continues = continues.filter(|(offset, _)| {
             let ahead = header.timestamp.wrapping_add(*offset).wrapping_sub(clock) as i32;
             // Events (no samples) keep the timestamp of their beginning however long they last.
-            samples == 0 || ahead.unsigned_abs() < MOST_DRIFT
+            samples == 0 || ahead.unsigned_abs() < most_drift
         });
         let (timestamp, sequence, is_new) = match continues {
             Some((timestamp_offset, sequence_offset)) => (
@@ -117,7 +141,7 @@ impl Outgoing {
         let end = timestamp.wrapping_add(samples);
         if end.wrapping_sub(self.end_timestamp) as i32 > 0 {
             self.end_timestamp = end;
-            self.end_at = now + duration_of(samples);
+            self.end_at = now + self.duration_of(samples);
         }
         self.last_sent = Some(now);
         Some(Header {
@@ -143,12 +167,12 @@ impl Outgoing {
     /// The header of the next packet that we make ourselves.
     pub fn speak(&mut self, now: Instant, payload_type: u8, samples: u32) -> Header {
         let is_late = now.saturating_duration_since(self.end_at) > SLACK;
-        let continues = self.speaker == Speaker::Own && !is_late && self.last_sent.is_some();
+        let continues = self.speaker == Speaker::Own && !is_late;
         let timestamp = if continues { self.end_timestamp } else { self.timestamp_at(now) };
         self.end_timestamp = timestamp.wrapping_add(samples);
         self.end_at = match continues {
-            true => self.end_at + duration_of(samples),
-            false => now + duration_of(samples),
+            true => self.end_at + self.duration_of(samples),
+            false => now + self.duration_of(samples),
         };
         self.speaker = Speaker::Own;
         self.own(now, payload_type, timestamp, !continues)
@@ -182,7 +206,7 @@ impl Outgoing {
     /// The timestamp of this moment, never before what was sent.
     pub fn timestamp_at(&self, now: Instant) -> u32 {
         let passed = now.saturating_duration_since(self.end_at);
-        self.end_timestamp.wrapping_add(samples_in(passed))
+        self.end_timestamp.wrapping_add(samples_in(passed, self.clock_rate))
     }
 
     pub fn count(&mut self, payload_bytes: usize) {
@@ -192,6 +216,10 @@ impl Outgoing {
 
     pub fn last_sent(&self) -> Option<Instant> {
         self.last_sent
+    }
+
+    fn duration_of(&self, samples: u32) -> Duration {
+        Duration::from_micros(u64::from(samples) * 1_000_000 / u64::from(self.clock_rate))
     }
 
     fn own(&mut self, now: Instant, payload_type: u8, timestamp: u32, marker: bool) -> Header {
@@ -225,20 +253,19 @@ impl Relayed {
     }
 }
 
-/// Samples at the rate of calls.
-pub fn samples_in(duration: Duration) -> u32 {
-    (duration.as_micros() * u128::from(RATE) / 1_000_000) as u32
+/// Timestamp units in a time.
+pub fn samples_in(duration: Duration, clock_rate: u32) -> u32 {
+    // 64 bits hold the product for a decade; 128 cost a call of a function for each packet.
+    (duration.as_micros() as u64 * u64::from(clock_rate) / 1_000_000) as u32
 }
 
-pub fn duration_of(samples: u32) -> Duration {
-    Duration::from_micros(u64::from(samples) * 1_000_000 / u64::from(RATE))
-}
-
+/// Until a codec is agreed on.
+const CLOCK_RATE: u32 = 8000;
 /// RFC 3550 A.1, MAX_MISORDER: what is older does not come here but from a source that restarted.
 const MOST_LATE: i16 = 100;
-/// A source's timestamps this far from the clock have jumped (5 s); the stream goes on by the
+/// A source's timestamps this many seconds from the clock have jumped; the stream goes on by the
 /// clock.
-const MOST_DRIFT: u32 = RATE * 5;
+const MOST_DRIFT_S: u32 = 5;
 /// What our own audio may be late before the receiver is told of a gap.
 const SLACK: Duration = Duration::from_millis(40);
 
@@ -372,6 +399,19 @@ mod tests {
         assert!(outgoing.relay(start, first, header(1, 0), 160).is_some());
         let sent = outgoing.relay(start + 20 * MS, first, header(2, 900_000), 160).unwrap();
         assert_eq!((sent.marker, sent.sequence, sent.timestamp), (true, 2, 160));
+    }
+
+    #[test]
+    fn clock_of_another_rate_goes_on_from_where_it_was_with_a_marker() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, 99, 0, 0);
+        outgoing.speak(start, 0, 160);
+        // 100 ms after the end of the packet at 8000 Hz, then 20 ms at 48,000.
+        outgoing.set_clock_rate(start + 120 * MS, 48_000);
+        let sent = outgoing.speak(start + 140 * MS, 111, 960);
+        assert_eq!((sent.marker, sent.sequence, sent.timestamp), (true, 2, 160 + 800 + 960));
+        let sent = outgoing.speak(start + 160 * MS, 111, 960);
+        assert_eq!((sent.marker, sent.sequence, sent.timestamp), (false, 3, 1920 + 960));
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use super::clip::Clip;
 use super::codec::{g711, resample};
 use super::engine::{Event, Source, UnitId};
+use super::frame::{Frame, Rate};
 use super::tone::Script;
 
 /// Samples of one tick.
-pub const FRAME: usize = 160;
+const FRAME: usize = Rate::Narrow.frame();
 
 /// One pass over a sound, or many.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Player {
     state: State,
     marks: heapless::Vec<Mark, MOST_MARKS>,
     /// What this tick sounds like, where `is_sounding`.
-    pub frame: [i16; FRAME],
+    pub frame: Frame,
     pub is_sounding: bool,
 }
 
@@ -50,7 +51,7 @@ impl Player {
             paused,
             state: State::Waiting(now + WAIT),
             marks: heapless::Vec::new(),
-            frame: [0; FRAME],
+            frame: Frame::silence(Rate::Narrow),
             is_sounding: false,
         }
     }
@@ -126,7 +127,7 @@ impl Player {
             }
             let left = length.map_or(u64::MAX, |length| length - position);
             let run = left.min((FRAME - done) as u64) as usize;
-            let part = &mut self.frame[done..done + run];
+            let part = &mut self.frame.samples_mut()[done..done + run];
             match &self.source {
                 Source::Clip(clip) => {
                     let from = position as usize;
@@ -140,7 +141,7 @@ impl Player {
             position += run as u64;
             done += run;
             if run == 0 {
-                self.frame[done..].fill(0);
+                self.frame.samples_mut()[done..].fill(0);
                 break;
             }
         }
@@ -220,9 +221,9 @@ mod tests {
     fn clip_plays_once_with_silence_at_its_end() {
         let mut run = Run::new(clip(200), false);
         assert_eq!(run.tick(), [started(200)]);
-        assert_eq!((run.player.frame[0], run.player.frame[159]), (1, 160));
+        assert_eq!((run.player.frame.samples()[0], run.player.frame.samples()[159]), (1, 160));
         assert_eq!(run.tick(), []);
-        assert_eq!((run.player.frame[39], run.player.frame[40]), (200, 0));
+        assert_eq!((run.player.frame.samples()[39], run.player.frame.samples()[40]), (200, 0));
         assert!(run.player.is_sounding);
         assert_eq!(run.tick(), [Event::Finished { unit: UNIT }]);
         assert!(!run.player.is_sounding);
@@ -265,7 +266,7 @@ mod tests {
         assert!(!run.player.is_sounding);
         run.player.resume();
         run.tick();
-        assert_eq!(run.player.frame[0], 161);
+        assert_eq!(run.player.frame.samples()[0], 161);
     }
 
     #[test]
@@ -275,7 +276,7 @@ mod tests {
         let marked = || vec![Event::Marked { unit: UNIT, offset_ms: 25 }];
         assert_eq!(run.tick(), [started(240)]);
         assert_eq!(run.tick(), marked());
-        assert_eq!((run.player.frame[79], run.player.frame[80]), (240, 1));
+        assert_eq!((run.player.frame.samples()[79], run.player.frame.samples()[80]), (240, 1));
         // 320 to 480: the end of the second pass, with sample 200 at 440.
         assert_eq!(run.tick(), marked());
     }
@@ -306,7 +307,7 @@ mod tests {
         let mut tiny = Run::new(clip(1), true);
         tiny.player.mark(0);
         assert_eq!(tiny.tick(), [started(1), Event::Marked { unit: UNIT, offset_ms: 0 }]);
-        assert_eq!(tiny.player.frame, [1; FRAME]);
+        assert_eq!(tiny.player.frame.samples(), [1; FRAME]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::engine::Layout;
+use super::frame::Rate;
 use super::outgoing::samples_in;
 use super::placement::{MOST_DRIFT, Placement};
 use crate::slots::Key;
@@ -141,7 +142,10 @@ impl Recorder {
     fn age(&self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.start);
         passed.as_secs() * 8000
-            + u64::from(samples_in(Duration::from_nanos(passed.subsec_nanos().into())))
+            + u64::from(samples_in(
+                Duration::from_nanos(passed.subsec_nanos().into()),
+                Rate::Narrow.hertz(),
+            ))
     }
 
     fn track(&mut self, voice: Voice) -> Option<&mut Track> {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::dtmf::{Press, Step, TelephoneEvent, frequencies};
 use super::engine::{Codec, Engine, Event, Output, SocketId, UnitId};
+use super::frame::{Frame, Rate};
 use super::outgoing::{Source, samples_in};
-use super::player::FRAME;
 use super::recorder::{Stamp, Voice};
 use super::rtp::{self, Header, Packet};
-use super::stream::{Heard, News, Stream, Waiting};
+use super::stream::{Heard, News, Said, Stream, Waiting};
 use super::ticks::Tick;
 use super::unit::{Body, Units};
 use crate::slots::Key;
@@ -141,11 +141,14 @@ impl Engine {
         }
         let other = stream.codec();
         let header = Header { payload_type: stream.payload_type(), ..packet.header };
-        let samples = packet.payload.len() as u32;
+        let Some(samples) = codec.samples_of(packet.payload) else {
+            return stats::RTP_INVALID.add(1);
+        };
         let Some(header) = stream.outgoing.relay(now, source, header, samples) else {
             return stats::RTP_LATE.add(1);
         };
-        stream.stop_speaking();
+        let last = packet.payload.last().filter(|_| !is_digit);
+        stream.stop_speaking(last.map_or(0, |&byte| codec.decode(byte)));
         stream.send(&mut self.transmits, header, packet.payload, |payload| {
             if is_digit {
                 payload.fill(other.silence());
@@ -194,7 +197,7 @@ impl Engine {
                 Some(payload_type) if can_send => {
                     let header = Header { payload_type, ..header };
                     if let Some(header) = stream.outgoing.relay(now, source, header, 0) {
-                        stream.stop_speaking();
+                        stream.stop_speaking(0);
                         stream.send(&mut self.transmits, header, &event.to_bytes(), |_| {});
                     }
                 }
@@ -263,20 +266,22 @@ impl Engine {
         }
         player.tick(now, has_path, |event| self.outputs.push_back(Output::Event(event)));
         if unit.muted {
-            player.frame = [0; FRAME];
+            player.frame.samples_mut().fill(0);
         }
         if !player.is_sounding {
             return player.is_running();
         }
-        let frame = player.frame;
-        let stamp = Stamp { ssrc: 0, timestamp: samples_in(now - self.epoch) };
+        let stamp = self.stamp(now);
         let mut place = 0;
         while let Some(&listener) = self.units.get(key).and_then(|unit| unit.listeners.get(place)) {
             place += 1;
-            if let Some(Body::Recorder(recorder)) = self.units.body_mut(listener)
-                && !recorder.write(now, Voice::Unit(key), stamp, frame.into_iter())
+            if let Some((player, listener)) = self.units.pair_mut(key, listener)
+                && let (Body::Player(player), Body::Recorder(recorder)) = (player, listener)
             {
-                stats::RTP_LATE.add(1);
+                let samples = player.frame.samples().iter().copied();
+                if !recorder.write(now, Voice::Unit(key), stamp, samples) {
+                    stats::RTP_LATE.add(1);
+                }
             }
         }
         true
@@ -289,14 +294,14 @@ impl Engine {
         if !stream.can_send() {
             return false;
         }
-        let (frame, is_own) = match unit.sources.first().and_then(|&source| self.units.get(source))
-        {
-            None => ([0; FRAME], true),
-            Some(source) => match &source.body {
-                Body::Player(player) if player.is_sounding => (player.frame, true),
-                Body::Player(_) | Body::Recorder(_) => ([0; FRAME], true),
-                Body::Call(_) if source.muted => ([0; FRAME], true),
-                Body::Call(_) => ([0; FRAME], is_idle(stream, now)),
+        let source = unit.sources.first().copied();
+        let (said, is_own) = match source.and_then(|key| self.units.get(key).zip(Some(key))) {
+            None => (Said::Nothing, true),
+            Some((source, key)) => match &source.body {
+                Body::Player(player) if player.is_sounding => (Said::Unit(key), true),
+                Body::Player(_) | Body::Recorder(_) => (Said::Nothing, true),
+                Body::Call(_) if source.muted => (Said::Nothing, true),
+                Body::Call(_) => (Said::Nothing, is_idle(stream, now)),
             },
         };
         let Some(stream) = self.units.call_mut(key) else { return false };
@@ -307,7 +312,8 @@ impl Engine {
                 return true;
             }
             (Step::Tone { digit, ticks }, None) => {
-                self.speak(now, key, tone(digit, ticks));
+                let tone = tone(digit, ticks, stream.codec().rate());
+                self.speak(now, key, Said::Digit, &tone);
                 return true;
             }
             (Step::End { digit, repeat }, Some(_)) => {
@@ -317,21 +323,53 @@ impl Engine {
             (Step::End { .. }, None) | (Step::Rest, _) => {}
         }
         let is_pressing = stream.keypad.is_busy();
-        if is_own {
-            self.speak(now, key, frame);
+        match said {
+            _ if !is_own => {}
+            Said::Unit(source) => self.speak_of(now, key, source),
+            Said::Nothing | Said::Digit | Said::Relayed => {
+                self.speak(now, key, said, &Frame::silence(Rate::Narrow));
+            }
         }
         is_own || is_pressing
     }
 
-    /// Our own audio to a call, and to who records it.
-    fn speak(&mut self, now: Instant, key: Key, frame: [i16; FRAME]) {
-        let Some(stream) = self.units.call_mut(key) else { return };
-        let codec = stream.codec();
-        stream.speak(&mut self.transmits, now, frame.iter().map(|&sample| codec.encode(sample)));
-        let stamp = Stamp { ssrc: 0, timestamp: samples_in(now - self.epoch) };
-        if frame != [0; FRAME] {
-            self.record(now, key, Voice::ToEndpoint, stamp, frame.into_iter());
+    /// What a player says to a call that hears it.
+    fn speak_of(&mut self, now: Instant, listener: Key, source: Key) {
+        let stamp = self.stamp(now);
+        let out = &mut self.transmits;
+        let Some((Body::Player(player), Body::Call(stream))) =
+            self.units.pair_mut(source, listener)
+        else {
+            return;
+        };
+        stream.speak(out, now, &player.frame, Said::Unit(source));
+        let mut place = 0;
+        while let Some(&tap) = self.units.get(listener).and_then(|unit| unit.taps.get(place)) {
+            place += 1;
+            if let Some((Body::Player(player), Body::Recorder(recorder))) =
+                self.units.pair_mut(source, tap)
+            {
+                let samples = player.frame.samples().iter().copied();
+                if !recorder.write(now, Voice::ToEndpoint, stamp, samples) {
+                    stats::RTP_LATE.add(1);
+                }
+            }
         }
+    }
+
+    /// Our own audio to a call, and to who records it.
+    fn speak(&mut self, now: Instant, key: Key, said: Said, frame: &Frame) {
+        let Some(stream) = self.units.call_mut(key) else { return };
+        stream.speak(&mut self.transmits, now, frame, said);
+        let stamp = self.stamp(now);
+        if said != Said::Nothing {
+            self.record(now, key, Voice::ToEndpoint, stamp, frame.samples().iter().copied());
+        }
+    }
+
+    /// Of what we make ourselves.
+    fn stamp(&self, now: Instant) -> Stamp {
+        Stamp { ssrc: 0, timestamp: samples_in(now - self.epoch, Rate::Narrow.hertz()) }
     }
 
     /// Time-outs, reports, blocks of recordings: every 100 ms.
@@ -386,12 +424,15 @@ fn is_idle(stream: &Stream, now: Instant) -> bool {
 }
 
 /// 20 ms of a digit's two tones.
-fn tone(digit: char, ticks: u32) -> [i16; FRAME] {
+fn tone(digit: char, ticks: u32, rate: Rate) -> Frame {
     let (low, high) = frequencies(digit).unwrap_or_default();
-    std::array::from_fn(|place| {
-        let at = f64::from(ticks * FRAME as u32 + place as u32) / 8000.0 * std::f64::consts::TAU;
-        (TONE_AMPLITUDE * ((low * at).sin() + (high * at).sin())) as i16
-    })
+    let mut frame = Frame::silence(rate);
+    let start = ticks * rate.frame() as u32;
+    for (place, sample) in (start..).zip(frame.samples_mut()) {
+        let at = f64::from(place) / f64::from(rate.hertz()) * std::f64::consts::TAU;
+        *sample = (TONE_AMPLITUDE * ((low * at).sin() + (high * at).sin())) as i16;
+    }
+    frame
 }
 
 /// The pause of a call's source is passed on as it is, but for a frame of silence this often: well

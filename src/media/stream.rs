@@ -5,14 +5,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::codec::g711::RATE;
 use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
 use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamSettings};
+use super::frame::Frame;
 use super::goertzel::Detector;
 use super::latch::{Latch, Pace};
 use super::outgoing::{Outgoing, samples_in};
+use super::packetizer::{MOST_PTIME, Packetizer};
 use super::reception::{Arrival, Reception};
 use super::rtcp::Control;
 use super::rtp::{Header, Packet};
@@ -46,8 +47,11 @@ pub struct Stream {
     /// Counts of SSRCs that are gone.
     before: Counts,
     late: u64,
-    /// Our own audio until a packet is full.
-    pending: heapless::Vec<u8, PENDING_BYTES>,
+    /// Makes the packets of what is not relayed.
+    packetizer: Option<Box<Packetizer>>,
+    said: Said,
+    /// The sample that was heard last, so that what follows does not click.
+    last: i16,
     /// Of the digit that is being sent.
     press_timestamp: u32,
     listening: DigitSources,
@@ -62,6 +66,17 @@ pub struct Stream {
     heard_at: Option<Instant>,
     has_heard: bool,
     is_silent: bool,
+}
+
+/// Whom the peer heard last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    Nothing,
+    Unit(Key),
+    /// A digit as a tone.
+    Digit,
+    /// A packet of another call as it was.
+    Relayed,
 }
 
 /// The last packets before the settings. Full: the oldest goes.
@@ -156,7 +171,9 @@ impl Stream {
             reception: None,
             before: Counts::default(),
             late: 0,
-            pending: heapless::Vec::new(),
+            packetizer: None,
+            said: Said::Nothing,
+            last: 0,
             press_timestamp: 0,
             listening: DigitSources::default(),
             events: EventReceiver::default(),
@@ -199,8 +216,12 @@ impl Stream {
         } else if self.heard_at.is_none() {
             self.heard_at = Some(now);
         }
-        if !settings.sends || before.is_none_or(|before| before.codec != settings.codec) {
-            self.pending.clear();
+        if before.is_none_or(|before| before.codec != settings.codec) {
+            self.outgoing.set_clock_rate(now, settings.codec.clock_rate());
+        }
+        let keeps = |packetizer: &Packetizer| packetizer.makes(settings.codec, settings.ptime);
+        if !settings.sends || !self.packetizer.as_deref().is_some_and(keeps) {
+            self.packetizer = None;
         }
         self.settings = Some(settings);
     }
@@ -307,8 +328,8 @@ impl Stream {
             COMFORT_NOISE => Kind::Noise,
             // We offered both laws, and who answers with both may send either (RFC 3264 §7).
             pt => match Codec::of_static(pt) {
-                Some(codec) => Kind::Audio(codec),
-                None => {
+                Some(codec @ (Codec::Pcmu | Codec::Pcma)) => Kind::Audio(codec),
+                _ => {
                     stats::RTP_INVALID.add(1);
                     return Heard::Nothing;
                 }
@@ -322,7 +343,7 @@ impl Stream {
             stats::RTP_TOO_MANY.add(1);
             return Heard::Nothing;
         }
-        let receives = settings.receives;
+        let (receives, clock_rate) = (settings.receives, settings.codec.clock_rate());
         match self.count(header) {
             Arrival::Next | Arrival::Restarted => {}
             Arrival::Late => self.late += 1,
@@ -341,7 +362,7 @@ impl Stream {
             // Events repeat their timestamp, which would look like jitter.
             Kind::Event => self.receive_event(now, packet, receives, news),
             Kind::Audio(_) | Kind::Noise => {
-                let arrival = samples_in(now.saturating_duration_since(epoch));
+                let arrival = samples_in(now.saturating_duration_since(epoch), clock_rate);
                 if let Some(reception) = &mut self.reception {
                     reception.time(header.timestamp, arrival);
                 }
@@ -438,50 +459,50 @@ impl Stream {
     }
 
     /// Sends 20 ms of our own audio, as soon as they fill a packet.
-    pub fn speak(
-        &mut self,
-        out: &mut Transmits,
-        now: Instant,
-        frame: impl ExactSizeIterator<Item = u8>,
-    ) {
-        let bytes = self.packet_bytes();
-        for byte in frame {
-            // Invariant: less than a packet was left, and a packet and a frame have room.
-            self.pending.push(byte).expect("a packet and a frame fit");
+    pub fn speak(&mut self, out: &mut Transmits, now: Instant, frame: &Frame, said: Said) {
+        let Some(settings) = &self.settings else { return };
+        let (codec, ptime, payload_type) = (settings.codec, settings.ptime, settings.payload_type);
+        let new = || Box::new(Packetizer::new(codec, ptime));
+        let mut packetizer = self.packetizer.take().unwrap_or_else(new);
+        let is_cut = std::mem::replace(&mut self.said, said) != said;
+        // After a gap there is nothing to lead over from.
+        let last_sent = self.outgoing.last_sent();
+        if last_sent.is_none_or(|at| now.saturating_duration_since(at) > MOST_PTIME) {
+            self.last = 0;
         }
-        let payload_type = self.payload_type();
-        while self.pending.len() >= bytes {
-            let header = self.outgoing.speak(now, payload_type, bytes as u32);
-            let mut packet = heapless::Vec::<u8, PENDING_BYTES>::new();
-            // Both have the same capacity.
-            packet.extend_from_slice(&self.pending[..bytes]).expect("a part fits");
-            self.send(out, header, &packet, |_| {});
-            self.pending.copy_within(bytes.., 0);
-            self.pending.truncate(self.pending.len() - bytes);
+        self.last = packetizer.put(frame, is_cut.then_some(self.last));
+        let units = packetizer.units();
+        while let Some(payload) = packetizer.take() {
+            let header = self.outgoing.speak(now, payload_type, units);
+            self.send(out, header, payload, |_| {});
         }
+        self.packetizer = Some(packetizer);
     }
 
     /// A packet of a key that is down, after `ticks` of it (RFC 4733 §2.5.1.2).
     pub fn press(&mut self, out: &mut Transmits, now: Instant, digit: char, ticks: u32) {
-        self.stop_speaking();
+        self.stop_speaking(0);
         if ticks == 0 {
             self.press_timestamp = self.outgoing.timestamp_at(now);
         }
-        self.signal(out, now, digit, (ticks + 1) * TICK_SAMPLES, ticks == 0, false);
+        self.signal(out, now, digit, (ticks + 1) * self.tick_units(), ticks == 0, false);
     }
 
     /// One of the three packets of a key that is up again (RFC 4733 §2.5.1.4).
     pub fn release(&mut self, out: &mut Transmits, now: Instant, digit: char, repeat: u32) {
-        let duration = TONE_TICKS * TICK_SAMPLES;
+        let duration = TONE_TICKS * self.tick_units();
         if repeat == 0 {
             self.outgoing.end_signal(now, self.press_timestamp, duration);
         }
         self.signal(out, now, digit, duration, false, true);
     }
 
-    /// Another speaks: half a packet of ours is not sent later.
-    pub fn stop_speaking(&mut self) {
-        self.pending.clear();
+    /// Another speaks, and ends with this sample: half a packet of ours is not sent later.
+    pub fn stop_speaking(&mut self, last: i16) {
+        (self.said, self.last) = (Said::Relayed, last);
+        if let Some(packetizer) = &mut self.packetizer {
+            packetizer.clear();
+        }
     }
 
     /// A report, and at the end BYE with it.
@@ -537,7 +558,8 @@ impl Stream {
             packets_sent: self.outgoing.packets,
             packets_lost: self.before.lost + reception.map_or(0, Reception::lost),
             packets_late: self.late,
-            jitter_ms: reception.map_or(0.0, |r| r.jitter() as f32 * 1000.0 / RATE as f32),
+            jitter_ms: reception
+                .map_or(0.0, |r| r.jitter() as f32 * 1000.0 / self.outgoing.clock_rate() as f32),
             round_trip_ms: round_trip.as_secs_f32() * 1000.0,
             lost_by_peer: self.control.lost_by_peer.into(),
             recorded: Duration::ZERO,
@@ -570,9 +592,9 @@ impl Stream {
         self.send(out, header, &event.to_bytes(), |_| {});
     }
 
-    fn packet_bytes(&self) -> usize {
-        let ptime = self.settings.as_ref().map_or(FRAME, |settings| settings.ptime);
-        samples_in(ptime.clamp(LEAST_PTIME, MOST_PTIME)) as usize
+    /// Timestamp units of 20 ms.
+    fn tick_units(&self) -> u32 {
+        self.outgoing.clock_rate() / 50
     }
 
     fn keep_early(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
@@ -682,18 +704,10 @@ enum Kind {
 
 /// RFC 3551 table 4.
 const COMFORT_NOISE: u8 = 13;
-const FRAME: Duration = Duration::from_millis(20);
-/// Samples of 20 ms.
-const TICK_SAMPLES: u32 = 160;
-/// RFC 3551 §4.2: receivers take 0 to 200 ms; what we send stays in the usual range.
-const LEAST_PTIME: Duration = Duration::from_millis(10);
-const MOST_PTIME: Duration = Duration::from_millis(60);
-/// A packet of 60 ms and a frame.
-const PENDING_BYTES: usize = 480 + 160;
 /// 160 ms of 20 ms packets.
 const MOST_EARLY: usize = 8;
-/// A header and 20 ms with something to spare.
-const EARLY_BYTES: usize = 200;
+/// A header and 20 ms of any codec but L16 at 48,000 Hz.
+const EARLY_BYTES: usize = 672;
 /// Early packets are worth hearing for so long.
 const FRESH: Duration = Duration::from_millis(500);
 /// 60 ms of 20 ms packets: more would come as a burst that the receiver has to delay.

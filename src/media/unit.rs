@@ -195,6 +195,12 @@ impl Units {
         self.slots.get_mut(key).map(|unit| &mut unit.body)
     }
 
+    /// Two of them at once; `None` where one is gone, or they are the same.
+    pub fn pair_mut(&mut self, first: Key, second: Key) -> Option<(&mut Body, &mut Body)> {
+        let (first, second) = self.slots.get_pair_mut(first, second)?;
+        Some((&mut first.body, &mut second.body))
+    }
+
     pub fn call_mut(&mut self, key: Key) -> Option<&mut Stream> {
         match self.body_mut(key) {
             Some(Body::Call(stream)) => Some(stream),

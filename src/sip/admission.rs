@@ -11,7 +11,7 @@ use super::invite::Party;
 use super::locate::{Claim, Hop, Names};
 use super::message::Message;
 use super::transport::Destination;
-use super::user_agent::{Config, Network, Refused, Target, Trunk, User, UserAgent};
+use super::user_agent::{Config, Network, Refused, Target, Transport, Trunk, User, UserAgent};
 use crate::stats;
 
 /// The trunk that sends this from this address: the one with the longest network that holds it;
@@ -35,8 +35,7 @@ pub fn trunk_of<'a>(
         Some((prefix, is_called(trunk), is_server, is_named(trunk)))
     };
     // `max_by_key` gives the last of equals, hence from the end.
-    let own = config.trunks.iter().rev();
-    let own = own.filter(|trunk| !trunk.is_mutual || way.transport().is_secure());
+    let own = own_by(config, way.transport()).rev();
     let claims = own.filter_map(|trunk| Some((claim(trunk)?, trunk)));
     claims.max_by_key(|(claim, _)| *claim).map(|(_, trunk)| trunk)
 }
@@ -47,9 +46,14 @@ pub fn user_of<'a>(config: &'a Config, request: &Message) -> Option<&'a User> {
     config.users.iter().find(|user| user.name == name)
 }
 
-/// Whether some trunk sends from this address.
-pub fn is_trunk(config: &Config, names: &Names, source: SocketAddr) -> bool {
-    config.trunks.iter().any(|trunk| prefix_of(trunk, names, source).is_some())
+/// Whether some trunk sends from this address in this way.
+pub fn is_trunk(config: &Config, names: &Names, transport: Transport, source: SocketAddr) -> bool {
+    own_by(config, transport).any(|trunk| prefix_of(trunk, names, source).is_some())
+}
+
+/// The trunks that may send so: those whose callers show a certificate, over TLS only.
+fn own_by(config: &Config, transport: Transport) -> impl DoubleEndedIterator<Item = &Trunk> {
+    config.trunks.iter().filter(move |trunk| !trunk.is_mutual || transport.is_secure())
 }
 
 /// How much of its address tells that a source is this trunk's; `None`: it is not.
@@ -166,6 +170,11 @@ mod tests {
     fn caller_without_tls_is_not_the_trunk_that_wants_certificates() {
         let mut bench = Bench::with(|config| config.trunks[0].is_mutual = true);
         bench.receive_from(PBX, &invite());
-        bench.expect("SIP/2.0 403 ");
+        bench.expect("SIP/2.0 401 ");
+        // Nor is it spared what strangers get.
+        for _ in 0..1000 {
+            bench.receive_from(PBX, &invite());
+        }
+        assert_eq!(bench.all_sent().len(), 249);
     }
 }

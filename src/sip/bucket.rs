@@ -30,14 +30,14 @@ impl Bucket {
         Self { full_at: now }
     }
 
-    /// Takes a token, if there is one.
-    pub fn take(&mut self, now: Instant, rate: Rate) -> bool {
-        let full_at = self.full_at.max(now) + rate.interval;
-        let has_one = full_at <= now + rate.interval * rate.burst;
-        if has_one {
+    /// Takes so many tokens, or those of a full bucket where that has fewer, if they are there.
+    pub fn take(&mut self, now: Instant, rate: Rate, tokens: u32) -> bool {
+        let full_at = self.full_at.max(now) + rate.interval * tokens.min(rate.burst);
+        let are_there = full_at <= now + rate.interval * rate.burst;
+        if are_there {
             self.full_at = full_at;
         }
-        has_one
+        are_there
     }
 
     pub fn has_token(&self, now: Instant, rate: Rate) -> bool {
@@ -70,10 +70,10 @@ impl<K: Eq + Hash> Buckets<K> {
         self.rate = rate;
     }
 
-    /// Takes a token of this key, if there is one.
-    pub fn take(&mut self, now: Instant, key: K) -> bool {
+    /// Takes so many tokens of this key, if they are there.
+    pub fn take(&mut self, now: Instant, key: K, tokens: u32) -> bool {
         if let Some(bucket) = self.list.get_mut(&key) {
-            return bucket.take(now, self.rate);
+            return bucket.take(now, self.rate, tokens);
         }
         if self.list.len() >= self.capacity && self.next_sweep <= now {
             self.next_sweep = now + SWEEP;
@@ -83,19 +83,14 @@ impl<K: Eq + Hash> Buckets<K> {
             return false;
         }
         let mut bucket = Bucket::new(now);
-        let has_one = bucket.take(now, self.rate);
+        let are_there = bucket.take(now, self.rate, tokens);
         self.list.insert(key, bucket);
-        has_one
+        are_there
     }
 
     /// Whether a token is left, without taking it.
     pub fn has_token(&self, now: Instant, key: &K) -> bool {
         self.list.get(key).is_none_or(|bucket| bucket.has_token(now, self.rate))
-    }
-
-    /// Gives all tokens of a key back.
-    pub fn refill(&mut self, key: &K) {
-        self.list.remove(key);
     }
 
     #[cfg(test)]
@@ -116,7 +111,7 @@ mod tests {
     fn burst_is_granted_and_then_one_in_each_interval() {
         let start = Instant::now();
         let mut buckets = Buckets::new(start, 10, RATE);
-        let mut taken = |seconds| buckets.take(start + Duration::from_secs(seconds), 'a');
+        let mut taken = |seconds| buckets.take(start + Duration::from_secs(seconds), 'a', 1);
         assert_eq!([taken(0), taken(0), taken(0), taken(0)], [true, true, true, false]);
         assert_eq!([taken(1), taken(2), taken(2), taken(4)], [false, true, false, true]);
         assert_eq!([taken(60), taken(60), taken(60), taken(60)], [true, true, true, false]);
@@ -126,20 +121,29 @@ mod tests {
     fn keys_do_not_share_tokens() {
         let now = Instant::now();
         let mut buckets = Buckets::new(now, 10, Rate { burst: 1, ..RATE });
-        assert!(buckets.take(now, 'a') && buckets.take(now, 'b'));
+        assert!(buckets.take(now, 'a', 1) && buckets.take(now, 'b', 1));
         assert!(!buckets.has_token(now, &'a') && buckets.has_token(now, &'c'));
-        buckets.refill(&'a');
-        assert!(buckets.take(now, 'a'));
+    }
+
+    #[test]
+    fn several_tokens_are_taken_at_once_or_not_at_all() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(now);
+        assert!(bucket.take(now, RATE, 2));
+        assert!(!bucket.take(now, RATE, 2));
+        assert!(bucket.take(now, RATE, 1));
+        assert!(!bucket.take(now + RATE.interval * 2, RATE, 100));
+        assert!(bucket.take(now + RATE.interval * 3, RATE, 100));
     }
 
     #[test]
     fn table_is_bounded_and_full_buckets_make_room() {
         let start = Instant::now();
         let mut buckets = Buckets::new(start, 100, RATE);
-        let granted = (0..1000).filter(|&key| buckets.take(start, key)).count();
+        let granted = (0..1000).filter(|&key| buckets.take(start, key, 1)).count();
         assert_eq!((granted, buckets.len()), (100, 100));
         let later = start + RATE.interval;
-        assert!(buckets.take(later, 5000));
+        assert!(buckets.take(later, 5000, 1));
         assert_eq!(buckets.len(), 1);
     }
 }

@@ -22,15 +22,29 @@ use crate::stats;
 /// Who shows credentials.
 pub struct Caller<'a> {
     pub source: IpAddr,
-    /// The user whose phone is registered from this very address: its own mistakes, and those of
-    /// others in its name, do not lock it out.
-    pub at_home: Option<&'a str>,
+    /// The user whom the request names, and how near it comes from to that user's phones.
+    pub at_home: Option<(&'a str, Nearness)>,
     pub guard: &'a mut Guard,
+}
+
+/// Where a request comes from, seen from the phones that its user has registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nearness {
+    /// The host of one of them: that phone on another port after a restart or behind its NAT, or
+    /// a neighbour. What others guess in its name from elsewhere does not lock it out.
+    Host,
+    /// The very address of one: its own mistakes do not lock it out either.
+    Phone,
 }
 
 impl Caller<'_> {
     fn may_guess(&self, now: Instant, user: &str) -> bool {
-        self.at_home == Some(user) || self.guard.may_guess(now, self.source, user)
+        let nearness = self.at_home.filter(|(name, _)| *name == user).map(|(_, nearness)| nearness);
+        match nearness {
+            Some(Nearness::Phone) => true,
+            Some(Nearness::Host) => self.guard.may_guess_from(now, self.source),
+            None => self.guard.may_guess(now, self.source, user),
+        }
     }
 }
 
@@ -118,7 +132,8 @@ impl Authenticator {
         }
         let Some(user) = user.filter(|user| is_right && !user.password.is_empty()) else {
             stats::SIP_AUTHENTICATION_FAILED.add(1);
-            caller.guard.note_guess(now, caller.source, user.map(|user| &*user.name));
+            let is_known = user.is_some();
+            caller.guard.note_guess(now, caller.source, &credentials.username, is_known);
             return Err(Refusal::Wrong);
         };
         // Without a count a nonce serves once.
@@ -127,6 +142,15 @@ impl Authenticator {
             return Err(Refusal::Stale);
         }
         Ok(user)
+    }
+
+    /// Whether a request answers a challenge of ours that still holds, rightly or not: whoever
+    /// sends it has been answered before.
+    pub fn has_asked(&self, now: Instant, request: &Message) -> bool {
+        let fresh = |credentials: Credentials| {
+            self.nonces.check(&credentials.nonce, self.since_start(now)) == Nonce::Fresh
+        };
+        self.credentials(request).is_ok_and(fresh)
     }
 
     /// The response to a request that was refused, without To tag.
@@ -236,7 +260,7 @@ mod tests {
             let realm = "pbx.example".to_owned();
             let authenticator = Authenticator::new(now, realm, both, Random::seeded(1));
             let source = IpAddr::from([198, 51, 100, 7]);
-            Self { now, authenticator, source, guard: Guard::new(now, 50) }
+            Self { now, authenticator, source, guard: Guard::new(now, 50, 1000) }
         }
 
         fn challenges(&mut self, refusal: Refusal) -> Vec<Challenge> {
@@ -277,10 +301,55 @@ mod tests {
         assert_eq!(bench.verify(&right), Err(Refusal::Slowed), "right or wrong is not told");
         let mut request = request();
         request.headers.push(Name::Authorization, right.to_string());
-        let mut caller =
-            Caller { source: bench.source, at_home: Some("alice"), guard: &mut bench.guard };
+        let mut caller = Caller { source: bench.source, at_home: None, guard: &mut bench.guard };
         let users = users();
-        assert!(bench.authenticator.verify(bench.now, &request, &users, &mut caller).is_ok());
+        let mut verdict = |nearness| {
+            caller.at_home = Some(("alice", nearness));
+            bench.authenticator.verify(bench.now, &request, &users, &mut caller)
+        };
+        // The source has guessed too often itself.
+        assert_eq!(verdict(Nearness::Host).err(), Some(Refusal::Slowed));
+        assert!(verdict(Nearness::Phone).is_ok());
+    }
+
+    #[test]
+    fn guesses_from_elsewhere_do_not_slow_a_phone_that_is_back_on_another_port() {
+        let mut bench = Bench::new();
+        let home = bench.source;
+        for number in 0..20 {
+            bench.source = IpAddr::from([203, 0, 113, number]);
+            let challenge = bench.challenges(Refusal::Missing).remove(0);
+            let guess = answer(&challenge, "alice", "guess", 1);
+            assert_eq!(bench.verify(&guess), Err(Refusal::Wrong));
+        }
+        let challenge = bench.challenges(Refusal::Missing).remove(0);
+        let mut request = request();
+        let right = answer(&challenge, "alice", "secret", 1);
+        request.headers.push(Name::Authorization, right.to_string());
+        let users = users();
+        let mut verdict = |at_home| {
+            let mut caller = Caller { source: home, at_home, guard: &mut bench.guard };
+            bench.authenticator.verify(bench.now, &request, &users, &mut caller)
+        };
+        assert_eq!(verdict(None).err(), Some(Refusal::Slowed));
+        assert_eq!(verdict(Some(("bob", Nearness::Host))).err(), Some(Refusal::Slowed));
+        assert!(verdict(Some(("alice", Nearness::Host))).is_ok());
+    }
+
+    #[test]
+    fn guesses_at_names_that_nobody_has_are_slowed_as_others_are() {
+        let verdicts = |name: &str| {
+            let mut bench = Bench::new();
+            let guess = |number| {
+                bench.source = IpAddr::from([203, 0, 113, number]);
+                let challenge = bench.challenges(Refusal::Missing).remove(0);
+                bench.verify(&answer(&challenge, name, "guess", 1)).unwrap_err()
+            };
+            (0..25).map(guess).collect::<Vec<_>>()
+        };
+        let known = verdicts("alice");
+        assert_eq!((known[19], known[20]), (Refusal::Wrong, Refusal::Slowed));
+        assert_eq!(verdicts("mallory"), known);
     }
 
     fn answer(challenge: &Challenge, user: &str, password: &str, nc: u32) -> Credentials {

@@ -2,12 +2,13 @@
 //!
 //! Requests from nobody known are answered without any state of their own.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::admission;
-use super::challenge::{Caller, Refusal};
+use super::challenge::{Caller, Nearness, Refusal};
 use super::framing::FramingError;
-use super::guard;
+use super::guard::{self, Verdict, Wish};
 use super::header::Name;
 use super::inspection::{self, Refusal as Inspected};
 use super::invite::{Arrived, Party};
@@ -15,10 +16,11 @@ use super::locate::Target;
 use super::message::{Message, Method};
 use super::options;
 use super::outgoing::Owner;
-use super::registrar::Source;
+use super::registrar::{Registrar, Source};
+use super::stack::Stack;
 use super::transaction::table::{Heard, Seen};
 use super::transport::Destination;
-use super::user_agent::{Peer, StreamId, UserAgent};
+use super::user_agent::{Config, Peer, StreamId, Transport, UserAgent};
 use crate::logger::Private;
 use crate::stats;
 
@@ -32,41 +34,57 @@ impl UserAgent {
         if data.iter().all(|byte| b"\r\n\0".contains(byte)) {
             return;
         }
-        if self.lets_in(now, source) {
+        if self.lets_in(now, source.transport(), source.peer(), Wish::Message) {
             self.on_bytes(now, source, data);
         }
     }
 
-    /// Whether a message is within what its source may send.
-    fn lets_in(&mut self, now: Instant, source: Destination) -> bool {
-        let ip = source.peer().ip();
+    /// Whether a peer that connected is worth a TLS handshake: asked by the driver before it.
+    pub fn may_shake_hands(&mut self, now: Instant, peer: SocketAddr) -> bool {
+        self.lets_in(now, Transport::Tls, peer, Wish::Handshake)
+    }
+
+    /// Whether something is within what its source may send.
+    fn lets_in(
+        &mut self,
+        now: Instant,
+        transport: Transport,
+        peer: SocketAddr,
+        wish: Wish,
+    ) -> bool {
+        let ip = peer.ip();
         let (stack, registrar, calls) = (&self.stack, &self.registrar, &self.calls);
         let is_known = || {
-            admission::is_trunk(&stack.config, &stack.names, source.peer())
+            admission::is_trunk(&stack.config, &stack.names, transport, peer)
                 || registrar.has_phone_at(ip)
                 || stack.table.has_peer(ip)
                 || calls.has_peer(ip)
         };
-        let is_let_in = self.guard.lets_in(now, ip, is_known);
-        if !is_let_in {
-            stats::SIP_FLOOD_DROPPED.add(1);
-            if let Some(times) = self.floods.note(now) {
-                log::warn!("peer={ip} sends more than source_rate allows: dropped{times}");
-            }
+        let (limit, dropped) = match self.guard.verdict(now, ip, wish, is_known) {
+            Verdict::LetIn => return true,
+            Verdict::SourceRate => ("source_rate", &stats::SIP_FLOOD_DROPPED),
+            Verdict::StrangersRate => ("strangers_rate", &stats::SIP_STRANGERS_DROPPED),
+        };
+        match wish {
+            Wish::Message => dropped.add(1),
+            Wish::Handshake => stats::SIP_HANDSHAKES_REFUSED.add(1),
         }
-        is_let_in
+        if let Some(times) = self.floods.note(now) {
+            log::warn!("peer={ip} is more than {limit} allows: dropped{times}");
+        }
+        false
     }
 
     pub(super) fn on_stream_bytes(&mut self, now: Instant, stream: StreamId, data: &[u8]) {
         self.stack.transports.receive(now, stream, data);
         while let Some(message) = self.stack.transports.next_message(now, stream) {
             match message {
-                Ok((bytes, source)) if self.lets_in(now, source) => {
+                Ok((bytes, source)) => {
+                    if !self.lets_in(now, source.transport(), source.peer(), Wish::Message) {
+                        self.stack.transports.close(stream);
+                        return self.on_stream_lost(now, stream);
+                    }
                     self.on_bytes(now, source, &bytes);
-                }
-                Ok(_) => {
-                    self.stack.transports.close(stream);
-                    return self.on_stream_lost(now, stream);
                 }
                 Err(error) => {
                     log::debug!("stream {} closed: {error}", stream.0);
@@ -116,7 +134,7 @@ impl UserAgent {
         if let Some(via) = request.via.first_mut() {
             via.note_source(source.peer());
         }
-        if self.ignores(source, &request) {
+        if self.ignores(now, source, &request) {
             return;
         }
         stats::SIP_REFUSED_REQUESTS.add(1);
@@ -183,7 +201,7 @@ impl UserAgent {
         let is_answered = |status: u16| (200..300).contains(&status);
         let Some(invited) = invited.filter(|invited| !invited.status.is_some_and(is_answered))
         else {
-            if self.ignores(source, cancel) {
+            if self.ignores(now, source, cancel) {
                 return;
             }
             let response = self.stack.response(cancel, 481);
@@ -209,13 +227,13 @@ impl UserAgent {
         }
         if request.to.tag().is_some() {
             if !self.calls.on_request(now, &mut self.stack, &request, source)
-                && !self.ignores(source, &request)
+                && !self.ignores(now, source, &request)
             {
                 self.refuse(now, source, &request, 481);
             }
             return;
         }
-        if self.ignores(source, &request) {
+        if self.ignores(now, source, &request) {
             return;
         }
         if let Some(refusal) = inspection::inspect(&request) {
@@ -242,23 +260,24 @@ impl UserAgent {
     }
 
     /// Whether a request gets no answer; it is counted.
-    fn ignores(&self, source: Destination, request: &Message) -> bool {
+    fn ignores(&self, now: Instant, source: Destination, request: &Message) -> bool {
         let is_ignored = guard::is_scanner(request, &self.stack.config.strangers.scanners)
-            || self.is_to_be_ignored(source, request);
+            || self.is_to_be_ignored(now, source, request);
         if is_ignored {
             stats::SIP_SCANNERS_DROPPED.add(1);
         }
         is_ignored
     }
 
-    /// With `strangers = "drop"`: whether nobody known asks. Who registers is asked who it is.
-    fn is_to_be_ignored(&self, source: Destination, request: &Message) -> bool {
-        let config = &self.stack.config;
+    /// With `strangers = "drop"`: whether nobody known asks. Who registers is asked who it is. The
+    /// name in From does not count: silence for the others would tell which names exist.
+    fn is_to_be_ignored(&self, now: Instant, source: Destination, request: &Message) -> bool {
+        let Stack { config, names, .. } = &self.stack;
         !config.strangers.are_answered
             && *request.method() != Method::Register
-            && admission::user_of(config, request).is_none()
-            && !admission::is_trunk(config, &self.stack.names, source.peer())
+            && !admission::is_trunk(config, names, source.transport(), source.peer())
             && !self.registrar.has_phone_at(source.peer().ip())
+            && !self.authenticator.has_asked(now, request)
     }
 
     fn refuse(&mut self, now: Instant, source: Destination, request: &Message, status: u16) {
@@ -276,17 +295,25 @@ impl UserAgent {
                 let arrived = Arrived { peer, invite, source };
                 self.calls.take_in(now, &mut self.stack, arrived);
             }
-            Err(Some(refusal)) => self.challenge(now, source, &invite, refusal),
-            Err(None) => {
-                stats::SIP_REFUSED_CALLERS.add(1);
-                if let Some(times) = self.strangers.note(now) {
-                    let peer = source.peer();
-                    log::warn!(
-                        "peer={peer} calls, but is no trunk's (accept_from) nor a user: 403{times}"
-                    );
+            Err(refusal) => {
+                let is_user = admission::user_of(&self.stack.config, &invite).is_some();
+                if refusal == Refusal::Missing && !is_user {
+                    self.note_stranger(now, source);
                 }
-                self.refuse(now, source, &invite, 403);
+                // Where nobody could prove to be somebody, nothing is asked.
+                match self.stack.config.users.is_empty() {
+                    true => self.refuse(now, source, &invite, 403),
+                    false => self.challenge(now, source, &invite, refusal),
+                }
             }
+        }
+    }
+
+    fn note_stranger(&mut self, now: Instant, source: Destination) {
+        stats::SIP_REFUSED_CALLERS.add(1);
+        if let Some(times) = self.strangers.note(now) {
+            let peer = source.peer();
+            log::warn!("peer={peer} calls, but is no trunk's (accept_from) nor a user{times}");
         }
     }
 
@@ -296,53 +323,41 @@ impl UserAgent {
         matches!(self.calls.replaced_by(invite), Ok(Some(_)))
     }
 
-    /// Whose INVITE this is. An error without refusal: nobody's that we know.
+    /// Whose INVITE this is. Who is no trunk is a user or has to become one, whatever name its
+    /// From has: another answer for the others would tell which names exist.
     fn peer_of(
         &mut self,
         now: Instant,
         source: Destination,
         invite: &Message,
-    ) -> Result<Peer, Option<Refusal>> {
+    ) -> Result<Peer, Refusal> {
         let config = &self.stack.config;
-        let address = source.peer();
         let trunk = admission::trunk_of(config, &self.stack.names, source, invite);
-        let user = admission::user_of(config, invite);
         let has_proof = invite.header(&Name::Authorization).is_some();
+        let at_home = at_home(&self.registrar, config, invite, source);
         // A phone on the trunk's own machine is a phone.
-        let is_phone = user.is_some_and(|user| self.registrar.is_from(&user.name, address));
+        let is_phone = at_home.is_some_and(|(_, nearness)| nearness == Nearness::Phone);
         if let Some(trunk) = trunk
             && !has_proof
             && !is_phone
         {
             return Ok(Peer::Trunk(trunk.name.clone()));
         }
-        if trunk.is_none() && user.is_none() {
-            return Err(None);
-        }
-        let mut caller = Caller {
-            source: address.ip(),
-            at_home: user.filter(|_| is_phone).map(|user| &*user.name),
-            guard: &mut self.guard,
-        };
+        let mut caller = Caller { source: source.peer().ip(), at_home, guard: &mut self.guard };
         match self.authenticator.verify(now, invite, &config.users, &mut caller) {
             Ok(user) => Ok(Peer::User(user.name.clone())),
             Err(refusal) => match trunk {
                 // Proofs for somebody behind us.
                 Some(trunk) if !is_phone => Ok(Peer::Trunk(trunk.name.clone())),
-                _ => Err(Some(refusal)),
+                _ => Err(refusal),
             },
         }
     }
 
     fn on_register(&mut self, now: Instant, source: Destination, request: &Message) {
         let config = &self.stack.config;
-        let user = admission::user_of(config, request);
-        let is_phone = user.is_some_and(|user| self.registrar.is_from(&user.name, source.peer()));
-        let mut caller = Caller {
-            source: source.peer().ip(),
-            at_home: user.filter(|_| is_phone).map(|user| &*user.name),
-            guard: &mut self.guard,
-        };
+        let at_home = at_home(&self.registrar, config, request, source);
+        let mut caller = Caller { source: source.peer().ip(), at_home, guard: &mut self.guard };
         let user = match self.authenticator.verify(now, request, &config.users, &mut caller) {
             Ok(user) => user.name.clone(),
             Err(refusal) => return self.challenge(now, source, request, refusal),
@@ -379,6 +394,17 @@ impl UserAgent {
         let response = self.stack.finish(response);
         self.stack.answer(now, source, response);
     }
+}
+
+/// The user that a request says it is from, if one of its phones is near.
+fn at_home<'a>(
+    registrar: &Registrar,
+    config: &'a Config,
+    request: &Message,
+    source: Destination,
+) -> Option<(&'a str, Nearness)> {
+    let user = admission::user_of(config, request)?;
+    Some((&user.name, registrar.nearness(&user.name, source.peer())?))
 }
 
 #[cfg(test)]
@@ -425,8 +451,8 @@ mod tests {
     }
 
     #[test]
-    fn stranger_who_calls_is_refused_403_and_leaves_no_state() {
-        let mut bench = Bench::new();
+    fn stranger_who_calls_is_refused_403_where_there_are_no_users_and_leaves_no_state() {
+        let mut bench = Bench::with(|config| config.users.clear());
         bench.receive_from(STRANGER, &invite());
         let refusal = bench.expect("SIP/2.0 403");
         assert_ne!(refusal.tag("To"), "");
@@ -821,9 +847,79 @@ mod tests {
         bench.receive_from(STRANGER, &request("CANCEL", "3", "1-abc", "", ""));
         bench.receive_from(STRANGER, &from_stranger(4, "Max-Forwards: many\n"));
         bench.quiet();
-        bench.receive_from(PHONE, &of_phone("REGISTER", 1, ""));
-        bench.expect("SIP/2.0 401");
+        // Names that exist get no more than others.
+        for method in ["INVITE", "OPTIONS", "CANCEL"] {
+            bench.receive_from(PHONE, &of_phone(method, 5, ""));
+        }
+        bench.receive_from(PHONE, &of_phone("INVITE", 6, "Authorization: Digest x=1\n"));
+        bench.quiet();
         bench.receive_from(PBX, &from_stranger(2, ""));
         bench.expect("SIP/2.0 200");
+        bench.receive_from(PHONE, &of_phone("REGISTER", 7, ""));
+        let challenge = bench.expect("SIP/2.0 401");
+        // Its phone may call before its registration is through.
+        let proof = signed(challenge.header("WWW-Authenticate"), "INVITE", "secret");
+        bench.receive_from(PHONE, &of_phone("INVITE", 8, &proof));
+        bench.expect("SIP/2.0 100");
+    }
+
+    #[test]
+    fn names_that_nobody_has_get_the_answers_of_users_names() {
+        let mut bench = Bench::with(|config| config.digest.truncate(1));
+        let answers = |bench: &mut Bench, name: &str| {
+            let named =
+                |text: String| text.replace("sip:alice@branch", &format!("sip:{name}@branch"));
+            let mut seen = Vec::new();
+            for method in ["OPTIONS", "INVITE", "REGISTER", "MESSAGE"] {
+                bench.receive_from(STRANGER, &named(of_phone(method, 1, "")));
+                let answer = bench.sent();
+                seen.push(answer.line());
+                let challenge = answer.header("WWW-Authenticate");
+                if let Ok(challenge) = Challenge::parse(challenge) {
+                    let (uri, method) = ("sip:branch.example", method.parse().unwrap());
+                    let proof = digest::answer(&challenge, name, "guess", &method, uri, 1, "c");
+                    let proof = format!("Authorization: {proof}\n");
+                    let method = method.to_string();
+                    bench.receive_from(STRANGER, &named(of_phone(&method, 2, &proof)));
+                    seen.push(bench.sent().line());
+                }
+            }
+            assert_eq!(bench.agent.usage(), Usage::default());
+            seen
+        };
+        let of_user = answers(&mut bench, "alice");
+        assert_eq!(of_user[1..3], ["401 Unauthorized", "403 Forbidden"]);
+        assert_eq!(answers(&mut bench, "mallory"), of_user);
+    }
+
+    #[test]
+    fn strangers_below_their_rate_share_another_and_phone_and_trunk_go_on() {
+        let mut bench = registered();
+        bench.all_sent();
+        for number in 0..10_000 {
+            let source = format!("203.0.{}.{}:5060", 113 + number % 2, number / 2 % 100);
+            bench.receive_from(&source, &from_stranger(number, ""));
+        }
+        // Of the 5000 of all the phone took two when nobody knew it.
+        assert_eq!(bench.all_sent().len(), 4998);
+        bench.receive_from(PHONE, &of_phone("OPTIONS", 9, ""));
+        bench.expect("SIP/2.0 200");
+        bench.receive_from(PBX, &from_stranger(20_000, ""));
+        bench.expect("SIP/2.0 200");
+        bench.pass(Duration::from_secs(1));
+        bench.receive_from(STRANGER, &from_stranger(30_000, ""));
+        bench.expect("SIP/2.0 200");
+    }
+
+    #[test]
+    fn handshakes_of_a_stranger_are_bounded_in_rate_and_those_of_a_phone_are_not() {
+        let mut bench = registered();
+        let mut shake = |peer: &str| {
+            let peer = peer.parse().unwrap();
+            (0..1000).filter(|_| bench.agent.may_shake_hands(bench.now, peer)).count()
+        };
+        assert_eq!(shake(STRANGER), 50);
+        assert_eq!(shake("198.51.100.20:40000"), 1000);
+        assert_eq!(shake(PBX), 1000);
     }
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::challenge::Nearness;
 use super::fields::Contacts;
 use super::header::Name;
 use super::message::Message;
@@ -237,10 +238,15 @@ impl Registrar {
         self.account(user)?.present().max_by_key(|held| held.refreshed_at).map(Held::source)
     }
 
-    /// Whether a contact of a user came from this address.
-    pub fn is_from(&self, user: &str, address: SocketAddr) -> bool {
-        let account = self.account(user);
-        account.is_some_and(|account| account.present().any(|held| held.binding.source == address))
+    /// How near an address is to the phones of a user; a phone whose connection is gone comes back
+    /// from its host.
+    pub fn nearness(&self, user: &str, address: SocketAddr) -> Option<Nearness> {
+        let account = self.account(user)?;
+        if account.present().any(|held| held.binding.source == address) {
+            return Some(Nearness::Phone);
+        }
+        let is_host = |held: &Held| held.binding.source.ip() == address.ip();
+        account.bindings.iter().any(is_host).then_some(Nearness::Host)
     }
 
     /// Whether any contact came from a host.

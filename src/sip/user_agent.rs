@@ -157,7 +157,9 @@ pub struct Config {
 pub struct Strangers {
     /// `[sip] source_rate`: messages per second from one address.
     pub source_rate: u32,
-    /// `[sip] strangers`: calls and questions are answered (403), or dropped.
+    /// `[sip] strangers_rate`: from all of them together.
+    pub strangers_rate: u32,
+    /// `[sip] strangers`: calls and questions are answered (401, 403), or dropped.
     pub are_answered: bool,
     /// `[sip] scanners`: beginnings of User-Agent.
     pub scanners: Vec<String>,
@@ -165,7 +167,7 @@ pub struct Strangers {
 
 impl Default for Strangers {
     fn default() -> Self {
-        Self { source_rate: 50, are_answered: true, scanners: Vec::new() }
+        Self { source_rate: 50, strangers_rate: 1000, are_answered: true, scanners: Vec::new() }
     }
 }
 
@@ -335,7 +337,8 @@ pub enum Peer {
 #[derive(Debug)]
 pub enum Event {
     /// A new INVITE outside a dialog from a known peer; 100 Trying is sent already.
-    /// INVITEs of nobody known are refused inside (403, or 401 for a user to authenticate).
+    /// INVITEs of nobody known are refused inside (401 for a user to authenticate; 403 where there
+    /// are no users).
     Incoming(Box<Incoming>),
     /// 18x to our INVITE; every one. `sdp` is the answer to our offer; where the INVITE had none,
     /// it is the peer's, for `answer_offer`.
@@ -570,7 +573,7 @@ pub struct UserAgent {
     pub(super) strangers: Burst,
     pub(super) wrong_passwords: Burst,
     pub(super) guard: Guard,
-    /// Messages beyond `source_rate`.
+    /// What is beyond `source_rate` or `strangers_rate`.
     pub(super) floods: Burst,
 }
 
@@ -594,7 +597,10 @@ impl UserAgent {
             trunks: Trunks::new(now, &mut stack),
             strangers: Burst::default(),
             wrong_passwords: Burst::default(),
-            guard: Guard::new(now, stack.config.strangers.source_rate),
+            guard: {
+                let strangers = &stack.config.strangers;
+                Guard::new(now, strangers.source_rate, strangers.strangers_rate)
+            },
             floods: Burst::default(),
             stack,
         }
@@ -656,7 +662,7 @@ impl UserAgent {
         self.authenticator.reload(realm(config), config.digest.clone());
         let (limit, keepalive) = (config.limits.contacts_per_user, config.nat.keepalive);
         self.registrar.reload(&config.users, limit, keepalive);
-        self.guard.reload(config.strangers.source_rate);
+        self.guard.reload(config.strangers.source_rate, config.strangers.strangers_rate);
         self.trunks.reload(now, &mut self.stack);
         self.settle(now);
     }

@@ -5,20 +5,12 @@ use audio_codec_algorithms as tables;
 use crate::media::engine::Codec;
 
 impl Codec {
-    /// The codec of a static payload type (RFC 3551 table 4).
-    pub fn of_static(payload_type: u8) -> Option<Self> {
-        match payload_type {
-            0 => Some(Self::Pcmu),
-            8 => Some(Self::Pcma),
-            _ => None,
-        }
-    }
-
     /// The byte that sounds like nothing.
     pub fn silence(self) -> u8 {
         match self {
             Self::Pcmu => 0xff,
             Self::Pcma => 0xd5,
+            Self::G722 | Self::Opus | Self::L16(_) => 0,
         }
     }
 
@@ -26,6 +18,7 @@ impl Codec {
         match self {
             Self::Pcmu => tables::decode_ulaw(byte),
             Self::Pcma => tables::decode_alaw(byte),
+            Self::G722 | Self::Opus | Self::L16(_) => 0,
         }
     }
 
@@ -33,6 +26,7 @@ impl Codec {
         match self {
             Self::Pcmu => tables::encode_ulaw(sample),
             Self::Pcma => tables::encode_alaw(sample),
+            Self::G722 | Self::Opus | Self::L16(_) => 0,
         }
     }
 
@@ -45,7 +39,7 @@ impl Codec {
             (Self::Pcma, Self::Pcmu) => {
                 payload.iter_mut().for_each(|byte| *byte = tables::convert_alaw_to_ulaw(*byte));
             }
-            (Self::Pcmu, Self::Pcmu) | (Self::Pcma, Self::Pcma) => {}
+            _ => {}
         }
     }
 }

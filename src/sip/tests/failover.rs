@@ -58,7 +58,7 @@ fn trunk_behind_a_name_is_known_by_all_its_addresses_from_the_start() {
         assert!(matches!(bench.event(), Event::Incoming(_)));
     }
     bench.receive_from(STRANGER, &another_invite(9));
-    bench.expect("SIP/2.0 403");
+    bench.expect("SIP/2.0 401");
 }
 
 #[test]
