@@ -13,6 +13,7 @@ pub mod detect;
 pub mod engine;
 pub mod frame;
 pub mod jitter;
+pub mod receiver;
 pub mod resample;
 pub mod srtp;
 pub mod tone;

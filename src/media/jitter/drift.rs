@@ -10,6 +10,7 @@ pub struct Drift {
     time_square: f64,
     product: f64,
     last: Option<(f64, f64)>,
+    points: u32,
     ppm: Option<f64>,
 }
 
@@ -37,8 +38,9 @@ impl Drift {
             *sum *= MEMORY;
         }
         self.weight += 1.0;
+        self.points = self.points.saturating_add(1);
         let spread = self.weight * self.time_square - self.time * self.time;
-        if self.weight >= ENOUGH && spread > 0.0 {
+        if self.points >= ENOUGH && spread > 0.0 {
             let slope = (self.weight * self.product - self.time * self.value) / spread;
             // A sender that is fast is ever less late.
             self.ppm = Some((-slope * 1e6).clamp(-MOST_PPM, MOST_PPM));
@@ -66,7 +68,7 @@ impl Drift {
 /// Per point: those of the last 100 count most.
 const MEMORY: f64 = 0.99;
 /// Points before there is an estimate.
-const ENOUGH: f64 = 20.0;
+const ENOUGH: u32 = 20;
 /// Seconds between neighbours.
 const JUMP: f64 = 0.03;
 /// What no clock is off by.

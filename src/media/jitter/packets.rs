@@ -124,13 +124,14 @@ impl Packets {
         self.entries.last().map(|stored| stored.entry)
     }
 
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    /// A few packets more and the first one goes.
+    pub fn is_nearly_full(&self) -> bool {
+        let length = self.entries.last().map_or(0, |stored| stored.length);
+        self.len() + 2 >= MOST_PACKETS || self.bytes.len() + 2 * length >= self.capacity
     }
 
-    /// Bytes on the heap at most.
-    pub fn capacity(&self) -> usize {
-        self.capacity
+    fn len(&self) -> usize {
+        self.entries.len()
     }
 }
 

@@ -134,9 +134,9 @@ impl Playout {
         lag
     }
 
-    /// Samples that must be pending to be made shorter.
+    /// Samples that must be pending to be made shorter, so that a frame is left.
     pub fn needed(&self) -> usize {
-        self.lags().1 + self.window()
+        self.rate.frame() + self.lags().1
     }
 
     /// Takes the step out of a cut: the new samples begin where the old ones end.
@@ -223,10 +223,9 @@ impl Playout {
     }
 }
 
-/// Samples of the played part, what a tick leaves, what is needed to be shortened, the longest
-/// packet and a lag more.
-const fn capacity(rate: Rate) -> usize {
-    rate.hertz() as usize / 1000 * (20 + 20 + 25 + longest_packet_ms(rate) + 15)
+/// Samples of the played part, what is needed to be shortened, the longest packet and a lag more.
+pub const fn capacity(rate: Rate) -> usize {
+    rate.hertz() as usize / 1000 * (20 + 35 + longest_packet_ms(rate) + 15)
 }
 
 /// RFC 3551 §4.2: 200 ms; Opus has 120 ms (RFC 6716 §2.1.4).

@@ -42,6 +42,8 @@ pub enum Order {
     Apart,
     /// Numbers are missing before it.
     Ahead,
+    /// A later number at a place that another has: the source's clock was set back.
+    Overlapping,
     /// Its successors came first.
     Behind,
 }
@@ -71,6 +73,7 @@ impl Timeline {
         let position = self.position + after * (UNITS / i64::from(clock_rate));
         let order = match ahead {
             ..=0 => Order::Behind,
+            1.. if position < self.end => Order::Overlapping,
             1 if position == self.end => Order::Contiguous,
             1 => Order::Apart,
             2.. => Order::Ahead,
@@ -127,6 +130,11 @@ impl Timeline {
     /// Where the packet with the highest number ends.
     pub fn end(&self) -> i64 {
         self.end
+    }
+
+    /// The highest sequence number, with its cycles.
+    pub fn highest(&self) -> i64 {
+        self.highest
     }
 
     /// The clock of the source under way.
@@ -197,6 +205,7 @@ mod tests {
         assert_eq!(place(&mut timeline, 14, 640).1, Order::Contiguous);
         // A pause of a second.
         assert_eq!(place(&mut timeline, 15, 8800), (1000 + 55 * FRAME, Order::Apart));
+        assert_eq!(place(&mut timeline, 16, 8800), (1000 + 55 * FRAME, Order::Overlapping));
     }
 
     #[test]
