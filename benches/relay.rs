@@ -18,6 +18,8 @@ use branchline::driver::media::{self, MediaHandle};
 use branchline::media::engine::{
     Codec, Command, Config, DigitSources, Event, StreamSettings, UnitId,
 };
+use branchline::media::format::{Format, Formats, OpusSettings};
+use branchline::media::frame::Rate;
 use branchline::random::Random;
 use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags, recv, sendto};
@@ -275,8 +277,15 @@ impl Gateway {
                 rtcp_mux: false,
                 codec,
                 payload_type: payload_type(codec),
+                formats: Formats::new([
+                    (0, Format::Audio(Codec::Pcmu)),
+                    (8, Format::Audio(Codec::Pcma)),
+                    (101, Format::Event(Rate::Narrow)),
+                ]),
                 dtmf_payload_type: Some(101),
-                own_dtmf_payload_type: Some(101),
+                dtmf_clock: Rate::Narrow,
+                noise_payload_type: None,
+                opus: OpusSettings::default(),
                 srtp: None,
                 sends: true,
                 receives: true,

@@ -9,7 +9,8 @@ use branchline::dns::{Answer, Kind, Question, Record, Settings};
 use branchline::random::Random;
 use branchline::sdp::crypto::OwnKeys;
 use branchline::sdp::description::{Description, Direction};
-use branchline::sdp::offer_answer::{self, Codec, Local, Profile, Srtp};
+use branchline::sdp::format::{Clock, Codec};
+use branchline::sdp::offer_answer::{self, Local, Profile, Srtp, Wishes};
 use branchline::sip::digest::{self, Challenge, Credentials, Nonces};
 use branchline::sip::fields::Contacts;
 use branchline::sip::framing::{Frame, Framer};
@@ -231,13 +232,22 @@ pub fn sdp(data: &[u8]) {
     ] {
         let local = local(address, profile);
         let ours = offer_answer::offer(&local);
-        let _ = offer_answer::agree(&local, &ours, &description);
+        if let Ok(agreed) = offer_answer::agree(&local, &ours, &description) {
+            same_numbers(&ours, &offer_answer::offer_again(&local, &agreed));
+        }
         if let Ok((answer, agreed)) = offer_answer::answer(&local, &description) {
             let written = Description::parse(&answer.to_bytes());
             assert_eq!(written.as_ref(), Ok(&answer));
             assert_eq!(answer.media.len(), description.media.len(), "a section for each");
             assert!(agreed.remote.port() != 0 || agreed.direction == Direction::Inactive);
         }
+    }
+}
+
+/// RFC 3264 §8.3.2
+fn same_numbers(first: &Description, second: &Description) {
+    for map in &first.media[0].rtpmap {
+        assert_eq!(second.media[0].map_of(map.payload_type), Some(map));
     }
 }
 
@@ -249,9 +259,9 @@ fn local(address: IpAddr, profile: Option<Profile>) -> Local {
         port: 16384,
         origin_id: 1,
         origin_version: 1,
-        codecs: vec![Codec::Pcma, Codec::Pcmu],
+        codecs: vec![Codec::Opus, Codec::L16(Clock::Wide), Codec::G722, Codec::Pcma, Codec::Pcmu],
         direction: Direction::SendRecv,
-        ptime: Duration::from_millis(20),
+        wishes: Wishes { comfort_noise: true, ..Wishes::default() },
         srtp: profile.map(|profile| Srtp { keys, is_required, profile }),
     }
 }

@@ -790,6 +790,7 @@ impl Gateway {
             | media::Event::RtpResumed { unit }
             | media::Event::Digit { unit, .. }
             | media::Event::Started { unit, .. }
+            | media::Event::Buffering { unit }
             | media::Event::Finished { unit }
             | media::Event::Marked { unit, .. }
             | media::Event::Closed { unit, .. } => unit,

@@ -51,11 +51,6 @@ impl Config {
     pub fn trunk(&self, name: &str) -> Option<&Trunk> {
         self.trunks.iter().find(|trunk| trunk.name == name)
     }
-
-    /// What a trunk or user may speak: its own list, or that of `[media]`.
-    pub fn codecs(&self, own: Option<&[Codec]>) -> Vec<Codec> {
-        own.filter(|own| !own.is_empty()).unwrap_or(&self.media.codecs).to_vec()
-    }
 }
 
 /// `[gateway]`
@@ -217,6 +212,14 @@ pub struct Media {
     pub rtp_ports: (u16, u16),
     /// In the order of preference.
     pub codecs: Vec<Codec>,
+    /// Length of packets where the peer does not say.
+    pub ptime: Duration,
+    /// Offer and take comfort noise, and send it in pauses.
+    pub comfort_noise: bool,
+    /// Bits per second that are asked of peers; `None`: as they like.
+    pub opus_bitrate: Option<u32>,
+    /// Ask peers to send little in pauses.
+    pub opus_dtx: bool,
     /// Of calls whose trunk or user does not say otherwise.
     pub srtp: Srtp,
     pub threads: usize,
@@ -226,7 +229,11 @@ impl Default for Media {
     fn default() -> Self {
         Self {
             rtp_ports: (16384, 32767),
-            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            codecs: vec![Codec::Opus, Codec::G722, Codec::Pcma, Codec::Pcmu],
+            ptime: Duration::from_millis(20),
+            comfort_noise: false,
+            opus_bitrate: None,
+            opus_dtx: false,
             srtp: Srtp::Optional,
             threads: 1,
         }
@@ -248,6 +255,17 @@ pub enum Srtp {
 pub enum Codec {
     Pcmu,
     Pcma,
+    G722,
+    Opus,
+    L16(L16),
+}
+
+/// Samples per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum L16 {
+    Hz8000,
+    Hz16000,
+    Hz48000,
 }
 
 /// `[scenario]`

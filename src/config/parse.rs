@@ -10,7 +10,7 @@ use toml::de::DeTable;
 use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::tls::tls;
 use super::{
-    Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, Limits, Media, Network,
+    Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, L16, Limits, Media, Network,
     OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Srtp,
     Storage, Strangers, TLS_HANDSHAKES, Tls, Trunk, Tts, TtsEngine, User, trunk,
 };
@@ -207,11 +207,33 @@ fn media(table: Table<'_>) -> Media {
         // Both fit: the range ends at 65535.
         rtp_ports: (first as u16, last as u16),
         codecs: preferences(&table, "codecs", CODECS, default.codecs),
+        ptime: ptime(&table, default.ptime),
+        comfort_noise: table.flag("comfort_noise", default.comfort_noise),
+        opus_bitrate: opus_bitrate(&table),
+        opus_dtx: table.flag("opus_dtx", default.opus_dtx),
         srtp: table.choice("srtp", &SRTP, default.srtp),
         threads: table.size("threads", 1..=16, default.threads),
     };
     table.finish();
     media
+}
+
+/// In the steps that every codec can make.
+fn ptime(table: &Table<'_>, default: Duration) -> Duration {
+    let ptime = table.number("ptime_ms", 10..=60, default.as_millis() as u64);
+    if !matches!(ptime, 10 | 20 | 30 | 40 | 60) {
+        table.problem("ptime_ms", format!("{ptime} is not one of 10, 20, 30, 40, 60"));
+    }
+    Duration::from_millis(ptime)
+}
+
+/// RFC 7587 §6.1; 0: no wish.
+fn opus_bitrate(table: &Table<'_>) -> Option<u32> {
+    let bitrate = table.number("opus_bitrate", 0..=510_000, 0);
+    if (1..6000).contains(&bitrate) {
+        table.problem("opus_bitrate", format!("{bitrate} is below 6000 and not 0"));
+    }
+    u32::try_from(bitrate).ok().filter(|bitrate| *bitrate != 0)
 }
 
 /// Of a trunk or user; `None`: as `[media]`.
@@ -235,7 +257,7 @@ fn preferences<T: Copy + PartialEq>(
     let Some(items) = table.strings(key) else { return default };
     let mut found = Vec::new();
     for item in &items {
-        match choices.iter().find(|(name, _)| *name == item.text) {
+        match choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(&item.text)) {
             Some((_, choice)) if found.contains(choice) => {
                 table.problem_at(item.line, format!("{key} \"{}\" is twice", item.text));
             }
@@ -978,7 +1000,16 @@ fn texts(items: Option<Vec<Item>>) -> Vec<String> {
 }
 
 /// As the configuration names them.
-const CODECS: &[(&str, Codec)] = &[("PCMA", Codec::Pcma), ("PCMU", Codec::Pcmu)];
+const CODECS: &[(&str, Codec)] = &[
+    ("opus", Codec::Opus),
+    ("G722", Codec::G722),
+    ("PCMA", Codec::Pcma),
+    ("PCMU", Codec::Pcmu),
+    ("L16", Codec::L16(L16::Hz16000)),
+    ("L16/8000", Codec::L16(L16::Hz8000)),
+    ("L16/16000", Codec::L16(L16::Hz16000)),
+    ("L16/48000", Codec::L16(L16::Hz48000)),
+];
 
 const MIB: u64 = 1 << 20;
 const DAY_S: u64 = 24 * 60 * 60;

@@ -183,11 +183,12 @@ fn wrong_types_are_told() {
 #[test]
 fn words_outside_their_list_are_told() {
     check(
-        "[scenario]\non_error = 'die'\n[media]\ncodecs = ['opus', 'PCMU', 'PCMU']\n\
+        "[scenario]\non_error = 'die'\n[media]\ncodecs = ['iLBC', 'PCMU', 'PCMU']\n\
          [gateway]\nlog = 'info,sip=loud'\n",
         &[
             "config.toml:2: [scenario] on_error \"die\" is not one of log, end",
-            "config.toml:4: [media] codecs \"opus\" is not one of PCMA, PCMU",
+            "config.toml:4: [media] codecs \"iLBC\" is not one of opus, G722, PCMA, PCMU, L16, \
+             L16/8000, L16/16000, L16/48000",
             "config.toml:4: [media] codecs \"PCMU\" is twice",
             "config.toml:6: [gateway] log level \"loud\" is not one of off, error, warn, info, \
              debug, trace",
@@ -307,7 +308,8 @@ fn trunks_account_callers_and_size_are_checked() {
             "config.toml:10: [trunk.office] pass_headers \"Via\" is the gateway's own to write",
             "config.toml:10: [trunk.office] pass_headers \"v\" is the gateway's own to write",
             "config.toml:10: [trunk.office] pass_headers \"a b\" is not the name of a header field",
-            "config.toml:11: [trunk.office] codecs \"G729\" is not one of PCMA, PCMU",
+            "config.toml:11: [trunk.office] codecs \"G729\" is not one of opus, G722, PCMA, PCMU, L16, \
+             L16/8000, L16/16000, L16/48000",
             "config.toml:12: [trunk.office] max_calls -1 is not between 0 and 100000",
         ],
     );

@@ -49,6 +49,7 @@ impl Culprit {
                 | engine::Event::RtpResumed { unit }
                 | engine::Event::Digit { unit, .. }
                 | engine::Event::Started { unit, .. }
+                | engine::Event::Buffering { unit }
                 | engine::Event::Finished { unit }
                 | engine::Event::Marked { unit, .. }
                 | engine::Event::Closed { unit, .. } => unit.0,

@@ -289,6 +289,7 @@ impl Events {
                 | Event::RtpStopped { .. }
                 | Event::RtpResumed { .. }
                 | Event::Marked { .. }
+                | Event::Buffering { .. }
         );
         let event = match self.backlog.is_empty() {
             true => match self.events.try_send((self.thread, event)) {
@@ -371,6 +372,8 @@ const MOST_PANICS: u32 = 100;
 mod tests {
     use super::*;
     use crate::media::engine::{Codec, Layout, StreamSettings};
+    use crate::media::format::{Formats, OpusSettings};
+    use crate::media::frame::Rate;
 
     #[test]
     fn pace_is_at_once_for_few_and_slower_for_many() {
@@ -448,8 +451,11 @@ mod tests {
                 rtcp_mux: true,
                 codec: Codec::Pcmu,
                 payload_type: 0,
+                formats: Formats::default(),
                 dtmf_payload_type: None,
-                own_dtmf_payload_type: None,
+                dtmf_clock: Rate::Narrow,
+                noise_payload_type: None,
+                opus: OpusSettings::default(),
                 srtp: None,
                 sends: true,
                 receives: true,
@@ -482,7 +488,11 @@ mod tests {
                 break;
             }
         }
-        // Silence to A shows that some time has passed for the recorder.
+        // Silence to A shows that some time has passed for the recorder; what waits already went out
+        // before that was there.
+        peer_a.set_nonblocking(true).unwrap();
+        while peer_a.recv_from(&mut buffer).is_ok() {}
+        peer_a.set_nonblocking(false).unwrap();
         for _ in 0..3 {
             peer_a.recv_from(&mut buffer).unwrap();
         }
@@ -497,8 +507,13 @@ mod tests {
         assert_eq!(closed, [recorder, a]);
         let recorded = world.recorded.recv_timeout(Duration::from_secs(10));
         assert_eq!(recorded.unwrap().0, recorder);
-        // The port is free again, and dropping the handle frees the other.
-        assert!(UdpSocket::bind(at_a).is_ok());
+        // The port is free again; a child that another test has just forked may hold it until it
+        // becomes another program. Dropping the handle frees the other.
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while UdpSocket::bind(at_a).is_err() {
+            assert!(Instant::now() < give_up, "{at_a} is still taken");
+            std::thread::yield_now();
+        }
         drop(world);
     }
 

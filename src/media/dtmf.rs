@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use heapless::Deque;
 
 use super::engine::DigitSource;
+use super::frame::Rate;
 
 /// The payload of a telephone-event packet (RFC 4733 §2.3).
 ///
@@ -17,23 +18,27 @@ pub struct TelephoneEvent {
     pub is_end: bool,
     /// dBm0 with the sign dropped.
     pub volume: u8,
-    /// In timestamp units.
-    pub duration: u16,
+    /// At 8000 Hz, whatever clock the peers count with.
+    pub duration: u32,
 }
 
 impl TelephoneEvent {
-    pub fn parse(payload: &[u8]) -> Option<Self> {
+    /// The clock is that of the payload type.
+    pub fn parse(payload: &[u8], clock: Rate) -> Option<Self> {
         let bytes: &[u8; 4] = payload.first_chunk()?;
+        let units = u32::from(u16::from_be_bytes([bytes[2], bytes[3]]));
         Some(Self {
             event: bytes[0],
             is_end: bytes[1] & 0x80 != 0,
             volume: bytes[1] & 0x3f,
-            duration: u16::from_be_bytes([bytes[2], bytes[3]]),
+            duration: units * Rate::Narrow.hertz() / clock.hertz(),
         })
     }
 
-    pub fn to_bytes(self) -> [u8; 4] {
-        let [high, low] = self.duration.to_be_bytes();
+    /// A press that is longer than the field can say has its greatest number (1.4 s at 48,000 Hz).
+    pub fn to_bytes(self, clock: Rate) -> [u8; 4] {
+        let units = self.duration.saturating_mul(clock.hertz() / Rate::Narrow.hertz());
+        let [.., high, low] = units.min(u16::MAX.into()).to_be_bytes();
         let end = if self.is_end { 0x80 } else { 0 };
         [self.event, end | self.volume & 0x3f, high, low]
     }
@@ -59,7 +64,7 @@ pub struct EventReceiver {
 struct Seen {
     event: u8,
     timestamp: u32,
-    duration: u16,
+    duration: u32,
     has_ended: bool,
 }
 
@@ -75,11 +80,20 @@ pub enum Press {
 
 impl EventReceiver {
     /// A press is a timestamp (§2.5.1.2): packets lost, repeated or out of order do not matter.
-    pub fn receive(&mut self, event: TelephoneEvent, timestamp: u32, marker: bool) -> Press {
+    /// `clock` is that of the timestamps, which is the audio's.
+    pub fn receive(
+        &mut self,
+        event: TelephoneEvent,
+        timestamp: u32,
+        clock: u32,
+        marker: bool,
+    ) -> Press {
         let press = match &mut self.last {
             None => Press::Begins,
             Some(last) => {
-                let later = timestamp.wrapping_sub(last.timestamp) as i32;
+                let later = i64::from(timestamp.wrapping_sub(last.timestamp) as i32)
+                    * i64::from(Rate::Narrow.hertz())
+                    / i64::from(clock);
                 // §2.5.1.3: an event too long for its duration field goes on in a segment with a
                 // new timestamp; some peers count the timestamp on with every packet. Neither
                 // sets the marker, and a real press comes at least 40 ms after the last one.
@@ -87,7 +101,7 @@ impl EventReceiver {
                     && event.event == last.event
                     && !last.has_ended
                     && !marker
-                    && later <= i32::from(last.duration) + LEAST_PAUSE;
+                    && later <= i64::from(last.duration) + LEAST_PAUSE;
                 match later {
                     ..0 => Press::Old,
                     0 => Press::Goes,
@@ -281,7 +295,7 @@ pub const LOW: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
 pub const HIGH: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
 
 /// ITU-T Q.24 table A-1: pauses of 40 ms and more are pauses.
-const LEAST_PAUSE: i32 = 320;
+const LEAST_PAUSE: i64 = 320;
 /// How long after a press the same may come from another source: an INFO over UDP that is sent
 /// again after T1 (500 ms), and a little.
 const WINDOW: Duration = Duration::from_millis(700);
@@ -304,75 +318,95 @@ pub const VOLUME: u8 = 10;
 mod tests {
     use super::*;
 
-    fn event(event: u8, is_end: bool, duration: u16) -> TelephoneEvent {
+    fn event(event: u8, is_end: bool, duration: u32) -> TelephoneEvent {
         TelephoneEvent { event, is_end, volume: 7, duration }
     }
 
     #[test]
     fn rfc4733_section_5_payloads_of_911() {
         // Table 6: the digit 9 after 50 ms at volume 7, then the last packet of a 1.
-        let nine = TelephoneEvent::parse(&[9, 7, 0x01, 0x90]).unwrap();
+        let nine = TelephoneEvent::parse(&[9, 7, 0x01, 0x90], Rate::Narrow).unwrap();
         assert_eq!(nine, event(9, false, 400));
         assert_eq!(nine.digit(), Some('9'));
         let one = event(1, true, 1760);
-        assert_eq!(one.to_bytes(), [1, 0x87, 0x06, 0xe0]);
-        assert_eq!(TelephoneEvent::parse(&one.to_bytes()), Some(one));
-        assert_eq!(TelephoneEvent::parse(&[1, 2, 3]), None);
+        assert_eq!(one.to_bytes(Rate::Narrow), [1, 0x87, 0x06, 0xe0]);
+        assert_eq!(TelephoneEvent::parse(&one.to_bytes(Rate::Narrow), Rate::Narrow), Some(one));
+        assert_eq!(TelephoneEvent::parse(&[1, 2, 3], Rate::Narrow), None);
         // Flash (16) is no digit.
         assert_eq!(event(16, false, 0).digit(), None);
         assert_eq!(event(11, false, 0).digit(), Some('#'));
         assert_eq!(event_of('D'), Some(15));
     }
 
+    /// RFC 4733 §2.1 and §2.3.5: 100 ms are 4800 units of 48,000 Hz and 800 of 8000.
+    #[test]
+    fn durations_count_in_the_clock_of_their_payload_type() {
+        let [high, low] = 4800u16.to_be_bytes();
+        let full = TelephoneEvent::parse(&[5, 0x87, high, low], Rate::Full).unwrap();
+        assert_eq!(full, event(5, true, 800));
+        assert_eq!(full.to_bytes(Rate::Narrow), [5, 0x87, 0x03, 0x20]);
+        assert_eq!(full.to_bytes(Rate::Full), [5, 0x87, high, low]);
+        // 2 s do not fit.
+        assert_eq!(event(5, false, 16_000).to_bytes(Rate::Full), [5, 7, 0xff, 0xff]);
+        // A second segment beside Opus (§2.5.1.3): 60,000 units later than the first.
+        let mut receiver = EventReceiver::default();
+        assert_eq!(receiver.receive(event(5, false, 10_000), 0, 48_000, true), Press::Begins);
+        assert_eq!(receiver.receive(event(5, false, 160), 60_000, 48_000, false), Press::Goes);
+        assert_eq!(receiver.receive(event(5, false, 160), 130_000, 48_000, false), Press::Begins);
+    }
+
     #[test]
     fn press_is_reported_once_however_its_packets_come() {
         let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.receive(event(5, false, 160), 1000, true), Press::Begins);
-        assert_eq!(receiver.receive(event(5, false, 480), 1000, false), Press::Goes);
-        assert_eq!(receiver.receive(event(5, false, 320), 1000, false), Press::Goes);
+        assert_eq!(receiver.receive(event(5, false, 160), 1000, 8000, true), Press::Begins);
+        assert_eq!(receiver.receive(event(5, false, 480), 1000, 8000, false), Press::Goes);
+        assert_eq!(receiver.receive(event(5, false, 320), 1000, 8000, false), Press::Goes);
         for _ in 0..3 {
-            assert_eq!(receiver.receive(event(5, true, 800), 1000, false), Press::Goes);
+            assert_eq!(receiver.receive(event(5, true, 800), 1000, 8000, false), Press::Goes);
         }
         // The same key again, its first packet lost, and a stray end of the one before.
-        assert_eq!(receiver.receive(event(5, false, 320), 2600, false), Press::Begins);
-        assert_eq!(receiver.receive(event(5, true, 800), 1000, false), Press::Old);
-        assert_eq!(receiver.receive(event(5, true, 800), 2600, false), Press::Goes);
+        assert_eq!(receiver.receive(event(5, false, 320), 2600, 8000, false), Press::Begins);
+        assert_eq!(receiver.receive(event(5, true, 800), 1000, 8000, false), Press::Old);
+        assert_eq!(receiver.receive(event(5, true, 800), 2600, 8000, false), Press::Goes);
     }
 
     #[test]
     fn press_of_which_only_the_end_arrives_counts() {
         let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.receive(event(5, true, 800), 1000, false), Press::Begins);
-        assert_eq!(receiver.receive(event(5, true, 800), 1000, false), Press::Goes);
+        assert_eq!(receiver.receive(event(5, true, 800), 1000, 8000, false), Press::Begins);
+        assert_eq!(receiver.receive(event(5, true, 800), 1000, 8000, false), Press::Goes);
     }
 
     #[test]
     fn same_key_after_all_ends_were_lost_is_another_press() {
         let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.receive(event(5, false, 800), 1000, true), Press::Begins);
-        assert_eq!(receiver.receive(event(5, false, 160), 1000 + 800 + 400, true), Press::Begins);
+        assert_eq!(receiver.receive(event(5, false, 800), 1000, 8000, true), Press::Begins);
+        assert_eq!(
+            receiver.receive(event(5, false, 160), 1000 + 800 + 400, 8000, true),
+            Press::Begins
+        );
         // Its marker lost as well: the pause still tells.
         let next = 2200 + 160 + 400;
-        assert_eq!(receiver.receive(event(5, false, 320), next, false), Press::Begins);
+        assert_eq!(receiver.receive(event(5, false, 320), next, 8000, false), Press::Begins);
     }
 
     #[test]
     fn rfc4733_2_5_1_3_segments_of_a_long_press_are_one() {
         let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.receive(event(1, false, 160), 0, true), Press::Begins);
-        assert_eq!(receiver.receive(event(1, false, 0xffff), 0, false), Press::Goes);
-        assert_eq!(receiver.receive(event(1, false, 160), 0xffff, false), Press::Goes);
-        assert_eq!(receiver.receive(event(1, true, 320), 0xffff, false), Press::Goes);
+        assert_eq!(receiver.receive(event(1, false, 160), 0, 8000, true), Press::Begins);
+        assert_eq!(receiver.receive(event(1, false, 0xffff), 0, 8000, false), Press::Goes);
+        assert_eq!(receiver.receive(event(1, false, 160), 0xffff, 8000, false), Press::Goes);
+        assert_eq!(receiver.receive(event(1, true, 320), 0xffff, 8000, false), Press::Goes);
     }
 
     #[test]
     fn peer_that_counts_timestamps_on_within_a_press_is_understood() {
         let mut receiver = EventReceiver::default();
-        assert_eq!(receiver.receive(event(7, false, 160), 0, true), Press::Begins);
-        for n in 1..8u16 {
+        assert_eq!(receiver.receive(event(7, false, 160), 0, 8000, true), Press::Begins);
+        for n in 1..8u32 {
             let packet = event(7, n > 5, 160 * (n + 1));
             assert_eq!(
-                receiver.receive(packet, u32::from(n) * 160, false),
+                receiver.receive(packet, n * 160, 8000, false),
                 match n {
                     ..=6 => Press::Goes,
                     // After its end the next timestamp would be another press.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use super::format::{Formats, OpusSettings};
 use super::frame::Rate;
 use super::outgoing::{self, Outgoing};
 use super::player::Player;
@@ -92,9 +93,11 @@ pub enum Command {
     Resume {
         unit: UnitId,
     },
-    /// Milliseconds from the start, negative from the end.
+    /// Milliseconds from the start of a part of the source, negative from its end; a source that
+    /// is no sequence has only part 0.
     Mark {
         unit: UnitId,
+        part: usize,
         offset_ms: i64,
     },
     /// Make a recorder; feed it by `Route`. Samples come out as `Output::Recorded`.
@@ -163,12 +166,20 @@ pub struct StreamSettings {
     pub remote: SocketAddr,
     pub remote_rtcp: SocketAddr,
     pub rtcp_mux: bool,
+    /// What we send, and its number.
     pub codec: Codec,
     pub payload_type: u8,
-    /// telephone-event in what we send; taken in what the peer sends too.
+    /// What the peer may send.
+    pub formats: Formats,
+    /// telephone-event in what we send.
     pub dtmf_payload_type: Option<u8>,
-    /// The number that we gave it in our own description: what the peer should send.
-    pub own_dtmf_payload_type: Option<u8>,
+    /// Of its durations. Not always that of the timestamps: many peers have no clock but 8000 for
+    /// events, whatever the audio beside them.
+    pub dtmf_clock: Rate,
+    /// Comfort noise in what we send; `None`: pauses are sent as audio.
+    pub noise_payload_type: Option<u8>,
+    /// What the peer asks of our Opus.
+    pub opus: OpusSettings,
     pub sends: bool,
     pub receives: bool,
     pub ptime: Duration,
@@ -179,6 +190,8 @@ pub struct StreamSettings {
 #[derive(Debug, Clone)]
 pub enum Source {
     Clip(Arc<Clip>),
+    /// One after the other, without a gap between those of one rate.
+    Sequence(Arc<[Arc<Clip>]>),
     /// A tone script, as section 17 of the VoxEngine reference has it; parsed by
     /// `media::tone::Script::parse`.
     Tone(Arc<super::tone::Script>),
@@ -271,6 +284,10 @@ pub enum Event {
     Started {
         unit: UnitId,
         duration: Duration,
+    },
+    /// A player's clip does not grow as fast as it is played: silence until there is more.
+    Buffering {
+        unit: UnitId,
     },
     /// A player came to its end.
     Finished {
@@ -406,8 +423,8 @@ impl Engine {
                     player.resume();
                 }
             }
-            Command::Mark { unit, offset_ms } => {
-                if self.player(unit).is_some_and(|player| !player.mark(offset_ms)) {
+            Command::Mark { unit, part, offset_ms } => {
+                if self.player(unit).is_some_and(|player| !player.mark(part, offset_ms)) {
                     stats::MARKS_DROPPED.add(1);
                 }
             }

@@ -11,13 +11,14 @@ pub mod clip;
 pub mod codec;
 pub mod detect;
 pub mod engine;
+pub mod format;
 pub mod frame;
 pub mod jitter;
 pub mod receiver;
 pub mod resample;
+pub mod sound;
 pub mod srtp;
 pub mod tone;
-pub mod wav;
 
 mod dtmf;
 mod goertzel;

@@ -1,16 +1,14 @@
-//! A player: a clip or a tone script, 20 ms at a time, heard by any number of units.
+//! A player: clips one after the other or a tone script, 20 ms at a time, heard by any number of
+//! units.
+//!
+//! A clip may still grow while it plays. One that has run dry is silent until there is more of it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
-use super::codec::{g711, resample};
 use super::engine::{Event, Source, UnitId};
 use super::frame::{Frame, Rate};
 use super::tone::Script;
-
-/// Samples of one tick.
-const FRAME: usize = Rate::Narrow.frame();
 
 /// One pass over a sound, or many.
 #[derive(Debug)]
@@ -20,8 +18,10 @@ pub struct Player {
     looped: bool,
     paused: bool,
     state: State,
+    /// It waits for more of its clip.
+    is_dry: bool,
     marks: heapless::Vec<Mark, MOST_MARKS>,
-    /// What this tick sounds like, where `is_sounding`.
+    /// What this tick sounds like, where `is_sounding`; at the rate of what plays.
     pub frame: Frame,
     pub is_sounding: bool,
 }
@@ -30,26 +30,40 @@ pub struct Player {
 enum State {
     /// Until the first listener, or this moment.
     Waiting(Instant),
-    /// The next sample.
-    Playing(u64),
+    Playing(Place),
     Finished,
+}
+
+/// The next sample: which part of the source, and where in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    part: usize,
+    sample: u64,
 }
 
 #[derive(Debug)]
 struct Mark {
+    part: usize,
     offset_ms: i64,
-    /// In samples from the start; beyond the end it is never reached.
-    place: u64,
+}
+
+/// What a player finds at its place.
+enum Found {
+    Sound(Place),
+    /// Not enough yet.
+    Nothing,
+    End,
 }
 
 impl Player {
     pub fn new(now: Instant, unit: UnitId, source: Source, looped: bool, paused: bool) -> Self {
         Self {
             unit,
-            source: at_call_rate(source),
+            source,
             looped,
             paused,
             state: State::Waiting(now + WAIT),
+            is_dry: false,
             marks: heapless::Vec::new(),
             frame: Frame::silence(Rate::Narrow),
             is_sounding: false,
@@ -64,17 +78,9 @@ impl Player {
         self.paused = false;
     }
 
-    /// Whether there was a place for it.
-    pub fn mark(&mut self, offset_ms: i64) -> bool {
-        let samples = |ms: u64| ms.saturating_mul(u64::from(g711::RATE) / 1000);
-        let from_end = samples(offset_ms.unsigned_abs());
-        let place = match (offset_ms, self.length()) {
-            (0.., _) => samples(offset_ms.unsigned_abs()),
-            (_, Some(length)) => length.saturating_sub(from_end),
-            // An endless tone has no end to count from.
-            (_, None) => u64::MAX,
-        };
-        self.marks.push(Mark { offset_ms, place }).is_ok()
+    /// A mark in one part of the source. Whether there was a place for it.
+    pub fn mark(&mut self, part: usize, offset_ms: i64) -> bool {
+        self.marks.push(Mark { part, offset_ms }).is_ok()
     }
 
     /// Someone listens, or nobody will: the wait is over.
@@ -96,20 +102,26 @@ impl Player {
             if now < until || !has_path {
                 return;
             }
-            self.state = State::Playing(0);
-            let duration = self.length().map_or(Duration::ZERO, |samples| {
-                Duration::from_micros(samples.saturating_mul(1_000_000 / u64::from(g711::RATE)))
-            });
-            tell(Event::Started { unit, duration });
+            self.state = State::Playing(Place { part: 0, sample: 0 });
+            tell(Event::Started { unit, duration: self.duration() });
         }
-        let State::Playing(position) = self.state else { return };
-        let length = self.length();
-        if length.is_some_and(|length| position >= length && (!self.looped || length == 0)) {
-            self.state = State::Finished;
-            return tell(Event::Finished { unit });
+        let State::Playing(place) = self.state else { return };
+        match self.find(place) {
+            Found::Sound(place) => {
+                self.is_dry = false;
+                self.is_sounding = true;
+                self.state = State::Playing(self.fill(place, tell));
+            }
+            Found::Nothing => {
+                if !std::mem::replace(&mut self.is_dry, true) {
+                    tell(Event::Buffering { unit });
+                }
+            }
+            Found::End => {
+                self.state = State::Finished;
+                tell(Event::Finished { unit });
+            }
         }
-        self.is_sounding = true;
-        self.state = State::Playing(self.fill(position, length, tell));
     }
 
     /// It needs ticks.
@@ -117,79 +129,202 @@ impl Player {
         !self.paused && self.state != State::Finished
     }
 
-    /// Fills the frame from `position`; the position after it.
-    fn fill(&mut self, mut position: u64, length: Option<u64>, mut tell: impl FnMut(Event)) -> u64 {
-        let mut reached = [false; MOST_MARKS];
-        let mut done = 0;
-        while done < FRAME {
-            if self.looped && length == Some(position) {
-                position = 0;
-            }
-            let left = length.map_or(u64::MAX, |length| length - position);
-            let run = left.min((FRAME - done) as u64) as usize;
-            let part = &mut self.frame.samples_mut()[done..done + run];
-            match &self.source {
-                Source::Clip(clip) => {
-                    let from = position as usize;
-                    part.copy_from_slice(&clip.samples[from..from + run]);
+    /// Where the next sample is, if it is at the end of a part: past parts without any.
+    fn find(&self, mut place: Place) -> Found {
+        for _ in 0..=self.parts() {
+            let is_over = match self.part(place.part) {
+                Part::Nothing => true,
+                Part::Clip(clip) => {
+                    // Asked first: what is there counts only when it is asked for after this.
+                    let has_ended = clip.has_ended();
+                    let left = (clip.len() as u64).saturating_sub(place.sample);
+                    let enough = match self.is_dry {
+                        true => u64::from(clip.rate().hertz()) * REFILL_MS / 1000,
+                        false => clip.rate().frame() as u64,
+                    };
+                    if !has_ended && left < enough {
+                        return Found::Nothing;
+                    }
+                    left == 0
                 }
-                Source::Tone(script) => script.render(position, part),
+                Part::Tone(script) => script.samples().is_some_and(|end| place.sample >= end),
+            };
+            if !is_over {
+                return Found::Sound(place);
             }
-            for (mark, reached) in self.marks.iter().zip(&mut reached) {
-                *reached |= (position..position + run as u64).contains(&mark.place);
-            }
-            position += run as u64;
-            done += run;
-            if run == 0 {
-                self.frame.samples_mut()[done..].fill(0);
-                break;
+            match self.after(place.part) {
+                Some(part) => place = Place { part, sample: 0 },
+                None => return Found::End,
             }
         }
-        // A mark at the very end is reached with the last sample.
-        let is_end = length == Some(position);
+        Found::End
+    }
+
+    /// Fills the frame from a place on; the place after it. Parts of one rate follow each other
+    /// without a gap; one of another rate begins with the next frame.
+    fn fill(&mut self, mut place: Place, mut tell: impl FnMut(Event)) -> Place {
+        let rate = self.part(place.part).rate();
+        let mut frame = Frame::silence(rate);
+        let out = frame.samples_mut();
+        let mut reached = [false; MOST_MARKS];
+        let mut done = 0;
+        // Parts without a sample, so that a loop of nothing but those ends.
+        let mut empty = 0;
+        loop {
+            let part = self.part(place.part);
+            let rest = out.get_mut(done..).unwrap_or_default();
+            let (end, run) = match part {
+                Part::Nothing => (Some(0), 0),
+                Part::Clip(clip) => {
+                    let end = clip.has_ended().then(|| clip.len() as u64);
+                    (end, clip.read(place.sample as usize, rest))
+                }
+                Part::Tone(script) => {
+                    let end = script.samples();
+                    let left = end.map_or(u64::MAX, |end| end - place.sample);
+                    let run = left.min(rest.len() as u64) as usize;
+                    script.render(place.sample, rest.get_mut(..run).unwrap_or_default());
+                    (end, run)
+                }
+            };
+            let after = place.sample + run as u64;
+            let is_end = end == Some(after);
+            for (mark, reached) in self.marks.iter().zip(&mut reached) {
+                if mark.part == place.part
+                    && let Some(at) = mark.sample(part)
+                {
+                    // A mark at the very end is reached with the last sample.
+                    *reached |= (place.sample..after).contains(&at) || is_end && at == after;
+                }
+            }
+            place.sample = after;
+            done += run;
+            empty = if run == 0 { empty + 1 } else { 0 };
+            if done == rate.frame() || !is_end || empty > self.parts() {
+                break;
+            }
+            match self.after(place.part) {
+                Some(next) if self.part(next).rate() == rate => {
+                    place = Place { part: next, sample: 0 };
+                }
+                Some(_) | None => break,
+            }
+        }
+        self.frame = frame;
         for (mark, reached) in self.marks.iter().zip(reached) {
-            if reached || is_end && mark.place == position {
+            if reached {
                 tell(Event::Marked { unit: self.unit, offset_ms: mark.offset_ms });
             }
         }
-        position
+        place
     }
 
-    /// Of one pass, in samples; `None` for an endless tone.
-    fn length(&self) -> Option<u64> {
+    fn parts(&self) -> usize {
         match &self.source {
-            Source::Clip(clip) => Some(clip.samples.len() as u64),
-            Source::Tone(script) => Script::samples(script),
+            Source::Sequence(clips) => clips.len(),
+            Source::Clip(_) | Source::Tone(_) => 1,
+        }
+    }
+
+    fn part(&self, part: usize) -> Part<'_> {
+        match &self.source {
+            Source::Clip(clip) => Part::Clip(clip),
+            Source::Sequence(clips) => clips.get(part).map_or(Part::Nothing, |c| Part::Clip(c)),
+            Source::Tone(script) => Part::Tone(script),
+        }
+    }
+
+    fn after(&self, part: usize) -> Option<usize> {
+        if part + 1 < self.parts() {
+            return Some(part + 1);
+        }
+        let is_cut_off = matches!(self.part(part), Part::Clip(clip) if clip.error().is_some());
+        (self.looped && !is_cut_off).then_some(0)
+    }
+
+    /// Of one pass; zero where nobody knows, and for an endless tone.
+    fn duration(&self) -> Duration {
+        let parts = (0..self.parts()).map(|part| self.part(part).duration());
+        parts.sum::<Option<Duration>>().unwrap_or_default()
+    }
+}
+
+impl Mark {
+    /// Where it is; beyond the end it is never reached, and an endless part has no end to count
+    /// from.
+    fn sample(&self, part: Part<'_>) -> Option<u64> {
+        let samples = self.offset_ms.unsigned_abs().saturating_mul(part.rate().hertz().into());
+        match self.offset_ms {
+            0.. => Some(samples / 1000),
+            _ => Some(part.total()?.saturating_sub(samples / 1000)),
         }
     }
 }
 
-/// Clips come at the rate of calls from `wav`; another is converted here.
-fn at_call_rate(source: Source) -> Source {
-    match source {
-        Source::Clip(clip) if clip.rate != g711::RATE => {
-            let samples = resample::to_call_rate(&clip.samples, clip.rate);
-            Source::Clip(Arc::new(Clip { rate: g711::RATE, samples }))
+/// What plays without a seam.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// Of a sequence without any.
+    Nothing,
+    Clip(&'a Clip),
+    Tone(&'a Script),
+}
+
+impl Part<'_> {
+    fn rate(self) -> Rate {
+        match self {
+            Self::Clip(clip) => clip.rate(),
+            Self::Nothing | Self::Tone(_) => Rate::Narrow,
         }
-        Source::Clip(_) | Source::Tone(_) => source,
+    }
+
+    /// In samples, as far as it is known; `None` for an endless tone.
+    fn total(self) -> Option<u64> {
+        match self {
+            Self::Nothing => Some(0),
+            Self::Clip(clip) => clip.total().map(|samples| samples as u64),
+            Self::Tone(script) => script.samples(),
+        }
+    }
+
+    fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Nothing => Some(Duration::ZERO),
+            Self::Clip(clip) => clip.duration(),
+            Self::Tone(script) => script.duration(),
+        }
     }
 }
 
 /// How long a player waits for its first listener (reference section 15.1).
 const WAIT: Duration = Duration::from_millis(50);
+/// What a clip that has run dry must have gathered before it goes on, so that it does not stutter.
+const REFILL_MS: u64 = 200;
 /// Marks of one player. Full: the next is dropped, counted as `marks_dropped`.
 const MOST_MARKS: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const UNIT: UnitId = UnitId(1);
     const TICK: Duration = Duration::from_millis(20);
+    const FRAME: usize = 160;
 
+    /// 1, 2, 3 and so on.
     fn clip(samples: usize) -> Source {
-        let samples = (1..=samples as i16).collect();
-        Source::Clip(Arc::new(Clip { rate: 8000, samples }))
+        clip_at(Rate::Narrow, samples)
+    }
+
+    fn clip_at(rate: Rate, samples: usize) -> Source {
+        let samples: Vec<i16> = (1..=samples as i16).collect();
+        Source::Clip(Arc::new(Clip::whole(rate, &samples)))
+    }
+
+    fn sequence(clips: &[&Arc<Clip>]) -> Source {
+        Source::Sequence(clips.iter().map(|&clip| clip.clone()).collect())
     }
 
     struct Run {
@@ -211,24 +346,45 @@ mod tests {
             self.now += TICK;
             events
         }
+
+        fn samples(&self) -> &[i16] {
+            self.player.frame.samples()
+        }
     }
 
     fn started(samples: u64) -> Event {
         Event::Started { unit: UNIT, duration: Duration::from_micros(samples * 125) }
     }
 
+    const FINISHED: Event = Event::Finished { unit: UNIT };
+    const BUFFERING: Event = Event::Buffering { unit: UNIT };
+
     #[test]
     fn clip_plays_once_with_silence_at_its_end() {
         let mut run = Run::new(clip(200), false);
         assert_eq!(run.tick(), [started(200)]);
-        assert_eq!((run.player.frame.samples()[0], run.player.frame.samples()[159]), (1, 160));
+        assert_eq!((run.samples()[0], run.samples()[159]), (1, 160));
         assert_eq!(run.tick(), []);
-        assert_eq!((run.player.frame.samples()[39], run.player.frame.samples()[40]), (200, 0));
+        assert_eq!((run.samples()[39], run.samples()[40]), (200, 0));
         assert!(run.player.is_sounding);
-        assert_eq!(run.tick(), [Event::Finished { unit: UNIT }]);
+        assert_eq!(run.tick(), [FINISHED]);
         assert!(!run.player.is_sounding);
         assert!(!run.player.is_running());
         assert_eq!(run.tick(), []);
+    }
+
+    #[test]
+    fn frames_have_the_rate_of_the_clip() {
+        for (rate, length) in [(Rate::Narrow, 160), (Rate::Wide, 320), (Rate::Full, 960)] {
+            let mut run = Run::new(clip_at(rate, 3 * length), false);
+            let duration = Duration::from_millis(60);
+            assert_eq!(run.tick(), [Event::Started { unit: UNIT, duration }]);
+            assert_eq!((run.player.frame.rate(), run.samples().len()), (rate, length));
+            run.tick();
+            run.tick();
+            assert_eq!(run.samples()[length - 1], 3 * length as i16);
+            assert_eq!(run.tick(), [FINISHED]);
+        }
     }
 
     #[test]
@@ -266,17 +422,17 @@ mod tests {
         assert!(!run.player.is_sounding);
         run.player.resume();
         run.tick();
-        assert_eq!(run.player.frame.samples()[0], 161);
+        assert_eq!(run.samples()[0], 161);
     }
 
     #[test]
     fn loop_joins_without_a_gap_and_marks_fire_on_each_pass() {
         let mut run = Run::new(clip(240), true);
-        assert!(run.player.mark(25));
+        assert!(run.player.mark(0, 25));
         let marked = || vec![Event::Marked { unit: UNIT, offset_ms: 25 }];
         assert_eq!(run.tick(), [started(240)]);
         assert_eq!(run.tick(), marked());
-        assert_eq!((run.player.frame.samples()[79], run.player.frame.samples()[80]), (240, 1));
+        assert_eq!((run.samples()[79], run.samples()[80]), (240, 1));
         // 320 to 480: the end of the second pass, with sample 200 at 440.
         assert_eq!(run.tick(), marked());
     }
@@ -285,7 +441,7 @@ mod tests {
     fn marks_count_from_the_end_too_and_those_beyond_never_fire() {
         let mut run = Run::new(clip(480), false);
         for offset in [-20, 0, 60, 61, -1000] {
-            assert!(run.player.mark(offset));
+            assert!(run.player.mark(0, offset));
         }
         let marked = |offset_ms| Event::Marked { unit: UNIT, offset_ms };
         assert_eq!(run.tick(), [started(480), marked(0), marked(-1000)]);
@@ -296,18 +452,24 @@ mod tests {
     #[test]
     fn marks_are_bounded() {
         let mut run = Run::new(clip(160), false);
-        assert!((0..32).all(|n| run.player.mark(n)));
-        assert!(!run.player.mark(1));
+        assert!((0..32).all(|n| run.player.mark(0, n)));
+        assert!(!run.player.mark(0, 1));
     }
 
     #[test]
     fn empty_and_tiny_clips_do_not_hang() {
         let mut empty = Run::new(clip(0), true);
-        assert_eq!(empty.tick(), [started(0), Event::Finished { unit: UNIT }]);
+        assert_eq!(empty.tick(), [started(0), FINISHED]);
         let mut tiny = Run::new(clip(1), true);
-        tiny.player.mark(0);
+        tiny.player.mark(0, 0);
         assert_eq!(tiny.tick(), [started(1), Event::Marked { unit: UNIT, offset_ms: 0 }]);
-        assert_eq!(tiny.player.frame.samples(), [1; FRAME]);
+        assert_eq!(tiny.samples(), [1; FRAME]);
+        for looped in [false, true] {
+            assert_eq!(Run::new(sequence(&[]), looped).tick(), [started(0), FINISHED]);
+            let nothing = Arc::new(Clip::whole(Rate::Narrow, &[]));
+            let mut run = Run::new(sequence(&[&nothing, &nothing]), looped);
+            assert_eq!(run.tick(), [started(0), FINISHED]);
+        }
     }
 
     #[test]
@@ -316,19 +478,94 @@ mod tests {
         let mut run = Run::new(tone("1000@-10;.04(*/0/1)"), false);
         assert_eq!(run.tick(), [started(320)]);
         assert_eq!(run.tick(), []);
-        assert_eq!(run.tick(), [Event::Finished { unit: UNIT }]);
+        assert_eq!(run.tick(), [FINISHED]);
         let mut run = Run::new(tone("1000@-10;*(1/1/1)"), false);
         assert_eq!(run.tick(), [started(0)]);
-        run.player.mark(-10);
+        run.player.mark(0, -10);
         for _ in 0..1000 {
             assert_eq!(run.tick(), []);
         }
     }
 
     #[test]
-    fn clip_of_another_rate_is_converted() {
-        let clip = Source::Clip(Arc::new(Clip { rate: 16_000, samples: vec![0; 640] }));
-        let mut run = Run::new(clip, false);
-        assert_eq!(run.tick(), [started(320)]);
+    fn parts_of_a_sequence_follow_each_other_in_the_middle_of_a_frame() {
+        // One sine in three pieces: the phase goes on across the seams.
+        let sine: Vec<i16> =
+            (0..800).map(|n| (10_000.0 * (f64::from(n) * 0.3).sin()).round() as i16).collect();
+        let part = |from, to| Arc::new(Clip::whole(Rate::Narrow, &sine[from..to]));
+        let nothing = part(0, 0);
+        let parts = [&part(0, 250), &nothing, &part(250, 251), &part(251, 800)];
+        let mut run = Run::new(sequence(&parts), false);
+        run.player.mark(3, 0);
+        run.player.mark(3, -1);
+        run.player.mark(9, 0);
+        assert_eq!(run.tick(), [started(800)]);
+        let mut heard = run.samples().to_vec();
+        assert_eq!(run.tick(), [Event::Marked { unit: UNIT, offset_ms: 0 }]);
+        heard.extend(run.samples());
+        for marks in [0, 0, 1] {
+            assert_eq!(run.tick().len(), marks);
+            heard.extend(run.samples());
+        }
+        assert_eq!(heard, sine);
+        assert_eq!(run.tick(), [FINISHED]);
+    }
+
+    #[test]
+    fn part_of_another_rate_begins_with_the_next_frame() {
+        let narrow = Arc::new(Clip::whole(Rate::Narrow, &[1; 170]));
+        let wide = Arc::new(Clip::whole(Rate::Wide, &[2; 640]));
+        let mut run = Run::new(sequence(&[&narrow, &wide]), false);
+        run.tick();
+        run.tick();
+        assert_eq!((run.samples()[9], run.samples()[10]), (1, 0));
+        run.tick();
+        assert_eq!(run.samples(), [2; 320]);
+        run.tick();
+        assert_eq!(run.tick(), [FINISHED]);
+    }
+
+    #[test]
+    fn clip_that_runs_dry_is_silent_until_there_is_enough_of_it_again() {
+        let (clip, mut writer) = Clip::growing(Rate::Narrow, None, 10_000);
+        let samples: Vec<i16> = (1..=10_000).map(|n| n as i16).collect();
+        writer.append(&samples[..200]);
+        let mut run = Run::new(Source::Clip(clip), false);
+        assert_eq!(run.tick(), [started(0)]);
+        assert_eq!(run.tick(), [BUFFERING]);
+        assert!(!run.player.is_sounding && run.player.is_running());
+        writer.append(&samples[200..1759]);
+        assert_eq!(run.tick(), []);
+        assert!(!run.player.is_sounding);
+        writer.append(&samples[1759..1760]);
+        assert_eq!(run.tick(), []);
+        assert!(run.player.is_sounding);
+        assert_eq!(run.samples(), &samples[160..320]);
+        writer.finish(Ok(()));
+        for _ in 0..9 {
+            assert_eq!(run.tick(), []);
+        }
+        assert_eq!(run.tick(), [FINISHED]);
+    }
+
+    #[test]
+    fn clip_that_is_cut_off_ends_a_loop_too() {
+        let (clip, mut writer) = Clip::growing(Rate::Narrow, Some(320), 320);
+        writer.append(&[1; 100]);
+        drop(writer);
+        let mut run = Run::new(Source::Clip(clip), true);
+        assert_eq!(run.tick(), [started(100)]);
+        assert_eq!((run.samples()[99], run.samples()[100]), (1, 0));
+        assert_eq!(run.tick(), [FINISHED]);
+    }
+
+    #[test]
+    fn marks_of_a_growing_clip_count_from_the_end_that_is_expected() {
+        let (clip, mut writer) = Clip::growing(Rate::Narrow, Some(480), 480);
+        writer.append(&[1; 480]);
+        let mut run = Run::new(Source::Clip(clip), false);
+        run.player.mark(0, -30);
+        assert_eq!(run.tick(), [started(480)]);
+        assert_eq!(run.tick(), [Event::Marked { unit: UNIT, offset_ms: -30 }]);
     }
 }

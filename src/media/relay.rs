@@ -198,7 +198,7 @@ impl Engine {
                     let header = Header { payload_type, ..header };
                     if let Some(header) = stream.outgoing.relay(now, source, header, 0) {
                         stream.stop_speaking(0);
-                        stream.send(&mut self.transmits, header, &event.to_bytes(), |_| {});
+                        stream.send_event(&mut self.transmits, header, event);
                     }
                 }
                 Some(_) => {}

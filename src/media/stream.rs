@@ -9,7 +9,8 @@ use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
 use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamSettings};
-use super::frame::Frame;
+use super::format::Format;
+use super::frame::{Frame, Rate};
 use super::goertzel::Detector;
 use super::latch::{Latch, Pace};
 use super::outgoing::{Outgoing, samples_in};
@@ -318,16 +319,12 @@ impl Stream {
             return Heard::Nothing;
         };
         let header = packet.header;
-        let kind = match header.payload_type {
-            pt if pt == settings.payload_type => Kind::Audio(settings.codec),
-            pt if Some(pt) == settings.own_dtmf_payload_type
-                || Some(pt) == settings.dtmf_payload_type =>
-            {
-                Kind::Event
-            }
-            COMFORT_NOISE => Kind::Noise,
-            // We offered both laws, and who answers with both may send either (RFC 3264 §7).
-            pt => match Codec::of_static(pt) {
+        let kind = match (settings.formats.of(header.payload_type), header.payload_type) {
+            (Some(Format::Audio(codec)), _) => Kind::Audio(codec),
+            (Some(Format::Event(clock)), _) => Kind::Event(clock),
+            (Some(Format::Noise(_)), _) | (None, COMFORT_NOISE) => Kind::Noise,
+            // Some send either law, whatever was agreed on.
+            (None, number) => match Codec::of_static(number) {
                 Some(codec @ (Codec::Pcmu | Codec::Pcma)) => Kind::Audio(codec),
                 _ => {
                     stats::RTP_INVALID.add(1);
@@ -360,7 +357,7 @@ impl Stream {
         }
         match kind {
             // Events repeat their timestamp, which would look like jitter.
-            Kind::Event => self.receive_event(now, packet, receives, news),
+            Kind::Event(clock) => self.receive_event(now, packet, clock, receives, news),
             Kind::Audio(_) | Kind::Noise => {
                 let arrival = samples_in(now.saturating_duration_since(epoch), clock_rate);
                 if let Some(reception) = &mut self.reception {
@@ -372,7 +369,7 @@ impl Stream {
                         Heard::Audio { codec, packet, is_digit }
                     }
                     Kind::Audio(_) | Kind::Noise if receives => Heard::Pause { header },
-                    Kind::Audio(_) | Kind::Event | Kind::Noise => Heard::Nothing,
+                    Kind::Audio(_) | Kind::Event(_) | Kind::Noise => Heard::Nothing,
                 }
             }
         }
@@ -458,6 +455,12 @@ impl Stream {
         });
     }
 
+    /// Sends a telephone-event under this header.
+    pub fn send_event(&mut self, out: &mut Transmits, header: Header, event: TelephoneEvent) {
+        let clock = self.settings.as_ref().map_or(Rate::Narrow, |settings| settings.dtmf_clock);
+        self.send(out, header, &event.to_bytes(clock), |_| {});
+    }
+
     /// Sends 20 ms of our own audio, as soon as they fill a packet.
     pub fn speak(&mut self, out: &mut Transmits, now: Instant, frame: &Frame, said: Said) {
         let Some(settings) = &self.settings else { return };
@@ -485,16 +488,16 @@ impl Stream {
         if ticks == 0 {
             self.press_timestamp = self.outgoing.timestamp_at(now);
         }
-        self.signal(out, now, digit, (ticks + 1) * self.tick_units(), ticks == 0, false);
+        self.signal(out, now, digit, (ticks + 1) * TICK_SAMPLES, ticks == 0, false);
     }
 
     /// One of the three packets of a key that is up again (RFC 4733 §2.5.1.4).
     pub fn release(&mut self, out: &mut Transmits, now: Instant, digit: char, repeat: u32) {
-        let duration = TONE_TICKS * self.tick_units();
         if repeat == 0 {
-            self.outgoing.end_signal(now, self.press_timestamp, duration);
+            let units = TONE_TICKS * self.outgoing.clock_rate() / 50;
+            self.outgoing.end_signal(now, self.press_timestamp, units);
         }
-        self.signal(out, now, digit, duration, false, true);
+        self.signal(out, now, digit, TONE_TICKS * TICK_SAMPLES, false, true);
     }
 
     /// Another speaks, and ends with this sample: half a packet of ours is not sent later.
@@ -587,14 +590,8 @@ impl Stream {
         };
         let timestamp = self.press_timestamp;
         let header = self.outgoing.signal(now, payload_type, timestamp, is_first);
-        let duration = duration.min(u16::MAX.into()) as u16;
         let event = TelephoneEvent { event, is_end, volume: VOLUME, duration };
-        self.send(out, header, &event.to_bytes(), |_| {});
-    }
-
-    /// Timestamp units of 20 ms.
-    fn tick_units(&self) -> u32 {
-        self.outgoing.clock_rate() / 50
+        self.send_event(out, header, event);
     }
 
     fn keep_early(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
@@ -633,18 +630,20 @@ impl Stream {
         &mut self,
         now: Instant,
         packet: Packet<'a>,
+        clock: Rate,
         receives: bool,
         news: &mut News,
     ) -> Heard<'a> {
         let header = packet.header;
-        let Some(event) = TelephoneEvent::parse(packet.payload) else {
+        let Some(event) = TelephoneEvent::parse(packet.payload, clock) else {
             stats::RTP_INVALID.add(1);
             return Heard::Nothing;
         };
         if !receives {
             return Heard::Nothing;
         }
-        let press = self.events.receive(event, header.timestamp, header.marker);
+        let press =
+            self.events.receive(event, header.timestamp, self.codec().clock_rate(), header.marker);
         // Decided when it begins: a script that stops listening upon the digit must not have the
         // rest of the press passed on as another one.
         if press == Press::Begins {
@@ -697,13 +696,16 @@ fn reject(rejected: Rejected) -> Option<&'static [u8]> {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Audio(Codec),
-    Event,
+    /// With the clock of its durations.
+    Event(Rate),
     /// RFC 3389: the pause of a peer that does not send silence.
     Noise,
 }
 
 /// RFC 3551 table 4.
 const COMFORT_NOISE: u8 = 13;
+/// Of a step, at 8000 Hz.
+const TICK_SAMPLES: u32 = 160;
 /// 160 ms of 20 ms packets.
 const MOST_EARLY: usize = 8;
 /// A header and 20 ms of any codec but L16 at 48,000 Hz.

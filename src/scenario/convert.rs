@@ -269,6 +269,7 @@ pub fn player_event<'js>(
             payload.set("offset", *offset_ms as f64)?;
             "Player.PlaybackMarkerReached"
         }
+        PlayerEvent::PlaybackBuffering => "Player.Buffering",
     };
     Ok((name, payload))
 }

@@ -157,6 +157,7 @@ pub enum PlayerEvent {
     PlaybackFinished { error: Option<String> },
     Error { error: String },
     PlaybackMarkerReached { offset_ms: i64 },
+    PlaybackBuffering,
 }
 
 /// What came of a `Net.httpRequest`; `code` below 1 as section 21.2 of the reference has it.

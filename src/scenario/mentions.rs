@@ -21,6 +21,8 @@ pub struct Mentions {
     /// Built-ins that run long without asking whether they may.
     pub guarded_of_array: Vec<&'static str>,
     pub guarded_of_string: Vec<&'static str>,
+    /// Whether there is a use for ArrayBuffer and its views: a tenth of what a context costs.
+    pub typed_arrays: bool,
 }
 
 impl Mentions {
@@ -54,6 +56,7 @@ impl Mentions {
             refused_of_call: among(REFUSED_OF_CALL),
             guarded_of_array,
             guarded_of_string: among(GUARDED_OF_STRING),
+            typed_arrays: TYPED_ARRAYS.iter().any(|name| occurs(name)),
         }
     }
 }
@@ -90,6 +93,28 @@ const GLOBALS: &[(&str, &[&str])] = &[
         ],
     ),
     ("function", &["Function"]),
+];
+
+/// What typed arrays are mentioned by; the last three find any global.
+const TYPED_ARRAYS: &[&str] = &[
+    "ArrayBuffer",
+    "Atomics",
+    "DataView",
+    "Int8Array",
+    "Uint8Array",
+    "Uint8ClampedArray",
+    "Int16Array",
+    "Uint16Array",
+    "Int32Array",
+    "Uint32Array",
+    "BigInt64Array",
+    "BigUint64Array",
+    "Float16Array",
+    "Float32Array",
+    "Float64Array",
+    "eval",
+    "Function",
+    "globalThis",
 ];
 
 const FILES: &[(&str, &[&str])] = &[(
@@ -238,5 +263,14 @@ mod tests {
         assert_eq!(found.refused_of_engine, [""; 0]);
         assert_eq!(found.guarded_of_array, ["slice", "join"]);
         assert_eq!(found.guarded_of_string, [""; 0]);
+        assert!(!found.typed_arrays);
+    }
+
+    #[test]
+    fn typed_arrays_are_there_for_whoever_could_name_them() {
+        for text in ["new Uint8Array(8)", "x instanceof ArrayBuffer", "globalThis['Da' + 'taView']"]
+        {
+            assert!(Mentions::of_text(text).typed_arrays, "{text}");
+        }
     }
 }

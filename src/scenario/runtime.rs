@@ -50,7 +50,11 @@ impl Runtime {
             rquickjs::Runtime::new_with_alloc(Heap::new(account.clone())).map_err(failed)?;
         runtime.set_gc_threshold(FIRST_COLLECTION_BYTES);
         runtime.set_max_stack_size(host.limits.stack_bytes);
-        let context = Context::custom::<Language>(&runtime).map_err(failed)?;
+        let context = match mentions.typed_arrays {
+            true => Context::custom::<(Language, intrinsic::TypedArrays)>(&runtime),
+            false => Context::custom::<Language>(&runtime),
+        };
+        let context = context.map_err(failed)?;
         let watcher = host.clone();
         runtime.set_interrupt_handler(Some(Box::new(move || {
             watcher.watch.is_over() || watcher.account.is_exhausted()
@@ -513,7 +517,7 @@ fn identity_of(promise: &Value<'_>) -> usize {
     (hasher.finish() | 1) as usize
 }
 
-/// What of the language a context has: all but the compiler (see `bytecode`).
+/// What of the language every context has: all but the compiler (see `bytecode`) and typed arrays.
 type Language = (
     intrinsic::Date,
     intrinsic::RegExpCompiler,
@@ -521,7 +525,6 @@ type Language = (
     intrinsic::Json,
     intrinsic::Proxy,
     intrinsic::MapSet,
-    intrinsic::TypedArrays,
     intrinsic::Promise,
     intrinsic::WeakRef,
 );

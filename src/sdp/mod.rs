@@ -4,10 +4,14 @@
 
 pub mod crypto;
 pub mod description;
+pub mod format;
 pub mod offer_answer;
+pub mod opus;
 pub mod parse;
 pub mod write;
 
+#[cfg(test)]
+mod codec_tests;
 #[cfg(test)]
 mod srtp_tests;
 #[cfg(test)]

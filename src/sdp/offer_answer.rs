@@ -1,8 +1,9 @@
 //! Offer and answer for one audio stream (RFC 3264).
 //!
-//! PCMU, PCMA and telephone-event (RFC 4733) over RTP/AVP and RTP/AVPF **are** supported, as are
-//! hold in both forms, `ptime`, `maxptime`, `a=rtcp` and `rtcp-mux` when offered. Every other
-//! stream of an offer is refused by port 0 in its place. SRTP with keys in the description
+//! PCMU, PCMA, G.722, Opus (RFC 7587), L16, telephone-event (RFC 4733) and comfort noise (RFC 3389)
+//! over RTP/AVP and RTP/AVPF **are** supported, as are hold in both forms, `ptime`, `maxptime`,
+//! `a=rtcp` and `rtcp-mux` when offered. Every other stream of an offer is refused by port 0 in its
+//! place. SRTP with keys in the description
 //! (RFC 4568) **is** supported over RTP/SAVP and RTP/SAVPF, and over RTP/AVP and RTP/AVPF where
 //! keys are offered there (RFC 8643). DTLS, ICE and bundles **are not** supported.
 //!
@@ -14,14 +15,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::crypto::{Crypto, Key, Mki, OwnKeys, Suite};
-use super::description::{Address, Description, Direction, Media, RtpMap};
-
-/// An audio codec that can be offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    Pcmu,
-    Pcma,
-}
+use super::description::{Address, Description, Direction, Media};
+use super::format::{
+    Clock, Codec, Format, Formats, event_beside, formats_of, number_for, number_of, numbers,
+};
+use super::opus::Opus;
 
 /// Our side of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +33,29 @@ pub struct Local {
     /// In the order of preference; telephone-event is offered beside them.
     pub codecs: Vec<Codec>,
     pub direction: Direction,
-    pub ptime: Duration,
+    pub wishes: Wishes,
     /// `None`: the stream is not protected, whatever is offered.
     pub srtp: Option<Srtp>,
+}
+
+/// How we would like to get what the peer sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wishes {
+    /// Of its packets; ours are of this length too where the peer does not say otherwise.
+    pub ptime: Duration,
+    /// Comfort noise in its pauses; it gets some in ours if it wants to.
+    pub comfort_noise: bool,
+    pub opus: Opus,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            ptime: Duration::from_millis(DEFAULT_PTIME_MS.into()),
+            comfort_noise: false,
+            opus: Opus { fec: true, ..Opus::default() },
+        }
+    }
 }
 
 /// What we do about SRTP.
@@ -81,16 +99,20 @@ pub struct Agreed {
     pub remote_rtcp: SocketAddr,
     pub rtcp_mux: bool,
     pub codec: Codec,
-    /// What to write into packets that we send; expect the same and our own offer's in ours.
+    /// What to write into packets that we send.
     pub payload_type: u8,
-    /// telephone-event at 8000 Hz, when the peer has it: what we send.
-    pub dtmf_payload_type: Option<u8>,
-    /// The same in what the peer sends: the number of our own description (RFC 3264 §5.1), though
-    /// some send the number of theirs.
-    pub own_dtmf_payload_type: Option<u8>,
+    /// What the payload types of the peer's packets stand for: the numbers of our own description
+    /// (RFC 3264 §5.1), then those of the peer's, since some send these.
+    pub own_formats: Formats,
+    /// telephone-event in what we send, when the peer has it, and what its durations count in.
+    pub dtmf: Option<(u8, Clock)>,
+    /// Comfort noise in what we send, when both want it.
+    pub noise: Option<u8>,
+    /// What the peer asks of Opus.
+    pub opus: Opus,
     /// What we may do with our side of the stream.
     pub direction: Direction,
-    /// The packet length the peer asked for; 20 ms unless it says otherwise.
+    /// The packet length the peer asked for, ours where it did not, in what the codec can make.
     pub ptime: Duration,
     /// The peer put us on hold: its direction is `sendonly` or `inactive`, or its address 0.0.0.0.
     pub is_held: bool,
@@ -116,12 +138,29 @@ pub enum Error {
 
 /// Our offer.
 pub fn offer(local: &Local) -> Description {
-    offer_with(local, DTMF_PAYLOAD_TYPE)
+    offer_beside(local, &[])
 }
 
-/// Our offer in a call that stands: telephone-event keeps its number (RFC 3264 §8.3.2).
+/// Our offer in a call that stands: what has a number keeps it (RFC 3264 §8.3.2).
 pub fn offer_again(local: &Local, agreed: &Agreed) -> Description {
-    offer_with(local, agreed.own_dtmf_payload_type.unwrap_or(DTMF_PAYLOAD_TYPE))
+    offer_beside(local, &agreed.own_formats)
+}
+
+/// What an offer has, before it is answered.
+pub struct Glance {
+    pub formats: Formats,
+    pub ptime: Option<Duration>,
+    /// `None`: no Opus is offered.
+    pub opus: Option<Opus>,
+}
+
+/// `None`: there is no audio in it.
+pub fn glance(offer: &Description) -> Option<Glance> {
+    let media = offer.media.iter().find(|media| is_live_audio(media))?;
+    let formats = formats_of(media);
+    let opus = number_of(&formats, Format::Audio(Codec::Opus)).map(|number| opus_of(media, number));
+    let ptime = media.ptime_ms.map(|ptime| Duration::from_millis(ptime.into()));
+    Some(Glance { formats, ptime, opus })
 }
 
 /// Our answer to an offer that takes the audio away by port 0 (RFC 3264 §8.2); `None`: it does not.
@@ -140,21 +179,39 @@ pub fn refusal(local: &Local) -> Description {
     describe(local, vec![media])
 }
 
-fn offer_with(local: &Local, dtmf: u8) -> Description {
+/// `given`: the numbers of the call so far.
+fn offer_beside(local: &Local, given: &[(u8, Format)]) -> Description {
     let profile = local.srtp.as_ref().map_or(Profile::Plain, |srtp| srtp.profile);
     let mut media = Media::new("audio", local.port, profile.protocol());
     if let Some(srtp) = local.srtp.as_ref().filter(|srtp| srtp.profile != Profile::Plain) {
         let line = |(tag, suite)| srtp.keys.crypto(tag, suite);
         media.crypto = (1..).zip(Suite::ALL).map(line).collect();
     }
-    for &codec in &local.codecs {
-        media.add(codec.static_payload_type(), codec.encoding());
+    let mut taken = given.to_vec();
+    for format in offered_formats(local) {
+        let number = number_for(format, &taken);
+        taken.push((number, format));
+        media.add(number, format, &local.wishes);
     }
-    media.add(dtmf, TELEPHONE_EVENT);
-    media.fmtp.push((dtmf, DTMF_EVENTS.to_owned()));
-    media.ptime_ms = Some(milliseconds(local.ptime));
+    media.ptime_ms = Some(milliseconds(local.wishes.ptime));
     media.direction = Some(local.direction);
     describe(local, vec![media])
+}
+
+/// The codecs, then digits at each of their clocks, and comfort noise where it is wanted: Opus
+/// has pauses of its own.
+fn offered_formats(local: &Local) -> impl Iterator<Item = Format> {
+    let clocks = [Clock::Narrow, Clock::Wide, Clock::Full];
+    let has = |clock| move |codec: &Codec| codec.clock() == clock;
+    let events = clocks.into_iter().filter(move |&clock| {
+        // 8000 beside any: who has no other sends that.
+        clock == Clock::Narrow || local.codecs.iter().any(has(clock))
+    });
+    let noises = [Clock::Narrow, Clock::Wide]
+        .into_iter()
+        .filter(move |&clock| local.wishes.comfort_noise && local.codecs.iter().any(has(clock)));
+    let codecs = local.codecs.iter().copied().map(Format::Audio);
+    codecs.chain(events.map(Format::Event)).chain(noises.map(Format::Noise))
 }
 
 /// Our answer to the peer's offer, with what both then agree on. Of the codecs of an offer the
@@ -181,32 +238,31 @@ pub fn agree(local: &Local, offer: &Description, answer: &Description) -> Result
     let offered = offer.media.iter().find(|media| is_live_audio(media)).ok_or(Error::NoAudio)?;
     let media = answer.media.iter().find(|media| is_live_audio(media)).ok_or(Error::NoAudio)?;
     let srtp = agreed_protection(local, offered, media)?;
+    let ours = formats_of(offered);
     // A payload type that an answer uses without a mapping is ours (RFC 3264 §6.1 wants the
     // same number for the same codec; some peers leave `a=rtpmap` out then).
     let meaning_of = |number| match media.map_of(number) {
-        Some(_) => encoding_of(media, number),
-        None => encoding_of(offered, number),
+        Some(_) => Format::of(media, number),
+        None => Format::of(offered, number),
     };
-    let formats: Vec<_> = payload_types(media).map(|number| (number, meaning_of(number))).collect();
-    let is_offered =
-        |name| payload_types(offered).any(|number| encoding_of(offered, number) == Some(name));
+    let theirs: Formats = numbers(media)
+        .filter_map(|number| Some((number, meaning_of(number)?)))
+        .filter(|(_, format)| number_of(&ours, *format).is_some())
+        .take(Formats::new().capacity())
+        .collect();
     // The answer's order is the peer's preference, and what it will send.
-    let (payload_type, codec) = formats
-        .iter()
-        .find_map(|(number, name)| {
-            let codec = Codec::of(name.filter(|name| is_offered(name))?)?;
-            Some((*number, codec))
-        })
-        .ok_or(Error::NoCommonCodec)?;
-    let dtmf = number_of(&formats, TELEPHONE_EVENT);
-    let own_dtmf = payload_types(offered)
-        .find(|number| encoding_of(offered, *number) == Some(TELEPHONE_EVENT))
-        .filter(|_| dtmf.is_some());
-    let choice = Choice { codec, payload_type, dtmf, own_dtmf, srtp };
+    let is_audio = |(number, format): &(u8, Format)| match format {
+        Format::Audio(codec) => Some((*number, *codec)),
+        Format::Event(_) | Format::Noise(_) => None,
+    };
+    let (payload_type, codec) = theirs.iter().find_map(is_audio).ok_or(Error::NoCommonCodec)?;
+    let opus = opus_of(media, payload_type);
+    let own_formats = with_theirs(ours, &theirs);
+    let choice = Choice { codec, payload_type, formats: &theirs, own_formats, opus, srtp };
     let mut stream = Stream::of(local, answer, media)?;
     // RFC 5761 §5.1.1: only where both said so.
     stream.rtcp_mux &= offered.rtcp_mux;
-    Ok(stream.agreed(local, choice))
+    Ok(stream.agreed(local, media, choice))
 }
 
 /// Our answer to one stream of an offer.
@@ -215,25 +271,29 @@ fn accept(local: &Local, offer: &Description, media: &Media) -> Result<(Media, A
         return Err(Error::NoAudio);
     }
     let crypto = chosen_crypto(local, media)?;
-    let formats: Vec<_> =
-        payload_types(media).map(|number| (number, encoding_of(media, number))).collect();
+    let formats = formats_of(media);
     let (payload_type, codec) = local
         .codecs
         .iter()
-        .find_map(|codec| Some((number_of(&formats, codec.encoding())?, *codec)))
+        .find_map(|codec| Some((number_of(&formats, Format::Audio(*codec))?, *codec)))
         .ok_or(Error::NoCommonCodec)?;
-    // RFC 3264 §6.1: the offer's numbers for the offer's codecs.
-    let dtmf = number_of(&formats, TELEPHONE_EVENT);
     let srtp = crypto.as_ref().map(|(remote, own)| protection(media, own, remote));
-    let choice = Choice { codec, payload_type, dtmf, own_dtmf: dtmf, srtp };
-    let agreed = Stream::of(local, offer, media)?.agreed(local, choice);
+    let opus = opus_of(media, payload_type);
+    // RFC 3264 §6.1: the offer's numbers for the offer's codecs.
+    let mut answered = Formats::from_iter([(payload_type, Format::Audio(codec))]);
+    let event = event_beside(&formats, codec.clock());
+    answered.extend(event.map(|(number, clock)| (number, Format::Event(clock))));
+    let noise = Format::Noise(codec.clock());
+    let noise_number = number_of(&formats, noise).filter(|_| local.wishes.comfort_noise);
+    answered.extend(noise_number.map(|number| (number, noise)));
+    let own_formats = answered.clone();
+    let choice = Choice { codec, payload_type, formats: &answered, own_formats, opus, srtp };
+    let agreed = Stream::of(local, offer, media)?.agreed(local, media, choice);
 
     let mut accepted = Media::new("audio", local.port, &media.protocol);
-    accepted.add(payload_type, codec.encoding());
     accepted.crypto.extend(crypto.map(|(_, own)| own));
-    if let Some(number) = dtmf {
-        accepted.add(number, TELEPHONE_EVENT);
-        accepted.fmtp.push((number, DTMF_EVENTS.to_owned()));
+    for &(number, format) in &answered {
+        accepted.add(number, format, &local.wishes);
     }
     accepted.ptime_ms = Some(milliseconds(agreed.ptime));
     accepted.rtcp_mux = agreed.rtcp_mux;
@@ -260,12 +320,30 @@ fn describe(local: &Local, media: Vec<Media>) -> Description {
 }
 
 /// What is sent to the peer.
-struct Choice {
+struct Choice<'a> {
     codec: Codec,
     payload_type: u8,
-    dtmf: Option<u8>,
-    own_dtmf: Option<u8>,
+    /// What the peer takes, under the numbers of its own description.
+    formats: &'a Formats,
+    own_formats: Formats,
+    opus: Opus,
     srtp: Option<Box<Protection>>,
+}
+
+/// The numbers of our own description, and those of the peer's that mean nothing in ours.
+fn with_theirs(mut ours: Formats, theirs: &Formats) -> Formats {
+    for &(number, format) in theirs {
+        if !ours.iter().any(|(own, _)| *own == number) && ours.push((number, format)).is_err() {
+            break;
+        }
+    }
+    ours
+}
+
+/// What the peer's parameters of a payload type say of Opus.
+fn opus_of(media: &Media, payload_type: u8) -> Opus {
+    let own = media.fmtp.iter().find(|(number, _)| *number == payload_type);
+    own.map_or_else(Opus::default, |(_, parameters)| Opus::parse(parameters))
 }
 
 /// What the peer says about its end of the stream.
@@ -274,7 +352,6 @@ struct Stream {
     remote_rtcp: SocketAddr,
     rtcp_mux: bool,
     direction: Direction,
-    ptime: Duration,
 }
 
 impl Stream {
@@ -303,11 +380,12 @@ impl Stream {
             remote_rtcp: SocketAddr::new(rtcp_ip.unwrap_or(*ip), rtcp_port),
             rtcp_mux: media.rtcp_mux,
             direction,
-            ptime: packet_length(media),
         })
     }
 
-    fn agreed(self, local: &Local, choice: Choice) -> Agreed {
+    fn agreed(self, local: &Local, media: &Media, choice: Choice<'_>) -> Agreed {
+        let clock = choice.codec.clock();
+        let noise = number_of(choice.formats, Format::Noise(clock));
         // RFC 3264 §6.1: what one side sends the other must receive.
         let direction = Direction::new(
             local.direction.sends() && self.direction.receives(),
@@ -319,10 +397,12 @@ impl Stream {
             rtcp_mux: self.rtcp_mux,
             codec: choice.codec,
             payload_type: choice.payload_type,
-            dtmf_payload_type: choice.dtmf,
-            own_dtmf_payload_type: choice.own_dtmf,
+            own_formats: choice.own_formats,
+            dtmf: event_beside(choice.formats, clock),
+            noise: noise.filter(|_| local.wishes.comfort_noise),
+            opus: choice.opus,
             direction,
-            ptime: self.ptime,
+            ptime: packet_length(local.wishes.ptime, media, choice.codec, choice.opus),
             is_held: local.direction.sends() && !self.direction.receives(),
             srtp: choice.srtp,
         }
@@ -335,37 +415,17 @@ fn is_of_many(ip: IpAddr) -> bool {
 }
 
 impl Media {
-    fn add(&mut self, payload_type: u8, encoding: &str) {
-        self.formats.push(payload_type.to_string());
-        self.rtpmap.push(RtpMap {
-            payload_type,
-            encoding: encoding.to_owned(),
-            clock_rate: CLOCK_RATE,
-            channels: 1,
-        });
-    }
-}
-
-impl Codec {
-    const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
-
-    /// RFC 3551 §6, table 4.
-    fn static_payload_type(self) -> u8 {
-        match self {
-            Self::Pcmu => 0,
-            Self::Pcma => 8,
+    fn add(&mut self, number: u8, format: Format, wishes: &Wishes) {
+        self.formats.push(number.to_string());
+        self.rtpmap.push(format.map(number));
+        let parameters = match format {
+            Format::Audio(Codec::Opus) => wishes.opus.to_string(),
+            Format::Event(_) => DTMF_EVENTS.to_owned(),
+            Format::Audio(_) | Format::Noise(_) => return,
+        };
+        if !parameters.is_empty() {
+            self.fmtp.push((number, parameters));
         }
-    }
-
-    fn encoding(self) -> &'static str {
-        match self {
-            Self::Pcmu => "PCMU",
-            Self::Pcma => "PCMA",
-        }
-    }
-
-    fn of(encoding: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|codec| codec.encoding() == encoding)
     }
 }
 
@@ -449,55 +509,43 @@ impl Profile {
     }
 }
 
-/// The formats of a stream that are payload types, in their order.
-fn payload_types(media: &Media) -> impl Iterator<Item = u8> {
-    media.formats.iter().filter_map(|format| format.parse().ok()).filter(|number| *number < 128)
-}
-
-/// Which of the encodings that we know a payload type stands for: by its mapping, or by its
-/// number where that is static.
-fn encoding_of(media: &Media, payload_type: u8) -> Option<&'static str> {
-    let Some(map) = media.map_of(payload_type) else {
-        let codec = Codec::ALL.into_iter().find(|c| c.static_payload_type() == payload_type);
-        return codec.map(Codec::encoding);
+/// What the peer wants in one packet, else what we want, in the steps that the codec can make.
+fn packet_length(ours: Duration, media: &Media, codec: Codec, opus: Opus) -> Duration {
+    let longest = media.maxptime_ms.unwrap_or(LONGEST_PTIME_MS).min(longest_ptime_ms(codec));
+    let wanted = media.ptime_ms.unwrap_or(milliseconds(ours));
+    let wanted = match codec {
+        Codec::Opus => wanted.max(opus.min_ptime_ms),
+        _ => wanted,
     };
-    if map.clock_rate != CLOCK_RATE || map.channels != 1 {
-        return None;
-    }
-    // RFC 8866 §6.6: encoding names compare without case.
-    let known = Codec::ALL.map(Codec::encoding).into_iter().chain([TELEPHONE_EVENT]);
-    known.into_iter().find(|name| map.encoding.eq_ignore_ascii_case(name))
-}
-
-/// The first number of an encoding.
-fn number_of(formats: &[(u8, Option<&'static str>)], encoding: &str) -> Option<u8> {
-    formats.iter().find(|(_, name)| *name == Some(encoding)).map(|(number, _)| *number)
-}
-
-/// What the peer wants in one packet, in the steps that we can make.
-fn packet_length(media: &Media) -> Duration {
-    let longest = media.maxptime_ms.unwrap_or(LONGEST_PTIME_MS).min(LONGEST_PTIME_MS);
-    let wanted = media.ptime_ms.unwrap_or(DEFAULT_PTIME_MS).min(longest);
-    let steps = (wanted / PTIME_STEP_MS).max(1);
+    let steps = (wanted.min(longest) / PTIME_STEP_MS).max(1);
+    let steps = match (codec, steps) {
+        // RFC 6716 §2.1.4: frames of 10, 20, 40 and 60 ms.
+        (Codec::Opus, 3) => 2,
+        (Codec::Opus, 5) => 4,
+        _ => steps,
+    };
     Duration::from_millis(u64::from(steps * PTIME_STEP_MS))
+}
+
+/// Longer packets come near to the least MTU, or to what a jitter buffer bears.
+fn longest_ptime_ms(codec: Codec) -> u32 {
+    match codec {
+        Codec::L16(Clock::Full) => 10,
+        Codec::L16(Clock::Wide) => 40,
+        _ => LONGEST_PTIME_MS,
+    }
 }
 
 fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(DEFAULT_PTIME_MS)
 }
 
-/// Of both codecs and of telephone-event beside them.
-const CLOCK_RATE: u32 = 8000;
-const TELEPHONE_EVENT: &str = "telephone-event";
-/// The number most peers use for it.
-const DTMF_PAYLOAD_TYPE: u8 = 101;
 /// RFC 4733 §3.2: sixteen digits and flash.
 const DTMF_EVENTS: &str = "0-16";
 
 /// RFC 3551 §4.2.
 const DEFAULT_PTIME_MS: u32 = 20;
 const PTIME_STEP_MS: u32 = 10;
-/// Longer packets of G.711 come near to the least MTU, and to what a jitter buffer bears.
 const LONGEST_PTIME_MS: u32 = 60;
 
 impl fmt::Display for Error {
@@ -519,8 +567,8 @@ impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {
-    use super::Codec::{Pcma, Pcmu};
     use super::*;
+    use crate::sdp::format::Codec::{Pcma, Pcmu};
 
     fn local() -> Local {
         Local {
@@ -530,7 +578,7 @@ mod tests {
             origin_version: 2,
             codecs: vec![Pcma, Pcmu],
             direction: Direction::SendRecv,
-            ptime: Duration::from_millis(20),
+            wishes: Wishes::default(),
             srtp: None,
         }
     }
@@ -586,8 +634,13 @@ mod tests {
             rtcp_mux: false,
             codec: Pcma,
             payload_type: 8,
-            dtmf_payload_type: Some(96),
-            own_dtmf_payload_type: Some(96),
+            own_formats: Formats::from_iter([
+                (8, Format::Audio(Pcma)),
+                (96, Format::Event(Clock::Narrow)),
+            ]),
+            dtmf: Some((96, Clock::Narrow)),
+            noise: None,
+            opus: Opus::default(),
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             is_held: false,
@@ -602,7 +655,7 @@ mod tests {
             peer("m=audio 4000 RTP/AVP 98 97\na=rtpmap:97 pcmu/8000\na=rtpmap:98 L16/8000\n");
         let agreed = answered(&offer);
         assert_eq!((agreed.codec, agreed.payload_type), (Pcmu, 97));
-        assert_eq!(agreed.dtmf_payload_type, None);
+        assert_eq!(agreed.dtmf, None);
     }
 
     #[test]
@@ -750,7 +803,7 @@ mod tests {
         let agreed =
             agreed("m=audio 4000 RTP/AVP 18 0 8 101\na=rtpmap:101 telephone-event/8000\n").unwrap();
         assert_eq!((agreed.codec, agreed.payload_type), (Pcmu, 0));
-        assert_eq!(agreed.dtmf_payload_type, Some(101));
+        assert_eq!(agreed.dtmf, Some((101, Clock::Narrow)));
     }
 
     #[test]
@@ -762,7 +815,7 @@ mod tests {
 
     #[test]
     fn answer_may_leave_the_mapping_of_our_numbers_out_or_give_them_another_meaning() {
-        let dtmf = |sections| agreed(sections).unwrap().dtmf_payload_type;
+        let dtmf = |sections| agreed(sections).unwrap().dtmf.map(|(number, _)| number);
         assert_eq!(dtmf("m=audio 4000 RTP/AVP 8 101\n"), Some(101));
         assert_eq!(dtmf("m=audio 4000 RTP/AVP 8 101\na=rtpmap:101 speex/8000\n"), None);
         assert_eq!(dtmf("m=audio 4000 RTP/AVP 8 97\na=rtpmap:97 TELEPHONE-EVENT/8000\n"), Some(97));

@@ -1,12 +1,13 @@
 //! Protected streams in offer and answer, as RFC 4568, RFC 8643 and phones have them.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::crypto::{Mki, OwnKeys, Suite};
 use super::description::{Description, Direction};
-use super::offer_answer::Codec::{Pcma, Pcmu};
-use super::offer_answer::{Agreed, Error, Local, Profile, Protection, Srtp, agree, answer, offer};
+use super::format::Codec::{Pcma, Pcmu};
+use super::offer_answer::{
+    Agreed, Error, Local, Profile, Protection, Srtp, Wishes, agree, answer, offer,
+};
 
 /// 30 and 46 bytes of 0x11 in base64.
 const OURS_128: &str = "ERERERERERERERERERERERERERERERERERERERER";
@@ -27,7 +28,7 @@ fn local(srtp: Option<(bool, Profile)>) -> Local {
         origin_version: 1,
         codecs: vec![Pcma, Pcmu],
         direction: Direction::SendRecv,
-        ptime: Duration::from_millis(20),
+        wishes: Wishes::default(),
         srtp,
     }
 }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::description::{Description, Direction};
-use super::offer_answer::Codec::{self, Pcma, Pcmu};
-use super::offer_answer::{self, Agreed, Local};
+use super::format::Codec::{self, Pcma, Pcmu};
+use super::format::{Clock, Format};
+use super::offer_answer::{self, Agreed, Local, Wishes};
 
 fn local(codecs: &[Codec]) -> Local {
     Local {
@@ -15,7 +16,7 @@ fn local(codecs: &[Codec]) -> Local {
         origin_version: 1,
         codecs: codecs.to_vec(),
         direction: Direction::SendRecv,
-        ptime: Duration::from_millis(20),
+        wishes: Wishes::default(),
         srtp: None,
     }
 }
@@ -31,7 +32,7 @@ fn answer(codecs: &[Codec], offer: &str) -> (Vec<String>, Agreed) {
 }
 
 /// What our offer of PCMA and PCMU and this answer agree on.
-fn agree(answer: &str) -> Agreed {
+pub fn agree(answer: &str) -> Agreed {
     let local = local(&[Pcma, Pcmu]);
     let offer = offer_answer::offer(&local);
     let answer = Description::parse(answer.as_bytes()).expect("the answer is good");
@@ -50,7 +51,7 @@ fn asterisk_offers() {
     );
     assert_eq!(media, ["m=audio 16384 RTP/AVP 8 101"]);
     assert_eq!(agreed.remote, "198.51.100.20:11354".parse().unwrap());
-    assert_eq!((agreed.codec, agreed.dtmf_payload_type), (Pcma, Some(101)));
+    assert_eq!((agreed.codec, agreed.dtmf), (Pcma, Some((101, Clock::Narrow))));
 }
 
 /// Without direction; RTCP multiplexed; two clock rates of telephone-event.
@@ -89,7 +90,7 @@ fn linphone_offers() {
          a=rtcp:51372\r\na=rtcp-fb:* trr-int 1000\r\n",
     );
     assert_eq!(media, ["m=audio 16384 RTP/AVPF 8 100", "m=video 0 RTP/AVPF 96"]);
-    assert_eq!(agreed.dtmf_payload_type, Some(100));
+    assert_eq!(agreed.dtmf, Some((100, Clock::Narrow)));
     assert_eq!(agreed.remote_rtcp, "198.51.100.23:42091".parse().unwrap());
 }
 
@@ -155,12 +156,16 @@ fn telephone_event_may_have_a_number_on_each_side() {
         "v=0\r\no=- 1 1 IN IP4 198.51.100.40\r\ns=-\r\nc=IN IP4 198.51.100.40\r\nt=0 0\r\n\
          m=audio 18000 RTP/AVP 0 96\r\na=rtpmap:96 telephone-event/8000\r\n",
     );
-    assert_eq!((agreed.dtmf_payload_type, agreed.own_dtmf_payload_type), (Some(96), Some(101)));
+    let event = Format::Event(Clock::Narrow);
+    assert_eq!(agreed.dtmf, Some((96, Clock::Narrow)));
+    assert!(
+        agreed.own_formats.contains(&(101, event)) && agreed.own_formats.contains(&(96, event))
+    );
     let without = agree(
         "v=0\r\no=- 1 1 IN IP4 198.51.100.40\r\ns=-\r\nc=IN IP4 198.51.100.40\r\nt=0 0\r\n\
          m=audio 18000 RTP/AVP 0\r\n",
     );
-    assert_eq!((without.dtmf_payload_type, without.own_dtmf_payload_type), (None, None));
+    assert_eq!(without.dtmf, None);
 }
 
 /// Several codecs in another order than ours: the answerer's first.
@@ -172,7 +177,7 @@ fn asterisk_answers() {
          a=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n\
          a=ptime:20\r\na=maxptime:150\r\na=sendrecv\r\n",
     );
-    assert_eq!((agreed.codec, agreed.dtmf_payload_type), (Pcmu, Some(101)));
+    assert_eq!((agreed.codec, agreed.dtmf), (Pcmu, Some((101, Clock::Narrow))));
     assert!(!agreed.is_held);
 }
 

@@ -4,15 +4,18 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::codecs::{Preference, media_codec, media_formats, media_opus, rate};
 use super::modify::Proposed;
 use super::security::{Security, media_keys};
 use super::sound::Playback;
 use super::transfer::{Referral, Transfers};
-use crate::config::{Codec, Dtmf};
-use crate::media::engine::{self, StreamSettings, UnitId};
+use crate::config::Dtmf;
+use crate::media::engine::{StreamSettings, UnitId};
+use crate::media::frame::Rate;
 use crate::scenario::command::{ExtraHeaders, Object};
 use crate::sdp::description::{Description, Direction};
-use crate::sdp::offer_answer::{self, Agreed, Local};
+use crate::sdp::format::Codec;
+use crate::sdp::offer_answer::{Agreed, Local, Wishes};
 use crate::sip::user_agent::{CallId, Diverted, Target};
 use crate::storage::record::CallRecord;
 
@@ -49,6 +52,8 @@ pub struct Call {
     pub dtmf: Dtmf,
     /// What may be agreed on with this peer, in the order of preference.
     pub codecs: Vec<Codec>,
+    /// How we would like to get it.
+    pub wishes: Wishes,
     /// Digits still to be sent by SIP INFO.
     pub info_digits: VecDeque<char>,
     /// For the history; its duration and end are filled in when the call ends.
@@ -138,18 +143,26 @@ impl Call {
         description
     }
 
-    /// Our side of the stream.
-    pub fn local(&self, port: u16, codecs: Vec<offer_answer::Codec>) -> Local {
+    /// Our side of the stream, with what is preferred in front.
+    pub fn local(&self, port: u16, preference: &Preference) -> Local {
         Local {
             address: self.address,
             port,
             origin_id: self.origin_id,
             origin_version: self.origin_version,
-            codecs,
+            codecs: preference.order(&self.codecs),
             direction: self.direction,
-            ptime: PTIME,
+            wishes: match &self.agreed {
+                Some(agreed) => Wishes { ptime: agreed.ptime, ..self.wishes },
+                None => self.wishes,
+            },
             srtp: self.security.describe(self.agreed.as_ref()),
         }
+    }
+
+    /// The codec that the call has.
+    pub fn own_preference(&self) -> Preference {
+        self.agreed.as_ref().map(|agreed| Preference::of_codec(agreed.codec)).unwrap_or_default()
     }
 
     /// What media is told of an agreement. Early media of an incoming call is heard by the
@@ -161,59 +174,25 @@ impl Call {
             Direction::RecvOnly => (false, true),
             Direction::Inactive => (false, false),
         };
+        let dtmf = match self.dtmf {
+            Dtmf::Inband => None,
+            Dtmf::Auto | Dtmf::Rfc4733 | Dtmf::Info => agreed.dtmf,
+        };
         StreamSettings {
             remote: agreed.remote,
             remote_rtcp: agreed.remote_rtcp,
             rtcp_mux: agreed.rtcp_mux,
-            codec: match agreed.codec {
-                offer_answer::Codec::Pcmu => engine::Codec::Pcmu,
-                offer_answer::Codec::Pcma => engine::Codec::Pcma,
-            },
+            codec: media_codec(agreed.codec),
             payload_type: agreed.payload_type,
-            dtmf_payload_type: match self.dtmf {
-                Dtmf::Inband => None,
-                Dtmf::Auto | Dtmf::Rfc4733 | Dtmf::Info => agreed.dtmf_payload_type,
-            },
-            own_dtmf_payload_type: agreed.own_dtmf_payload_type,
+            formats: media_formats(agreed),
+            dtmf_payload_type: dtmf.map(|(number, _)| number),
+            dtmf_clock: dtmf.map_or(Rate::Narrow, |(_, clock)| rate(clock)),
+            noise_payload_type: agreed.noise,
+            opus: media_opus(agreed.opus),
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,
             srtp: agreed.srtp.as_deref().and_then(media_keys),
         }
-    }
-}
-
-/// The configured codecs with `first` in front, so that a joined pair has one in common.
-pub fn codecs_preferring(
-    configured: &[Codec],
-    first: Option<offer_answer::Codec>,
-) -> Vec<offer_answer::Codec> {
-    let mut codecs: Vec<_> = configured
-        .iter()
-        .map(|codec| match codec {
-            Codec::Pcmu => offer_answer::Codec::Pcmu,
-            Codec::Pcma => offer_answer::Codec::Pcma,
-        })
-        .collect();
-    if let Some(place) = codecs.iter().position(|codec| Some(*codec) == first) {
-        codecs[..=place].rotate_right(1);
-    }
-    codecs
-}
-
-/// RFC 3551 §4.2: the default packet length.
-const PTIME: Duration = Duration::from_millis(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use offer_answer::Codec::{Pcma, Pcmu};
-
-    #[test]
-    fn offer_prefers_the_codec_of_the_joined_leg() {
-        let configured = [Codec::Pcma, Codec::Pcmu];
-        assert_eq!(codecs_preferring(&configured, None), [Pcma, Pcmu]);
-        assert_eq!(codecs_preferring(&configured, Some(Pcmu)), [Pcmu, Pcma]);
-        assert_eq!(codecs_preferring(&[Codec::Pcma], Some(Pcmu)), [Pcma]);
     }
 }

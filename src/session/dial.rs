@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Session;
-use super::call::{Call, Outgoing, Phase, codecs_preferring};
+use super::call::{Call, Outgoing, Phase};
+use super::codecs::{codecs_of, wishes_of};
 use super::ending::truncate_bytes;
 use super::exchange::{Exchange, Role, Timer};
 use super::refusal::{Refusal, tries_next_trunk};
@@ -14,7 +15,7 @@ use crate::media::engine::Command as MediaCommand;
 use crate::rules;
 use crate::scenario::command::{CallPstn, CallSip, ExtraHeaders, Object};
 use crate::sdp::description::Direction;
-use crate::sdp::offer_answer;
+use crate::sdp::offer_answer::{self, Wishes};
 use crate::sip::uri::Uri;
 use crate::sip::user_agent::{Diverted, Invite, Refused, Target, TrunkState};
 use crate::storage::record::CallRecord;
@@ -248,6 +249,7 @@ impl Session {
             recorder: None,
             dtmf: dialled.dtmf,
             codecs: Vec::new(),
+            wishes: Wishes::default(),
             info_digits: VecDeque::new(),
             record,
         };
@@ -287,7 +289,7 @@ impl Session {
 
     /// Sends the INVITE to the first target that takes one.
     pub(super) fn send_invite(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
-        let preferred = self.codec_of_the_other_leg(object);
+        let preference = self.preference_for(object);
         exchange.timers.disarm(Timer::Alerting(self.place.session, object));
         let mut refused = Refused { status: 404, reason: "Not Found".into() };
         loop {
@@ -310,7 +312,8 @@ impl Session {
             if let Some(trunk) = trunk {
                 call.dtmf = trunk.dtmf;
             }
-            call.codecs = config.codecs(own_codecs(config, target));
+            call.codecs = codecs_of(config, own_codecs(config, target));
+            call.wishes = preference.fit(wishes_of(config));
             let since = *outgoing.since.get_or_insert(now);
             let passed =
                 |name: &str| is_passed(name) || trunk.is_some_and(|trunk| passes(trunk, name));
@@ -334,8 +337,7 @@ impl Session {
             };
             call.security = Security::outgoing(exchange, &invite.target);
             call.security.prepare(exchange, None);
-            let codecs = codecs_preferring(&call.codecs, preferred);
-            let offer = call.numbered(offer_answer::offer(&call.local(port, codecs)));
+            let offer = call.numbered(offer_answer::offer(&call.local(port, &preference)));
             invite.offer = Some(offer.to_bytes());
             for (header, _) in dropped {
                 let peer = name.as_deref().unwrap_or("this peer");
@@ -391,13 +393,6 @@ impl Session {
         crate::stats::TRUNK_FAILOVERS.add(1);
         self.log_call(exchange, object, &format!("{status} {reason}: trying the next trunk"));
         self.send_invite(now, exchange, object);
-    }
-
-    /// A joined pair in one codec is relayed without decoding: the new leg's offer begins with
-    /// the codec that another leg of the session has.
-    fn codec_of_the_other_leg(&self, object: Object) -> Option<offer_answer::Codec> {
-        let others = self.calls.values().filter(|call| call.object != object);
-        others.filter_map(|call| call.agreed.as_ref()).map(|agreed| agreed.codec).next_back()
     }
 }
 

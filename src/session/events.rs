@@ -5,18 +5,20 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Session;
-use super::call::{Call, Phase, Wish, codecs_preferring};
+use super::call::{Call, Phase, Wish};
+use super::codecs::{Preference, codecs_of, wishes_of};
 use super::exchange::{Exchange, Role, Timer, host_text};
 use super::journal::CallName;
 use super::modify::Accepted;
 use super::refusal::Refusal;
 use super::security::Security;
-use crate::config::{Codec, Dtmf};
+use crate::config::Dtmf;
 use crate::media::engine::{Command as MediaCommand, DigitSource, Event as MediaEvent};
 use crate::scenario::command::{ExtraHeaders, Object};
-use crate::scenario::event::{CallAlerting, CallEvent};
+use crate::scenario::event::{CallAlerting, CallEvent, PlayerEvent};
 use crate::sdp::description::{Description, Direction};
-use crate::sdp::offer_answer::{self, Agreed};
+use crate::sdp::format::Codec;
+use crate::sdp::offer_answer::{self, Agreed, Wishes};
 use crate::sip::user_agent::{CallId, EarlyOffer, Event as SipEvent, Incoming, Peer};
 use crate::storage::record::CallRecord;
 use crate::storage::store::Operation;
@@ -44,12 +46,12 @@ impl Session {
         let (client_type, dtmf, codecs) = match &incoming.peer {
             Peer::Trunk(name) => {
                 let trunk = config.trunk(name);
-                let codecs = config.codecs(trunk.map(|trunk| &*trunk.codecs));
+                let codecs = codecs_of(config, trunk.map(|trunk| &*trunk.codecs));
                 ("sip", trunk.map_or(Dtmf::Auto, |trunk| trunk.dtmf), codecs)
             }
             Peer::User(name) => {
                 let user = config.users.iter().find(|user| user.name == *name);
-                ("user", Dtmf::Auto, config.codecs(user.map(|user| &*user.codecs)))
+                ("user", Dtmf::Auto, codecs_of(config, user.map(|user| &*user.codecs)))
             }
         };
         self.diversions = incoming.diversions;
@@ -130,6 +132,7 @@ impl Session {
             recorder: None,
             dtmf,
             codecs,
+            wishes: Wishes::default(),
             info_digits: VecDeque::new(),
             record: CallRecord { id, start, is_incoming: true, ..record },
         };
@@ -158,6 +161,7 @@ impl Session {
                 let Phase::Calling { offer, .. } = &call.phase else { return };
                 let offer = offer.clone();
                 let agreed = agree(call, &offer, sdp.as_deref());
+                let is_described = call.described.is_some() && sdp.is_none();
                 // A 200 without SDP repeats what a 18x said.
                 if let Err(error) = &agreed
                     && (sdp.is_some() || call.agreed.is_none())
@@ -168,7 +172,10 @@ impl Session {
                     return self.fail(now, exchange, object, code, reason.into(), headers);
                 }
                 call.phase = Phase::Connected { leg, since: now, offer: None };
-                call.described = Some(offer);
+                // An UPDATE before may have changed what the INVITE said.
+                if !is_described {
+                    call.described = Some(offer);
+                }
                 if let Ok(agreed) = agreed {
                     self.configure(exchange, object, agreed, true);
                 }
@@ -244,7 +251,7 @@ impl Session {
                 self.on_changed(now, exchange, object, answer);
             }
             SipEvent::ChangeRefused { status, reason, headers, .. } => {
-                self.on_change_refused(exchange, object, status, reason, headers);
+                self.on_change_refused(now, exchange, object, status, reason, headers);
             }
             SipEvent::Refresh { .. } => self.on_refresh_due(now, exchange, object),
             SipEvent::Info { headers, content_type, body, .. } => {
@@ -276,6 +283,9 @@ impl Session {
         let Phase::Calling { offer, .. } = &call.phase else { return };
         let offer = offer.clone();
         let agreed = sdp.and_then(|sdp| agree(call, &offer, Some(&sdp)).ok());
+        // Keys that served one fork are not taken up again after a pause for another's plain sound.
+        let is_protected = call.agreed.as_ref().is_some_and(|agreed| agreed.srtp.is_some());
+        let agreed = agreed.filter(|agreed| agreed.srtp.is_some() || !is_protected);
         let is_first_ring = (180..=183).contains(&status) && !call.has_rung;
         call.has_rung |= is_first_ring;
         if is_first_ring {
@@ -329,6 +339,7 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         call.record.is_successful = true;
+        call.give_up_unused_keys();
         exchange.timers.disarm(Timer::Alerting(self.place.session, object));
         let is_outgoing = !call.record.is_incoming;
         self.log_call(exchange, object, "connected");
@@ -356,20 +367,18 @@ impl Session {
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let settings = call.stream_settings(&agreed, hears_peer);
-        call.security.settle(&agreed);
-        if agreed.srtp.is_none()
-            && let Some(described) = &mut call.described
-        {
-            // Keys that were given up must not be offered again by a refresh.
-            described.media.iter_mut().for_each(|media| media.crypto.clear());
-        }
         call.agreed = Some(agreed);
+        // The final answer to our INVITE may take the keys that a provisional one left.
+        if !matches!(call.phase, Phase::Calling { .. }) {
+            call.give_up_unused_keys();
+        }
         let unit = call.unit;
         exchange.media(self.place, MediaCommand::Configure { unit, settings });
     }
 
     /// Carries out what the script wished of an alerting call, once media has a port.
     pub(super) fn grant_wish(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let preference = self.preference_for(object);
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(port) = call.port else { return };
         let Phase::Alerting { leg, offer, own_offer, wish, .. } = &mut call.phase else { return };
@@ -378,9 +387,9 @@ impl Session {
             return;
         }
         let (leg, offer, own_offer) = (*leg, offer.clone(), own_offer.take());
-        let codecs = codecs_preferring(&call.codecs, None);
         call.security.prepare(exchange, offer.as_deref());
-        let local = call.local(port, codecs);
+        call.wishes = preference.fit(wishes_of(&exchange.config));
+        let local = call.local(port, &preference);
         let (sdp, agreed, own_offer) = match &offer {
             Some(offer) => match offer_answer::answer(&local, offer) {
                 Ok((answer, agreed)) => {
@@ -521,10 +530,12 @@ impl Session {
             (MediaEvent::Started { duration, .. }, role) => {
                 self.on_started(exchange, role, duration.as_secs_f64());
             }
+            (MediaEvent::Buffering { .. }, Role::Player(player)) => {
+                self.player_event(exchange, player, PlayerEvent::PlaybackBuffering);
+            }
             (MediaEvent::Finished { unit }, role) => self.on_finished(exchange, role, unit),
             (MediaEvent::Marked { offset_ms, .. }, Role::Player(player)) => {
-                let event =
-                    crate::scenario::event::PlayerEvent::PlaybackMarkerReached { offset_ms };
+                let event = PlayerEvent::PlaybackMarkerReached { offset_ms };
                 self.player_event(exchange, player, event);
             }
             (MediaEvent::Closed { unit, figures }, Role::Recorder(_)) => {
@@ -590,8 +601,7 @@ pub(super) fn agree(
     let (Some(answer), Some(port)) = (answer, call.port) else {
         return Err(offer_answer::Error::NoAudio);
     };
-    let codecs = codecs_preferring(&call.codecs, None);
-    offer_answer::agree(&call.local(port, codecs), offer, &answer)
+    offer_answer::agree(&call.local(port, &Preference::default()), offer, &answer)
 }
 
 /// `Signal=5` of an `application/dtmf-relay` body.

@@ -13,6 +13,7 @@
 
 mod admission;
 mod call;
+mod codecs;
 mod commands;
 mod dial;
 mod ending;

@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use super::Session;
-use super::call::{Call, Phase, codecs_preferring};
+use super::call::{Call, Phase};
 use super::events::agree;
 use super::exchange::Exchange;
 use super::refusal::Refusal;
@@ -24,7 +24,7 @@ use crate::sip::user_agent::Modification;
 pub struct Proposed {
     /// `None`: it has no offer.
     offer: Option<Box<Description>>,
-    direction: Direction,
+    pub(super) direction: Direction,
 }
 
 /// A 2xx to a re-INVITE of ours.
@@ -242,10 +242,14 @@ impl Session {
         if let Some(held) = held {
             self.call_event(exchange, object, held);
         }
+        if !is_refresh {
+            self.after_change(now, exchange, object);
+        }
     }
 
     pub(super) fn on_change_refused(
         &mut self,
+        now: Instant,
         exchange: &mut Exchange,
         object: Object,
         code: u16,
@@ -256,6 +260,7 @@ impl Session {
         call.proposed = None;
         let event = CallEvent::ReInviteRejected { headers, code, reason };
         self.call_event(exchange, object, event);
+        self.after_change(now, exchange, object);
     }
 
     /// RFC 4028 §7.4: the same description once more.
@@ -269,8 +274,7 @@ impl Session {
 
 /// Our side, with the codec first that the call has.
 fn local(call: &Call) -> Option<Local> {
-    let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
-    Some(call.local(call.port?, codecs_preferring(&call.codecs, preferred)))
+    Some(call.local(call.port?, &call.own_preference()))
 }
 
 fn our_offer(call: &mut Call, local: &Local) -> Description {

@@ -5,6 +5,7 @@
 //! are encrypted, or where the operator wants them all the same.
 
 use super::Session;
+use super::call::Call;
 use super::exchange::Exchange;
 use crate::config::{Config, Srtp as Policy};
 use crate::media::srtp as media;
@@ -84,13 +85,20 @@ impl Security {
         let profile = protection.map_or(self.profile, |protection| protection.profile);
         Some(Srtp { keys, is_required: self.policy == Policy::Required, profile })
     }
+}
 
+impl Call {
     /// A stream that is not protected gives its keys up: taken again, they would protect other
-    /// packets from the same beginning. It is not asked for them again.
-    pub fn settle(&mut self, agreed: &Agreed) {
-        if agreed.srtp.is_none() {
-            self.keys = None;
-            self.profile = Profile::Plain;
+    /// packets from the same beginning. It is not asked for them again, nor does a refresh offer
+    /// them.
+    pub(super) fn give_up_unused_keys(&mut self) {
+        if self.agreed.as_ref().is_none_or(|agreed| agreed.srtp.is_some()) {
+            return;
+        }
+        self.security.keys = None;
+        self.security.profile = Profile::Plain;
+        if let Some(described) = &mut self.described {
+            described.media.iter_mut().for_each(|media| media.crypto.clear());
         }
     }
 }

@@ -150,7 +150,7 @@ impl Session {
         let Some(player) = self.players.get_mut(&object) else { return };
         match player.stage {
             Stage::Playing { unit } => {
-                exchange.media(self.place, MediaCommand::Mark { unit, offset_ms });
+                exchange.media(self.place, MediaCommand::Mark { unit, part: 0, offset_ms });
             }
             Stage::Loading { .. } if player.markers.len() < MARKERS_WHILE_LOADING => {
                 player.markers.push(offset_ms);
@@ -238,7 +238,7 @@ impl Session {
         self.player_event(exchange, object, PlayerEvent::PlaybackReady);
         exchange.media(self.place, MediaCommand::Play { unit, source, looped, paused });
         for offset_ms in markers {
-            exchange.media(self.place, MediaCommand::Mark { unit, offset_ms });
+            exchange.media(self.place, MediaCommand::Mark { unit, part: 0, offset_ms });
         }
         for to in listeners {
             if let Some(to) = self.unit_of(to) {

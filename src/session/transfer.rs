@@ -13,7 +13,8 @@
 use std::time::{Duration, Instant};
 
 use super::Session;
-use super::call::{Call, Phase, codecs_preferring};
+use super::call::{Call, Phase};
+use super::codecs::codecs_of;
 use super::dial::take_call_timeout;
 use super::events::NewIncoming;
 use super::exchange::{Exchange, Role, SessionCall, Timer, host_text};
@@ -39,6 +40,9 @@ pub struct Transfers {
     asks_script: bool,
     /// REFERs of ours so far.
     sent: u32,
+    /// Another's leg is to be taken off hold as soon as what its former session asked of it has
+    /// ended.
+    off_hold_is_due: bool,
     state: State,
 }
 
@@ -397,7 +401,7 @@ impl Session {
         let referral = Box::new(Referral { origin, leg: None, is_answered: false });
         let phase = Phase::Referred(referral);
         self.max_forwards = self.max_forwards.min(max_forwards);
-        let codecs = exchange.config.codecs(None);
+        let codecs = codecs_of(&exchange.config, None);
         let dtmf = Dtmf::Auto;
         let security = Security::none();
         let new = NewIncoming { phase, address, dtmf, codecs, security, record };
@@ -587,12 +591,23 @@ impl Session {
     /// The transferor's hold reached the leg by the script (`easyProcess` passes it on), and nobody
     /// else would take it back.
     fn take_off_hold(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
-        let is_held = |call: &Call| {
-            matches!(call.phase, Phase::Connected { .. }) && call.direction != Direction::SendRecv
-        };
-        if self.calls.get(&object).is_some_and(is_held) {
+        let Some(call) = self.calls.get_mut(&object) else { return };
+        let Phase::Connected { .. } = call.phase else { return };
+        let asked = call.proposed.as_ref().map(|proposed| proposed.direction);
+        let is_held = |direction| direction != Direction::SendRecv;
+        if asked.is_some() && (asked.is_some_and(is_held) || is_held(call.direction)) {
+            call.transfers.get_or_insert_default().off_hold_is_due = true;
+        } else if is_held(call.direction) {
             let wish = "a=sendrecv".to_owned();
             self.change(now, exchange, object, Vec::new(), String::new(), wish);
+        }
+    }
+
+    /// What we had asked of the peer has ended, well or not.
+    pub(super) fn after_change(&mut self, now: Instant, exchange: &mut Exchange, object: Object) {
+        let transfers = self.calls.get_mut(&object).and_then(|call| call.transfers.as_mut());
+        if transfers.is_some_and(|transfers| std::mem::take(&mut transfers.off_hold_is_due)) {
+            self.take_off_hold(now, exchange, object);
         }
     }
 
@@ -680,11 +695,10 @@ impl Session {
             None => None,
         };
         security.prepare(exchange, offer.as_ref());
-        let preferred = call.agreed.as_ref().map(|agreed| agreed.codec);
         let local = Local {
             direction: Direction::SendRecv,
             srtp: security.describe(None),
-            ..call.local(port, codecs_preferring(&call.codecs, preferred))
+            ..call.local(port, &call.own_preference())
         };
         let Some(offer) = offer else { return Ok((offer_answer::offer(&local), None)) };
         let (answer, agreed) = offer_answer::answer(&local, &offer).map_err(|_| 488_u16)?;

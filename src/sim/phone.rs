@@ -25,6 +25,9 @@ pub struct Manner {
     pub rings_after: Option<Duration>,
     /// 183 with SDP in the place of 180.
     pub early_media: bool,
+    /// Its 183 knows nothing of SRTP, as that of an announcement before the phone; and no sound
+    /// comes with it.
+    pub plain_early: bool,
     pub answers_after: Option<Duration>,
     /// The final answer is this one in the place of 200.
     pub refuses: Option<u16>,
@@ -95,6 +98,7 @@ impl Default for Manner {
         Self {
             rings_after: Some(Duration::from_millis(100)),
             early_media: false,
+            plain_early: false,
             answers_after: Some(Duration::from_secs(1)),
             refuses: None,
             speaks: None,
@@ -346,9 +350,10 @@ impl Phone {
         match plan {
             Plan::Dial(dial) => self.invite(now, &dial),
             Plan::Ring => {
-                let (status, body) = match self.manner.early_media {
-                    true => (183, self.sdp()),
-                    false => (180, String::new()),
+                let (status, body) = match (self.manner.plain_early, self.manner.early_media) {
+                    (true, _) => (183, self.plain_sdp()),
+                    (false, true) => (183, self.sdp()),
+                    (false, false) => (180, String::new()),
                 };
                 self.ring(now, status, &body);
                 if self.manner.early_media {
@@ -853,8 +858,11 @@ impl Phone {
     }
 
     fn sdp(&self) -> String {
-        let sdp = self.described.sdp(self.described.direction, self.rtp.ip(), self.rtp.port());
-        self.with_keys(&sdp)
+        self.with_keys(&self.plain_sdp())
+    }
+
+    fn plain_sdp(&self) -> String {
+        self.described.sdp(self.described.direction, self.rtp.ip(), self.rtp.port())
     }
 
     /// The description with what SRTP adds to its audio.

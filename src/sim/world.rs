@@ -19,6 +19,7 @@ use crate::gateway::{
 };
 use crate::media::clip::Clip;
 use crate::media::engine::{self, Engine, SocketId};
+use crate::media::frame::Rate;
 use crate::random::Random;
 use crate::scenario::command::{HttpRequest, Sound};
 use crate::scenario::event::HttpResult;
@@ -481,7 +482,7 @@ impl World {
         if name.contains("missing") {
             return Err("404 Not Found".into());
         }
-        let silence = || Arc::new(Clip { rate: 8000, samples: vec![0; 4000] });
+        let silence = || Arc::new(Clip::whole(Rate::Narrow, &[0; 4000]));
         Ok(self.sounds.get(name).cloned().unwrap_or_else(silence))
     }
 

@@ -6,8 +6,8 @@
 //! | status | when | where |
 //! |---|---|---|
 //! | 400 | unreadable; INVITE without Contact; PRACK without RAck | `parse`, here, `reliable` |
-//! | 401 | a user who has to prove who it is | `challenge` |
-//! | 403 | nobody known calls; a wrong password | `incoming`, `challenge` |
+//! | 401 | who registers, or calls and is no trunk, has to say who it is | `challenge` |
+//! | 403 | a wrong password; nobody known, without any users | `challenge`, `incoming` |
 //! | 404 | no rule takes the number | `session` |
 //! | 405 | a method that exists and is not for us, or not outside a dialog; with Allow | here |
 //! | 406 | INVITE that takes no SDP | here |
@@ -42,6 +42,7 @@
 use super::header::Name;
 use super::message::{Message, Method};
 use super::outbound;
+use super::registrar;
 use super::stack::Stack;
 use super::uri::{Scheme, Uri};
 use crate::stats;
@@ -212,7 +213,8 @@ pub fn explain(stack: &Stack, response: &mut Message) {
 fn is_supported(tag: &str, method: &Method) -> bool {
     SUPPORTED.split(", ").any(|supported| supported.eq_ignore_ascii_case(tag))
         // The registrar decides for itself.
-        || *method == Method::Register && tag.eq_ignore_ascii_case(outbound::OUTBOUND)
+        || *method == Method::Register
+            && [outbound::OUTBOUND, registrar::PATH].iter().any(|own| own.eq_ignore_ascii_case(tag))
 }
 
 fn is_taken(method: &Method) -> bool {

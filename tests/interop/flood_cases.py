@@ -223,7 +223,7 @@ def flood(addresses):
             expect("answered calls", len(times), calls)
             p99 = times[int(len(times) * 0.99)]
             metrics = gateway.metrics()
-            dropped = metrics["sip_flood_dropped_total"]
+            dropped = sum(metrics[f"sip_{which}_dropped_total"] for which in ("flood", "strangers"))
             print(f"        {sent} messages from {len(addresses)} strangers in {SECONDS:g} s, "
                   f"{dropped:g} dropped unread; {calls} calls of the trunk with set-up p50 "
                   f"{times[len(times) // 2] * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; {len(talks)} "
@@ -349,6 +349,8 @@ def slow_ends(world):
             grown = gateway.resident_kib() - before
             if grown > 32 * 1024:
                 raise Failure(f"{grown} KiB for peers that do not read")
+            wait_for("the peers that do not read to be closed",
+                     lambda: gateway.metrics()["sip_streams_slow_total"] >= 4, 30, 0.5)
         finally:
             stop.set()
             for tcp in sockets:

@@ -457,6 +457,31 @@ def half_open_connections(_, gateway):
 
 
 @secure
+def handshakes_of_a_stranger(_, gateway):
+    """A thousand TLS connections from one address that is nobody's: few are shaken hands with, and
+    others get in at once."""
+    silent = []
+    try:
+        for _ in range(HALF_OPEN):
+            peer = socket.socket()
+            peer.bind(("127.0.0.66", 0))
+            peer.settimeout(5)
+            peer.connect(("127.0.0.1", gateway.tls))
+            silent.append(peer)
+            if len(silent) > 200:
+                silent.pop(0).close()
+        expect("OPTIONS over TLS", s_client(gateway), "SIP/2.0 200 OK")
+        wait_for("the surplus to be refused",
+                 lambda: gateway.metrics()["sip_handshakes_refused_total"] > HALF_OPEN // 2)
+        # Once it pauses it is taken in again.
+        wait_for("a handshake of the stranger",
+                 lambda: s_client(gateway, "-bind", "127.0.0.66:0") == "SIP/2.0 200 OK", 15, 1)
+    finally:
+        for peer in silent:
+            peer.close()
+
+
+@secure
 def peer_that_does_not_read(_, gateway):
     """It asks and asks and takes no answer: closed and counted, and nobody else waits."""
     peer = socket.socket()
@@ -491,5 +516,6 @@ CASES = [
     ("transports: WebSocket", ("openssl",), websocket(False)),
     ("transports: secure WebSocket", ("openssl",), websocket(True)),
     ("transports: half-open connections", ("openssl",), half_open_connections),
+    ("transports: TLS handshakes of a stranger", ("openssl",), handshakes_of_a_stranger),
     ("transports: peer that does not read", ("openssl",), peer_that_does_not_read),
 ]

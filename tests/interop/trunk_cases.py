@@ -45,9 +45,9 @@ def inbound_without_rule(world, gateway):
 
 @shared
 def inbound_from_stranger(world, gateway):
-    """Nobody's trunk: refused, and no session."""
+    """Nobody's trunk: it would have to be a user, whatever name it uses; and no session."""
     before = gateway.metrics()["sessions_started_total"]
-    caller(world, gateway, "uac_refused", "800", address="127.0.0.9", words={"CODE": 403}).done()
+    caller(world, gateway, "uac_refused", "800", address="127.0.0.9", words={"CODE": 401}).done()
     expect("sessions", gateway.metrics()["sessions_started_total"], before)
 
 

@@ -6,6 +6,7 @@ use crate::{
     Plan, World, answers, check, check_call, expect_ladder, finish, ms, phone, rule, said, story,
 };
 use branchline::media::clip::Clip;
+use branchline::media::frame::Rate;
 use branchline::sim::link::Weather;
 use branchline::sim::phone::{Dial, Manner, Prack};
 use branchline::sim::sound;
@@ -60,7 +61,7 @@ fn world(script: &str, phones: Vec<(String, Manner)>, weather: Weather, seed: u6
     let mut world =
         World::new(Plan { weather, seed, rules: rule(script), phones, ..Plan::default() });
     let samples = (0..50).flat_map(|frame| sound::sine(1000.0, 10_000.0, frame * 160));
-    let clip = Clip { rate: 8000, samples: samples.collect() };
+    let clip = Clip::whole(Rate::Narrow, &samples.collect::<Vec<i16>>());
     world.sounds.insert("http://sounds/prompt.wav".into(), Arc::new(clip));
     world
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{Plan, World, answers, finish, ms, phone, rule, said, story};
 use branchline::media::clip::Clip;
+use branchline::media::frame::Rate;
 use branchline::sim::phone::{Law, Manner};
 use branchline::sim::sound;
 
@@ -29,7 +30,7 @@ fn run(script: &str, phones: Vec<(String, Manner)>) -> World {
     let mut world = World::new(plan);
     for (name, hertz) in [("prompt.wav", 1000.0), ("second.wav", 1500.0)] {
         let samples = (0..50).flat_map(|frame| sound::sine(hertz, 10_000.0, frame * 160));
-        let clip = Clip { rate: 8000, samples: samples.collect() };
+        let clip = Clip::whole(Rate::Narrow, &samples.collect::<Vec<i16>>());
         world.sounds.insert(name.into(), Arc::new(clip));
     }
     world.start_scenario(1, "");
@@ -216,8 +217,9 @@ fn early_media_is_heard_by_the_caller_before_the_answer() {
         ..Plan::default()
     };
     let mut world = World::new(plan);
-    let samples = (0..50).flat_map(|frame| sound::sine(1000.0, 10_000.0, frame * 160)).collect();
-    world.sounds.insert("prompt.wav".into(), Arc::new(Clip { rate: 8000, samples }));
+    let samples = (0..50).flat_map(|frame| sound::sine(1000.0, 10_000.0, frame * 160));
+    let clip = Clip::whole(Rate::Narrow, &samples.collect::<Vec<i16>>());
+    world.sounds.insert("prompt.wav".into(), Arc::new(clip));
     world.dial(0, "200");
     finish(&mut world);
     crate::expect_ladder(

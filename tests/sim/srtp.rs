@@ -146,6 +146,34 @@ fn plain_signalling_carries_no_keys_of_ours_by_default() {
     assert!(!world.phones[1].last_sdp.contains("crypto"), "{}", world.phones[1].last_sdp);
 }
 
+/// An announcement before the phone that knows no SRTP takes nothing from the phone's keys.
+#[test]
+fn plain_183_before_an_encrypted_200_leaves_the_call_its_keys() {
+    let script = r#"
+        const call = VoxEngine.callPSTN("7001", "100");
+        call.addEventListener(CallEvents.Connected, () => {
+            setTimeout(() => call.reInvite({}, "application/sdp", "a=sendonly"), 1000);
+            setTimeout(() => call.reInvite({}, "application/sdp", "a=sendrecv"), 2000);
+        });
+        setTimeout(VoxEngine.terminate, 4000);
+    "#;
+    let plan = Plan {
+        rules: rule(script),
+        phones: vec![phone("7001", Manner { plain_early: true, ..callee(Some(OPPORTUNISTIC)) })],
+        trunk: OPTIONAL.into(),
+        ..Plan::default()
+    };
+    let mut world = World::new(plan);
+    world.start_scenario(1, "");
+    finish(&mut world);
+    let phone = &world.phones[0];
+    assert_eq!(phone.told, ["INVITE sendonly", "INVITE sendrecv"], "{}", story(&world));
+    assert_eq!(phone.last_sdp.matches("a=crypto:").count(), 4, "{}", phone.last_sdp);
+    // What we sent to the announcement, in the 400 ms until the answer.
+    assert!(phone.rejected <= 21, "{}", phone.rejected);
+    assert!(phone.decrypted > 150, "{}", phone.decrypted);
+}
+
 const ANSWER: &str = r#"
     VoxEngine.addEventListener(AppEvents.CallAlerting, e => {
         e.call.addEventListener(CallEvents.Disconnected, VoxEngine.terminate);

@@ -2,7 +2,7 @@
 
 use crate::{Plan, World, answers, expect_ladder, finish, ms, phone, said, story};
 use branchline::sim::link::Weather;
-use branchline::sim::phone::{Hold, Manner, OnRefer};
+use branchline::sim::phone::{Hold, Manner, OnChange, OnRefer};
 use branchline::sim::sound;
 
 /// Joins the caller with the phone that it dialled, as most scenarios do.
@@ -122,6 +122,29 @@ fn transferee_that_was_on_hold_is_taken_back_for_the_target() {
         assert!(heard_ms(&world, 1, 1100.0) > 4500, "{}", story(&world));
         assert!(heard_ms(&world, 2, 700.0) > 4500, "{}", story(&world));
     }
+}
+
+#[test]
+fn transferee_whose_hold_is_still_under_way_is_taken_back_after_it() {
+    // bob has the hold of alice put off until it is carol's.
+    let alice = Manner { holds: vec![(ms(1000), Hold::On)], ..refers_to_carol() };
+    let bob = Manner { on_change: OnChange::PutsOff, ..speaks(700.0) };
+    let mut world = World::new(Plan {
+        rules: rules(FORWARD),
+        phones: vec![
+            phone("alice", Manner { speaks: Some(400.0), ..alice }),
+            phone("bob", Manner { hangs_up_after: Some(ms(8000)), ..bob }),
+            phone("carol", speaks(1100.0)),
+        ],
+        ..Plan::default()
+    });
+    world.dial(0, "bob");
+    finish(&mut world);
+    let bob = &world.phones[1];
+    let told = ["INVITE sendonly", "INVITE sendonly", "INVITE sendrecv"];
+    assert_eq!(bob.told, told, "{}", story(&world));
+    assert!(heard_ms(&world, 1, 1100.0) > 4500, "{}", story(&world));
+    assert!(heard_ms(&world, 2, 700.0) > 4500, "{}", story(&world));
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl ClipCache {
 }
 
 fn clip_bytes(clip: &Clip) -> usize {
-    ENTRY_BYTES + clip.samples.capacity() * size_of::<i16>()
+    ENTRY_BYTES + clip.bytes()
 }
 
 /// Section 1.6: two weeks.
@@ -121,20 +121,25 @@ const ENTRY_BYTES: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::frame::Rate;
+
+    /// What a clip of 500 samples counts for.
+    fn unit() -> usize {
+        clip_bytes(&clip())
+    }
 
     fn key(name: &str) -> Key {
         Key::Speech(name.into())
     }
 
-    /// 1512 bytes.
     fn clip() -> Clip {
-        Clip { rate: 8000, samples: vec![0; 500] }
+        Clip::whole(Rate::Narrow, &[0; 500])
     }
 
     #[test]
     fn the_longest_unheard_makes_room() {
         let now = Instant::now();
-        let mut cache = ClipCache::new(3 * 1512);
+        let mut cache = ClipCache::new(3 * unit());
         for name in ["a", "b", "c"] {
             cache.insert(now, key(name), clip()).unwrap();
         }
@@ -142,21 +147,19 @@ mod tests {
         cache.insert(now, key("d"), clip()).unwrap();
         let is_there = ["a", "b", "c", "d"].map(|name| cache.get(now, &key(name)).is_some());
         assert_eq!(is_there, [true, false, true, true]);
-        assert_eq!(cache.bytes, 3 * 1512);
+        assert_eq!(cache.bytes, 3 * unit());
     }
 
     #[test]
     fn what_plays_stays_and_too_much_of_it_refuses_the_next() {
         let now = Instant::now();
-        let mut cache = ClipCache::new(2 * 1512);
+        let mut cache = ClipCache::new(2 * unit());
         let playing = ["a", "b"].map(|name| cache.insert(now, key(name), clip()).unwrap());
         let error = cache.insert(now, key("c"), clip()).unwrap_err();
         assert!(error.contains("sound_cache_mib"), "{error}");
         drop(playing);
         assert!(cache.insert(now, key("c"), clip()).is_ok());
-        assert!(
-            cache.insert(now, key("huge"), Clip { rate: 8000, samples: vec![0; 9999] }).is_err()
-        );
+        assert!(cache.insert(now, key("huge"), Clip::whole(Rate::Narrow, &[0; 9999])).is_err());
         assert_eq!(cache.bytes, 0);
     }
 
@@ -164,7 +167,7 @@ mod tests {
     fn two_weeks_later_a_sound_is_loaded_anew_and_the_old_one_counts_while_it_plays() {
         let now = Instant::now();
         let later = now + LIFE;
-        let mut cache = ClipCache::new(2 * 1512);
+        let mut cache = ClipCache::new(2 * unit());
         let playing = cache.insert(now, key("a"), clip()).unwrap();
         assert!(cache.get(later - Duration::from_secs(1), &key("a")).is_some());
         assert!(cache.get(later, &key("a")).is_none());
@@ -182,6 +185,6 @@ mod tests {
             cache.insert(now, key(&number.to_string()), clip()).unwrap();
         }
         assert_eq!(cache.entries.len(), 1000);
-        assert_eq!(cache.bytes, 1000 * 1512);
+        assert_eq!(cache.bytes, 1000 * unit());
     }
 }

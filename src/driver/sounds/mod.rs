@@ -24,6 +24,7 @@ use super::http_pool::Share;
 use super::speech::{Decode, Speaker, alone};
 use crate::config::Config;
 use crate::media::clip::Clip;
+use crate::media::frame::Rate;
 use crate::scenario::command::{HttpRequest, Sound, Speech, UrlSound};
 use crate::scenario::event::HttpResult;
 
@@ -131,7 +132,7 @@ impl Sounds {
     async fn load_speech(&self, speech: Speech) -> Result<Arc<Clip>, String> {
         if speech.text.trim().is_empty() {
             // Nothing to say takes no time, but a player of it still begins and ends.
-            return Ok(Arc::new(Clip { rate: 8000, samples: vec![0; 160] }));
+            return Ok(Arc::new(Clip::whole(Rate::Narrow, &[0; 160])));
         }
         let speaker = self.speaker.clone();
         let spoken = unblock(move || speaker.prepare(&speech)).await?;
@@ -209,6 +210,21 @@ impl Sounds {
             clip
         })
         .await
+    }
+}
+
+pub fn decode_whole(bytes: &[u8]) -> Result<Clip, String> {
+    let mut sound = crate::media::sound::Sound::open(bytes, None).map_err(|e| e.to_string())?;
+    let mut converter = crate::media::sound::Converter::new(sound.hertz(), Rate::Narrow);
+    let (mut samples, mut out) = (Vec::new(), Vec::new());
+    loop {
+        samples.clear();
+        sound.read(&mut samples).map_err(|e| e.to_string())?;
+        if samples.is_empty() {
+            converter.finish(&mut out);
+            return Ok(Clip::whole(Rate::Narrow, &out));
+        }
+        converter.convert(&samples, &mut out);
     }
 }
 

@@ -82,7 +82,7 @@ impl Speaker {
         let kept = alone(|| self.cache.find(&spoken.key).map(|bytes| (self.decode)(&bytes)));
         match kept {
             None => {}
-            Some(Ok(clip)) if !clip.samples.is_empty() => return Ok(clip),
+            Some(Ok(clip)) if !clip.is_empty() => return Ok(clip),
             Some(_) => self.cache.forget(&spoken.key),
         }
         self.synthesise(spoken).inspect_err(|error| {
@@ -110,7 +110,7 @@ impl Speaker {
             let clip = (self.decode)(&bytes).map_err(|error| format!("TTS: {error}"))?;
             Ok::<_, String>((clip, bytes.len() as u64))
         })?;
-        if clip.samples.is_empty() {
+        if clip.is_empty() {
             return Err("TTS: the engine wrote no sound".into());
         }
         if let Err(error) = self.cache.keep(&spoken.key, draft, file_bytes) {
@@ -164,19 +164,21 @@ mod tests {
     use super::super::test_folder::TestFolder;
     use super::*;
     use crate::config::TtsEngine;
+    use crate::media::frame::Rate;
 
     /// The bytes themselves are the samples; "bad" is no sound.
     fn decode(bytes: &[u8]) -> Result<Clip, String> {
         match bytes {
             b"bad" => Err("no WAV file".into()),
             bytes => {
-                Ok(Clip { rate: 8000, samples: bytes.iter().copied().map(i16::from).collect() })
+                let samples: Vec<i16> = bytes.iter().copied().map(i16::from).collect();
+                Ok(Clip::whole(Rate::Narrow, &samples))
             }
         }
     }
 
     fn text(clip: Result<Clip, String>) -> Result<String, String> {
-        let bytes: Vec<u8> = clip?.samples.iter().map(|sample| *sample as u8).collect();
+        let bytes: Vec<u8> = clip?.samples().iter().map(|sample| *sample as u8).collect();
         Ok(String::from_utf8(bytes).unwrap())
     }
 
@@ -305,7 +307,7 @@ mod tests {
         let folder = TestFolder::new();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let tts = Tts { engine, ..Tts::default() };
-        let read = |bytes: &[u8]| crate::media::wav::decode(bytes).map_err(|e| e.to_string());
+        let read = crate::driver::sounds::decode_whole;
         let speaker = Speaker::new(&tts, &folder.path(""), &path, read, 10 << 20);
         let clip = |rate| {
             let text = "-w is spoken, not obeyed. One, two, three.".into();
@@ -318,11 +320,11 @@ mod tests {
                 return assert!(error.contains(&format!("{name} is not installed")), "{error}");
             }
         };
-        let seconds = |clip: &Clip| clip.samples.len() as f32 / clip.rate as f32;
+        let seconds = |clip: &Clip| clip.len() as f32 / clip.rate().hertz() as f32;
         assert!((2.0..8.0).contains(&seconds(&slow)), "{} s", seconds(&slow));
         // RMS of speech at a usual level: above -30 dBFS.
         let square = |sample: &i16| f64::from(*sample) * f64::from(*sample);
-        let power = slow.samples.iter().map(square).sum::<f64>() / slow.samples.len() as f64;
+        let power = slow.samples().iter().map(square).sum::<f64>() / slow.len() as f64;
         assert!(power.sqrt() > 1036.0, "{}", power.sqrt());
         let fast = clip(1.5).unwrap();
         // Pauses are not shortened as much as words.

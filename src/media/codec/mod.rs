@@ -5,7 +5,6 @@
 
 pub mod g711;
 pub mod opus_packet;
-pub mod resample;
 
 use super::engine::Codec;
 use super::frame::Rate;

@@ -58,7 +58,8 @@ fn digits_not_listened_for_pass_with_the_receiver_s_payload_type() {
 fn digits_are_heard_under_the_number_of_either_side() {
     for number in [DTMF, 96] {
         let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
-        let other = StreamSettings { dtmf_payload_type: Some(96), ..settings(A, Codec::Pcmu) };
+        let formats = Formats::new([DTMF, 96].map(|n| (n, Format::Event(Rate::Narrow))));
+        let other = StreamSettings { formats, ..settings(A, Codec::Pcmu) };
         bench.command(Command::Configure { unit: A, settings: other });
         bench.command(Command::ListenDigits { unit: A, sources: ALL });
         let mut packet = event(1, 160, 5, 160, false);
@@ -67,6 +68,26 @@ fn digits_are_heard_under_the_number_of_either_side() {
         let digit = Event::Digit { unit: A, digit: '5', source: DigitSource::TelephoneEvent };
         assert!(bench.take_events().contains(&digit), "under {number}");
     }
+}
+
+/// RFC 4733 §2.1: the clock of digits is that of their payload type, which differs on the two sides
+/// of a call from Opus to G.711.
+#[test]
+fn digits_pass_from_one_clock_to_another() {
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    let formats = Formats::new([(DTMF, Format::Event(Rate::Full))]);
+    let full = StreamSettings { formats, dtmf_clock: Rate::Full, ..settings(A, Codec::Pcmu) };
+    bench.command(Command::Configure { unit: A, settings: full });
+    bench.rtp(A, &event(2, 160, 11, 960, false));
+    bench.rtp(B, &event(2, 160, 11, 160, false));
+    assert_eq!(bench.take_rtp(B)[0].payload(), [11, 0x0a, 0, 160]);
+    assert_eq!(bench.take_rtp(A)[0].payload(), [11, 0x0a, 3, 0xc0]);
+    // Ours too: 20 ms are 960 units.
+    bench.command(Command::SendDigits { unit: A, digits: "5".into() });
+    bench.run(60 * MS);
+    let sent = bench.take_rtp(A);
+    let own: Vec<_> = sent.iter().filter(|sent| sent.payload_type() == DTMF).collect();
+    assert_eq!(own[0].payload(), [5, 0x0a, 3, 0xc0]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ use super::engine::{
     Codec, Command, Config, DigitSource, DigitSources, Engine, Event, Figures, Input, Layout,
     Output, SocketId, Source, StreamSettings, UnitId, Usage,
 };
+use super::format::{Format, Formats, OpusSettings};
+use super::frame::Rate;
 use super::tone::Script;
 use crate::random::Random;
 
@@ -183,8 +185,15 @@ fn settings(unit: UnitId, codec: Codec) -> StreamSettings {
         rtcp_mux: false,
         codec,
         payload_type: if codec == Codec::Pcmu { 0 } else { 8 },
+        formats: Formats::new([
+            (0, Format::Audio(Codec::Pcmu)),
+            (8, Format::Audio(Codec::Pcma)),
+            (DTMF, Format::Event(Rate::Narrow)),
+        ]),
         dtmf_payload_type: Some(DTMF),
-        own_dtmf_payload_type: Some(DTMF),
+        dtmf_clock: Rate::Narrow,
+        noise_payload_type: None,
+        opus: OpusSettings::default(),
         sends: true,
         receives: true,
         ptime: 20 * MS,
@@ -212,7 +221,7 @@ fn digit(unit: UnitId, digit: char, source: DigitSource) -> Event {
 }
 
 fn clip(samples: Vec<i16>) -> Source {
-    Source::Clip(Arc::new(Clip { rate: 8000, samples }))
+    Source::Clip(Arc::new(Clip::whole(Rate::Narrow, &samples)))
 }
 
 const ALL: DigitSources = DigitSources { telephone_event: true, in_band: true, info: true };

@@ -27,7 +27,7 @@ fn player_is_heard_from_its_first_sample_by_all_who_listen() {
     bench.events.clear();
     let source = clip((0..400).map(|n| n * 20).collect());
     bench.command(Command::Play { unit: PLAYER, source, looped: false, paused: false });
-    bench.command(Command::Mark { unit: PLAYER, offset_ms: 30 });
+    bench.command(Command::Mark { unit: PLAYER, part: 0, offset_ms: 30 });
     bench.command(Command::Route { from: PLAYER, to: A });
     bench.command(Command::Route { from: PLAYER, to: B });
     bench.run(80 * MS);

@@ -742,6 +742,19 @@ fn log_lines_are_cut() {
 }
 
 #[test]
+fn typed_arrays_are_made_where_a_script_or_its_eval_may_name_them() {
+    assert_eq!(log_of("Logger.write(String(new Uint8Array([1, 2]).buffer.byteLength))"), ["2"]);
+    assert_eq!(
+        log_of("Logger.write(eval('new Data' + 'View(new ArrayBuffer(3))').byteLength)"),
+        ["3"]
+    );
+    assert_eq!(
+        log_of("Logger.write([...new Map([[1, 2]])].join() + bytes2hex(str2bytes('a')))"),
+        ["1,261"]
+    );
+}
+
+#[test]
 fn bytes_and_texts_convert() {
     let source = "Logger.write(base64_encode('hällo')); Logger.write(base64_encode([104, 105]));
         Logger.write(base64_decode('aGk=').join()); Logger.write(bytes2hex([0, 255])); Logger.write(bytes2hex([171], true));

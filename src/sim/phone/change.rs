@@ -40,6 +40,8 @@ pub enum OnChange {
     #[default]
     Accepts,
     Refuses(u16),
+    /// The first is to come again in three seconds.
+    PutsOff,
 }
 
 /// What the phone's descriptions say.
@@ -179,7 +181,8 @@ impl Phone {
         let status = match self.manner.on_change {
             _ if is_glare && method == "INVITE" => 491,
             OnChange::Refuses(status) => status,
-            OnChange::Accepts => 200,
+            OnChange::PutsOff if self.told.len() == 1 => 500,
+            OnChange::PutsOff | OnChange::Accepts => 200,
         };
         let mut body = String::new();
         if status == 200 && (method == "INVITE" || theirs.is_some()) {
@@ -202,6 +205,9 @@ impl Phone {
             body = self.with_keys(&sdp);
         }
         let mut headers = format!("Contact: <sip:{}@{}>\r\n", self.name, self.sip);
+        if status == 500 {
+            headers.push_str("Retry-After: 3\r\n");
+        }
         let timer = text.header("Session-Expires");
         if !timer.is_empty() && status == 200 && self.manner.headers.contains("timer") {
             headers.push_str(&format!("Session-Expires: {timer}\r\n"));

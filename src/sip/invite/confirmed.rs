@@ -17,7 +17,7 @@ use crate::sip::reason::Reason;
 use crate::sip::stack::Stack;
 use crate::sip::transaction::{T1, T2, TransactionId};
 use crate::sip::transport::Destination;
-use crate::sip::user_agent::{Event, ExtraHeaders};
+use crate::sip::user_agent::{Event, ExtraHeaders, Modification};
 use crate::sip::{info, inspection, options};
 use crate::stats;
 
@@ -32,6 +32,8 @@ pub(super) struct Confirmed {
     pub timer: Option<Running>,
     /// A re-INVITE or UPDATE of ours.
     pub asked: Option<Box<Asked>>,
+    /// What the session wants changed once the refresh in `asked` is done.
+    pub next: Option<Box<Modification>>,
     /// Our 2xx to the INVITE or a re-INVITE, until its ACK.
     pub unacknowledged: Option<Answer>,
     /// A re-INVITE of the peer that waits for the session.
@@ -76,6 +78,7 @@ impl Confirmed {
             allows_update: false,
             timer: None,
             asked: None,
+            next: None,
             unacknowledged: None,
             change: None,
             transfers: None,

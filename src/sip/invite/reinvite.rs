@@ -124,8 +124,13 @@ impl Call {
         is_refresh: bool,
     ) -> Result<(), Refused> {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return Err(refused(481)) };
-        if confirmed.asked.is_some() {
-            return Err(refused(491));
+        if let Some(asked) = &confirmed.asked {
+            // The session does not know of refreshes: what it wants is sent after them.
+            if !asked.is_refresh || is_refresh || confirmed.next.is_some() {
+                return Err(refused(491));
+            }
+            confirmed.next = Some(Box::new(modification));
+            return Ok(());
         }
         let stage = Stage::Blocked;
         let asked = Asked { modification, method, is_refresh, retries: 0, stage };
@@ -233,6 +238,7 @@ impl Call {
             is_refresh,
         };
         self.tell(stack, event);
+        self.ask_next(now, stack);
         true
     }
 
@@ -261,9 +267,10 @@ impl Call {
                 dialog.refresh(response, flow);
                 confirmed.asked = None;
                 let interval = Interval::of_answer(&outgoing.request, response);
-                return self.run_timer(now, stack, interval);
+                self.run_timer(now, stack, interval);
+                return self.ask_next(now, stack);
             }
-            _ if asked.stage == Stage::Cancelled => return self.be_refused(stack, 408, None),
+            _ if asked.stage == Stage::Cancelled => return self.be_refused(now, stack, 408, None),
             (401 | 407, Some(response)) => {
                 if let Some(login) = login
                     && login.learn(&outgoing.request, response)
@@ -277,7 +284,10 @@ impl Call {
             (405 | 501, Some(_)) if asked.method == Method::Update => {
                 confirmed.allows_update = false;
                 confirmed.asked = None;
-                return self.tell(stack, Event::Refresh { call: self.id });
+                return match confirmed.next.is_some() {
+                    true => self.ask_next(now, stack),
+                    false => self.tell(stack, Event::Refresh { call: self.id }),
+                };
             }
             // RFC 3261 §12.2.1.2, RFC 5057 §5.1: the peer has no such call.
             (408 | 481, _) => return self.end(now, stack, status, &ExtraHeaders::new()),
@@ -302,11 +312,26 @@ impl Call {
             }
             _ => {}
         }
-        self.be_refused(stack, status, response);
+        self.be_refused(now, stack, status, response);
+    }
+
+    /// A refresh is done: what waited for it.
+    fn ask_next(&mut self, now: Instant, stack: &mut Stack) {
+        let Phase::Confirmed(confirmed) = &mut self.phase else { return };
+        if let Some(modification) = confirmed.next.take() {
+            let asked = self.ask(now, stack, Method::Invite, *modification, false);
+            debug_assert!(asked.is_ok(), "nothing else is asked");
+        }
     }
 
     /// The session stays as it was.
-    fn be_refused(&mut self, stack: &mut Stack, status: u16, response: Option<&Message>) {
+    fn be_refused(
+        &mut self,
+        now: Instant,
+        stack: &mut Stack,
+        status: u16,
+        response: Option<&Message>,
+    ) {
         let Phase::Confirmed(confirmed) = &mut self.phase else { return };
         let Some(asked) = confirmed.asked.take() else { return };
         stack.timers.disarm((self.id, CallTimer::Change));
@@ -319,6 +344,7 @@ impl Call {
             let headers = response.map(extra_headers).unwrap_or_default();
             self.tell(stack, Event::ChangeRefused { call: self.id, status, reason, headers });
         }
+        self.ask_next(now, stack);
     }
 
     /// The call ends: a re-INVITE without final response is cancelled, so that its transaction
@@ -545,6 +571,31 @@ mod tests {
         let (early, _) = bench.calls();
         let refused = bench.act(|agent, now| agent.change(now, early, hold())).unwrap_err();
         assert_eq!(refused.status, 481);
+    }
+
+    #[test]
+    fn change_waits_for_a_refresh_that_is_under_way() {
+        for status in [200, 488] {
+            let mut bench = Bench::new();
+            let (call, ..) = bench.connected();
+            bench.act(|agent, now| agent.refresh(now, call, b"v=1".to_vec()));
+            let refresh = bench.expect("INVITE ");
+            bench.act(|agent, now| agent.change(now, call, hold())).unwrap();
+            let refused = bench.act(|agent, now| agent.change(now, call, hold())).unwrap_err();
+            assert_eq!(refused.status, 491);
+            bench.quiet();
+            bench.receive(&refresh.answer(status, "", CONTACT, "v=9\n"));
+            bench.expect("ACK ");
+            if status == 200 {
+                assert!(matches!(bench.event(), Event::Changed { is_refresh: true, .. }));
+            }
+            let invite = bench.expect("INVITE ");
+            assert_eq!(invite.body(), "v=2");
+            bench.receive(&invite.answer(200, "", CONTACT, "v=3\n"));
+            bench.expect("ACK ");
+            assert!(matches!(bench.event(), Event::Changed { is_refresh: false, .. }));
+            bench.quiet();
+        }
     }
 
     #[test]
