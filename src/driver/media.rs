@@ -351,7 +351,7 @@ impl Pace {
 pub const COMMANDS: usize = 1024;
 const BACKLOG: usize = 1024;
 const RETRY: Duration = Duration::from_millis(5);
-/// What the engine and the buffers on the stack take is a few KiB.
+/// What the engine and the buffers on the stack take is a few KiB, and libopus up to 48.
 const STACK_BYTES: usize = 256 << 10;
 /// Longer than any RTP packet on a link of 1500 bytes.
 const PACKET_BYTES: usize = 2048;
