@@ -488,7 +488,11 @@ mod tests {
                 break;
             }
         }
-        // Silence to A shows that some time has passed for the recorder.
+        // Silence to A shows that some time has passed for the recorder; what waits already went out
+        // before that was there.
+        peer_a.set_nonblocking(true).unwrap();
+        while peer_a.recv_from(&mut buffer).is_ok() {}
+        peer_a.set_nonblocking(false).unwrap();
         for _ in 0..3 {
             peer_a.recv_from(&mut buffer).unwrap();
         }
@@ -503,8 +507,13 @@ mod tests {
         assert_eq!(closed, [recorder, a]);
         let recorded = world.recorded.recv_timeout(Duration::from_secs(10));
         assert_eq!(recorded.unwrap().0, recorder);
-        // The port is free again, and dropping the handle frees the other.
-        assert!(UdpSocket::bind(at_a).is_ok());
+        // The port is free again; a child that another test has just forked may hold it until it
+        // becomes another program. Dropping the handle frees the other.
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while UdpSocket::bind(at_a).is_err() {
+            assert!(Instant::now() < give_up, "{at_a} is still taken");
+            std::thread::yield_now();
+        }
         drop(world);
     }
 

@@ -40,7 +40,6 @@ use crate::config::Config;
 use crate::control::{self, Control};
 use crate::gateway::{self, Gateway, worker_limits};
 use crate::media::engine::{self, UnitId};
-use crate::media::wav;
 use crate::random::Random;
 use crate::scenario::command::HttpRequest;
 use crate::scenario::event::HttpResult;
@@ -249,7 +248,7 @@ fn sounds(config: &Config, client: Client) -> Sounds {
         let fetched = async move { client.fetch_held(&request, most_bytes).await };
         Box::pin(fetched) as Pin<Box<dyn Future<Output = (HttpResult, http_pool::Share)>>>
     };
-    let decode = |bytes: &[u8]| wav::decode(bytes).map_err(|error| error.to_string());
+    let decode = super::sounds::decode_whole;
     Sounds::new(config, Box::new(fetch), decode)
 }
 

@@ -42,6 +42,7 @@ pub fn stored(user: &str, binding: sip::Binding, unix_ms: UnixMs) -> StoredBindi
         user: user.to_owned(),
         contact: NameAddr { parameters: binding.parameters, ..NameAddr::new(binding.contact) }
             .to_string(),
+        path: written(binding.path),
         call_id: binding.call_id,
         cseq: binding.cseq,
         expires_at: unix_ms + binding.expires_in.as_millis() as UnixMs,
@@ -62,11 +63,18 @@ fn restored(binding: &StoredBinding, unix_ms: UnixMs) -> Option<sip::Binding> {
         false => NameAddr::new(binding.contact.parse::<Uri>().ok()?),
     };
     let transport = sip::Transport::named(&binding.transport)?;
-    let is_outbound = transport.is_stream() && outbound::is_flow(&contact.parameters);
+    let path = match &*binding.path {
+        "" => Vec::new(),
+        path => NameAddr::parse_list(path).ok()?,
+    };
+    let path: Vec<Uri> = path.into_iter().map(|proxy| proxy.uri).collect();
+    let has_flow = transport.is_stream() || !path.is_empty();
+    let is_outbound = has_flow && outbound::is_flow(&contact.parameters);
     Some(sip::Binding {
         contact: contact.uri,
         parameters: contact.parameters,
         is_outbound,
+        path,
         call_id: binding.call_id.clone(),
         cseq: binding.cseq,
         expires_in: std::time::Duration::from_millis(left),
@@ -77,6 +85,12 @@ fn restored(binding: &StoredBinding, unix_ms: UnixMs) -> Option<sip::Binding> {
     })
 }
 
+/// As one field value.
+fn written(path: Vec<Uri>) -> String {
+    let proxies: Vec<_> = path.into_iter().map(|uri| NameAddr::new(uri).to_string()).collect();
+    proxies.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +99,7 @@ mod tests {
         StoredBinding {
             user: "alice".into(),
             contact: contact.into(),
+            path: String::new(),
             call_id: "r".into(),
             cseq: 1,
             expires_at: 60_000,
@@ -104,6 +119,15 @@ mod tests {
         assert_eq!(stored("alice", binding, 0), stored_as(kept));
         let flow = format!("{kept};reg-id=1");
         assert!(restored(&stored_as(&flow), 0).unwrap().is_outbound);
+    }
+
+    #[test]
+    fn path_is_kept_in_its_order() {
+        let path = "<sip:sbc.example;lr>, <sip:f1@edge.example;lr;ob>".to_owned();
+        let kept = StoredBinding { path, ..stored_as("<sip:alice@10.0.0.5>") };
+        let binding = restored(&kept, 0).unwrap();
+        assert_eq!(binding.path[1].to_string(), "sip:f1@edge.example;lr;ob");
+        assert_eq!(stored("alice", binding, 0), kept);
     }
 
     #[test]

@@ -42,6 +42,7 @@
 use super::header::Name;
 use super::message::{Message, Method};
 use super::outbound;
+use super::registrar;
 use super::stack::Stack;
 use super::uri::{Scheme, Uri};
 use crate::stats;
@@ -212,7 +213,8 @@ pub fn explain(stack: &Stack, response: &mut Message) {
 fn is_supported(tag: &str, method: &Method) -> bool {
     SUPPORTED.split(", ").any(|supported| supported.eq_ignore_ascii_case(tag))
         // The registrar decides for itself.
-        || *method == Method::Register && tag.eq_ignore_ascii_case(outbound::OUTBOUND)
+        || *method == Method::Register
+            && [outbound::OUTBOUND, registrar::PATH].iter().any(|own| own.eq_ignore_ascii_case(tag))
 }
 
 fn is_taken(method: &Method) -> bool {

@@ -4,7 +4,8 @@
 //! Several flows of one phone, `Require` and `Flow-Timer` in the response, 439, pings and flows
 //! that fell silent **are** supported over TCP, TLS and WebSocket. Over UDP the phone would have to
 //! be answered in STUN, which **is not** supported: there its `reg-id` counts for nothing, and the
-//! NAT is kept open from our side (`[sip] keepalive_s`). Edge proxies (Path) **are not** supported.
+//! NAT is kept open from our side (`[sip] keepalive_s`). Edge proxies, which keep the flows of
+//! their phones themselves (`ob` in Path), **are** supported over every transport.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use super::header::Name;
 use super::lexical;
 use super::message::Message;
+use super::uri::Uri;
 use super::user_agent::{Binding, Transport};
 
 /// What a REGISTER gets of outbound.
@@ -21,6 +23,8 @@ pub enum Grant {
     Nothing,
     /// A flow of its phone.
     Flow,
+    /// The same, kept by the proxy next to the phone.
+    FlowOfProxy,
     /// It must have what a proxy between us keeps from it (§6: 439).
     FirstHopLacks,
     /// It must have it, and this transport cannot (420).
@@ -28,14 +32,19 @@ pub enum Grant {
 }
 
 /// §6: a phone that supports outbound, tells who it is and which of its flows this is, with nobody
-/// between us. Without demand one behind a proxy registers as any other: that reaches it.
-pub fn grant(request: &Message, transport: Transport) -> Grant {
+/// between us, or a proxy that keeps its flow next to it. Without demand one behind another proxy
+/// registers as any other: that reaches it.
+pub fn grant(request: &Message, transport: Transport, path: &[Uri]) -> Grant {
     let has_tag = |name: &Name| {
         request.headers.list(name).any(|option| option.eq_ignore_ascii_case(OUTBOUND))
     };
     let must_have = has_tag(&Name::Require);
     if !must_have && !has_tag(&Name::Supported) {
         return Grant::Nothing;
+    }
+    let keeps_flows = |edge: &Uri| edge.parameter(OB).is_some();
+    if path.last().is_some_and(keeps_flows) {
+        return Grant::FlowOfProxy;
     }
     match (transport.is_stream(), request.via.len() == 1) {
         (false, _) if must_have => Grant::Unsupported,
@@ -45,10 +54,12 @@ pub fn grant(request: &Message, transport: Transport) -> Grant {
     }
 }
 
-/// What the phone is told of its flow (§6, §10): that it has one, and how often it must ping.
-pub fn confirm(response: &mut Message) {
+/// What the phone is told of its flow (§6, §10): that it has one, and how often it must ping us.
+pub fn confirm(response: &mut Message, grant: Grant) {
     response.headers.push(Name::Require, OUTBOUND);
-    response.headers.push(Name::from("Flow-Timer"), FLOW_TIMER.as_secs().to_string());
+    if grant == Grant::Flow {
+        response.headers.push(Name::from("Flow-Timer"), FLOW_TIMER.as_secs().to_string());
+    }
 }
 
 impl Binding {
@@ -65,7 +76,7 @@ impl Binding {
     /// Whether its connection is all there is: a phone that comes back by itself when it is lost
     /// (§4.4, RFC 7118 §6).
     pub fn is_flow(&self) -> bool {
-        self.is_outbound || self.transport.is_websocket()
+        self.path.is_empty() && (self.is_outbound || self.transport.is_websocket())
     }
 
     /// Whether its contact is behind a NAT, or is no address at all.
@@ -79,8 +90,10 @@ impl Binding {
     /// Whether a NAT stands between us that UDP must keep open.
     pub fn is_translated(&self) -> bool {
         let port = self.contact.port.unwrap_or(self.transport.default_port());
-        self.contact.ip().map(|ip| ip.to_canonical()) != Some(self.source.ip().to_canonical())
-            || port != self.source.port()
+        let ip = self.contact.ip().map(|ip| ip.to_canonical());
+        let is_elsewhere =
+            ip != Some(self.source.ip().to_canonical()) || port != self.source.port();
+        self.path.is_empty() && is_elsewhere
     }
 
     /// Whether its contact takes new connections.
@@ -111,6 +124,7 @@ pub fn is_nowhere(host: &str) -> bool {
 }
 
 pub const OUTBOUND: &str = "outbound";
+const OB: &str = "ob";
 const INSTANCE: &str = "+sip.instance";
 const REG_ID: &str = "reg-id";
 

@@ -1,9 +1,10 @@
 //! The registrar of our users (RFC 3261 §10.3): which contacts reach a user, and until when.
 //!
 //! Several contacts for each user, expiry of each, removal of one and of all, order by Call-ID
-//! and CSeq, queries and outbound flows (RFC 5626) **are** supported; Path, GRUU and the order of
-//! `q` **are not**. Authentication comes before, in `challenge`; sending the response comes after.
-//! The NATs of UDP phones are kept open by the clock that runs here (`[sip] keepalive_s`).
+//! and CSeq, queries, outbound flows (RFC 5626) and Path (RFC 3327) **are** supported; GRUU and
+//! the order of `q` **are not**. Authentication comes before, in `challenge`; sending the response
+//! comes after. The NATs of UDP phones are kept open by the clock that runs here (`[sip]
+//! keepalive_s`).
 //!
 //! Invariant: a request changes all the bindings that it names, or none.
 
@@ -17,7 +18,7 @@ use super::header::Name;
 use super::message::Message;
 use super::name_addr::NameAddr;
 use super::outbound::{self, Grant};
-use super::uri::Scheme;
+use super::uri::{Scheme, Uri};
 use super::user_agent::{Binding, Transport, User};
 use crate::stats;
 use crate::timers::Timers;
@@ -132,8 +133,14 @@ impl Registrar {
         for held in account.present() {
             response.headers.push(Name::Contact, held.contact(now).to_string());
         }
-        if flow {
-            outbound::confirm(&mut response);
+        if let Some(grant) = flow {
+            outbound::confirm(&mut response, grant);
+        }
+        // RFC 3327 §5.3; a phone that does not know of Path is reached by it all the same.
+        if request.headers.supports(PATH) {
+            for value in request.headers.all(&Name::Path) {
+                response.headers.push(Name::Path, value);
+            }
         }
         self.arm(number);
         self.arm_ping(now, number);
@@ -325,7 +332,7 @@ struct Held {
 struct Done {
     has_changed: bool,
     /// The phone has outbound.
-    flow: bool,
+    flow: Option<Grant>,
     /// Where its contacts were before.
     moved: Vec<Source>,
 }
@@ -344,7 +351,8 @@ impl Account {
         source: Source,
         limit: usize,
     ) -> Result<Done, Refusal> {
-        let grant = match outbound::grant(request, source.transport) {
+        let path = path_of(request)?;
+        let grant = match outbound::grant(request, source.transport, &path) {
             Grant::FirstHopLacks => return Err(Refusal::FirstHop),
             Grant::Unsupported => return Err(Refusal::Outbound),
             grant => grant,
@@ -373,7 +381,7 @@ impl Account {
         // Everything is checked before anything is changed.
         let mut wanted = Vec::with_capacity(contacts.len());
         for contact in contacts {
-            let held = Held::new(now, contact, grant, request, source);
+            let held = Held::new(now, contact, grant, &path, request, source);
             let expires = self.check(&held, request)?;
             wanted.push((held, expires));
         }
@@ -383,10 +391,13 @@ impl Account {
         if bound > 1 && wanted.iter().any(|(held, _)| is_flow(held)) {
             return Err(Refusal::BadRequest("One Contact Per Flow"));
         }
-        let mut done = Done { flow: wanted.iter().any(|(held, _)| is_flow(held)), ..changed };
+        let has_flow = wanted.iter().any(|(held, _)| is_flow(held));
+        let mut done = Done { flow: has_flow.then_some(grant), ..changed };
         for (held, expires) in wanted {
             let old = self.bindings.extract_if(.., |old| held.renews(&old.binding));
-            let sources = old.map(|old| old.source()).filter(|old| *old != source);
+            let sources = old.map(|old| old.source());
+            // Calls of a phone behind a proxy stay on the way that they have recorded.
+            let sources = sources.filter(|old| *old != source && path.is_empty());
             done.moved.extend(sources);
             if expires > 0 {
                 self.make_room(&held, limit);
@@ -443,6 +454,7 @@ impl Held {
         now: Instant,
         contact: NameAddr,
         grant: Grant,
+        path: &[Uri],
         request: &Message,
         source: Source,
     ) -> Self {
@@ -451,6 +463,7 @@ impl Held {
             contact: contact.uri,
             parameters: contact.parameters,
             is_outbound: false,
+            path: path.to_vec(),
             call_id: request.call_id.clone(),
             cseq: request.cseq.number,
             expires_in: Duration::ZERO,
@@ -459,7 +472,8 @@ impl Held {
             listener: source.listener,
             user_agent: user_agent.chars().take(MAX_USER_AGENT_CHARACTERS).collect(),
         };
-        binding.is_outbound = grant == Grant::Flow && outbound::is_flow(&binding.parameters);
+        let may_have_flow = matches!(grant, Grant::Flow | Grant::FlowOfProxy);
+        binding.is_outbound = may_have_flow && outbound::is_flow(&binding.parameters);
         Self { binding, expires_at: now, refreshed_at: now, is_lost: false }
     }
 
@@ -557,6 +571,20 @@ impl Refusal {
     }
 }
 
+/// RFC 3327 §5.3: the proxies that requests to the contacts are to pass, the first next to us.
+fn path_of(request: &Message) -> Result<Vec<Uri>, Refusal> {
+    if request.headers.all(&Name::Path).map(str::len).sum::<usize>() > MAX_PATH_BYTES {
+        return Err(Refusal::BadRequest("Path Too Long"));
+    }
+    let malformed = Refusal::BadRequest("Malformed Path");
+    let Ok(path) = request.headers.name_addrs(&Name::Path) else { return Err(malformed) };
+    let path: Vec<_> = path.into_iter().map(|proxy| proxy.uri).collect();
+    match path.iter().all(|proxy| matches!(proxy.scheme, Scheme::Sip | Scheme::Sips)) {
+        true => Ok(path),
+        false => Err(malformed),
+    }
+}
+
 fn seconds(number: u32) -> Duration {
     Duration::from_secs(u64::from(number))
 }
@@ -568,7 +596,10 @@ const MIN_EXPIRES: u32 = 60;
 /// Seconds; longer wishes are granted this much.
 const MAX_EXPIRES: u32 = 7200;
 
+pub const PATH: &str = "path";
+
 /// Bounds on what a user may make us keep for each contact.
+const MAX_PATH_BYTES: usize = 1024;
 const MAX_CONTACT_BYTES: usize = 1024;
 const MAX_CALL_ID_BYTES: usize = 256;
 const MAX_USER_AGENT_CHARACTERS: usize = 128;
@@ -812,6 +843,58 @@ mod tests {
         // The same phone under another contact: its own goes, though it is not the oldest.
         register("4", "<sip:d@192.0.2.12>", "192.0.2.12:5060");
         assert_eq!(bench.contacts(), ["sip:d@192.0.2.12", "sip:b@192.0.2.11"]);
+    }
+
+    #[test]
+    fn rfc3327_5_3_path_is_kept_in_its_order_and_told_to_who_knows_of_it() {
+        let mut bench = Bench::new();
+        let path = ["<sip:sbc.example;lr>, \"Edge\" <sip:t1@edge.example;lr>"];
+        for (supported, told) in [("timer", &path[..0]), ("timer, Path", &path)] {
+            let mut request = request(supported, 1, &["<sip:a@192.0.2.10>"]);
+            request.headers.push(Name::Path, path[0]);
+            request.headers.push(Name::Supported, supported);
+            let response = bench.send(&request);
+            assert_eq!(response.headers.all(&Name::Path).collect::<Vec<_>>(), told);
+            let binding = bench.registrar.bindings(bench.now, "alice").remove(0);
+            let kept: Vec<_> = binding.path.iter().map(Uri::to_string).collect();
+            assert_eq!(kept, ["sip:sbc.example;lr", "sip:t1@edge.example;lr"]);
+        }
+        // The next one came without.
+        bench.register("3", 1, &["<sip:a@192.0.2.10>"]);
+        assert!(bench.registrar.bindings(bench.now, "alice")[0].path.is_empty());
+    }
+
+    #[test]
+    fn path_that_nobody_could_follow_is_refused() {
+        let mut bench = Bench::new();
+        let long = format!("<sip:{}@edge.example;lr>", "x".repeat(MAX_PATH_BYTES));
+        for path in ["", "<sip:", "<tel:+123>", "<sip:edge.example;lr>,", &long] {
+            let mut request = request("1", 1, &["<sip:a@192.0.2.10>"]);
+            request.headers.push(Name::Path, path);
+            assert_eq!(bench.send(&request).status(), Some(400), "{path}");
+        }
+        assert_eq!(bench.registrar.contacts("alice"), 0);
+    }
+
+    /// RFC 5626 §5.1: the edge proxy says by `ob` that it keeps the flow.
+    #[test]
+    fn flows_that_an_edge_proxy_keeps_outlive_our_connection_to_it() {
+        let mut bench = Bench::new();
+        for (number, edge) in [("1", "edge1"), ("2", "edge2")] {
+            let contact = format!("<sip:a@10.0.0.5>;+sip.instance=\"<urn:x:1>\";reg-id={number}");
+            let mut request = request(number, 1, &[&contact]);
+            request.via = vec!["SIP/2.0/TCP 192.0.2.10;branch=z9hG4bK1".parse().unwrap(); 2];
+            request.headers.push(Name::Path, format!("<sip:x@{edge}.example;lr;ob>"));
+            request.headers.push(Name::Supported, "path, outbound");
+            let response = bench.send(&request);
+            assert_eq!(response.header(&Name::Require), Some("outbound"));
+            // How often its phone pings is between those two.
+            assert_eq!(response.header(&Name::from("Flow-Timer")), None);
+        }
+        let source = source("192.0.2.10:5060");
+        bench.registrar.lose(Transport::Udp, source.address);
+        let kept = bench.registrar.bindings(bench.now, "alice");
+        assert_eq!(kept.iter().filter(|binding| binding.is_outbound).count(), 2);
     }
 
     #[test]

@@ -471,11 +471,13 @@ pub struct Binding {
     pub parameters: Vec<(String, Option<String>)>,
     /// One of the flows of a phone (RFC 5626).
     pub is_outbound: bool,
+    /// Proxies between us and the phone, the first next to us (RFC 3327): requests go through them.
+    pub path: Vec<Uri>,
     pub call_id: String,
     pub cseq: u32,
     /// What is left when it is told or restored.
     pub expires_in: Duration,
-    /// Where its REGISTER came from: requests go there.
+    /// Where its REGISTER came from: requests go there, if no path says otherwise.
     pub source: SocketAddr,
     pub transport: Transport,
     /// Listener of a UDP contact.

@@ -16,7 +16,7 @@ pub fn replace(
         return Ok(());
     }
     let mut insert = transaction
-        .prepare("INSERT INTO binding VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+        .prepare("INSERT INTO binding VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?;
     for (position, binding) in bindings.iter().enumerate() {
         insert.execute(params![
             user,
@@ -29,6 +29,7 @@ pub fn replace(
             binding.transport,
             binding.listener,
             binding.user_agent,
+            binding.path,
         ])?;
     }
     Ok(())
@@ -42,7 +43,8 @@ pub fn remove_expired(connection: &Connection, now: UnixMs) -> Result<(), Error>
 /// What has not expired.
 pub fn load(connection: &Connection, now: UnixMs) -> Result<Vec<StoredBinding>, Error> {
     let mut select = connection.prepare(
-        "SELECT user, contact, call_id, cseq, expires_at, source, transport, listener, user_agent
+        "SELECT user, contact, call_id, cseq, expires_at, source, transport, listener, user_agent,
+                path
          FROM binding WHERE expires_at > ?1 ORDER BY user, position",
     )?;
     let rows = select.query_map(params![now], binding)?;
@@ -60,5 +62,6 @@ fn binding(row: &Row<'_>) -> rusqlite::Result<StoredBinding> {
         transport: row.get(6)?,
         listener: row.get(7)?,
         user_agent: row.get(8)?,
+        path: row.get(9)?,
     })
 }

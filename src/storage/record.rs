@@ -109,6 +109,8 @@ pub struct HistoryFilter {
 pub struct StoredBinding {
     pub user: String,
     pub contact: String,
+    /// Empty: none.
+    pub path: String,
     pub call_id: String,
     pub cseq: u32,
     pub expires_at: UnixMs,
@@ -124,6 +126,7 @@ impl StoredBinding {
         size_of::<Self>()
             + self.user.len()
             + self.contact.len()
+            + self.path.len()
             + self.call_id.len()
             + self.source.len()
             + self.user_agent.len()

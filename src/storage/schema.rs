@@ -37,7 +37,8 @@ pub const SETTINGS: &str = "
 ";
 
 /// Never edit one that was released: add the next.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE session (
         id INTEGER PRIMARY KEY,
         application_id INTEGER NOT NULL,
@@ -105,7 +106,11 @@ const MIGRATIONS: &[&str] = &["
     -- One row: the highest session that retention removed, so that its number is not given again.
     CREATE TABLE removed (last_session_id INTEGER NOT NULL) STRICT;
     INSERT INTO removed VALUES (0);
-"];
+",
+    "
+    ALTER TABLE binding ADD COLUMN path TEXT NOT NULL DEFAULT '';
+",
+];
 
 #[cfg(test)]
 mod tests {

@@ -38,6 +38,7 @@ fn behind_router(keepalive_s: u32) -> Plan {
         ),
         bindings: vec![StoredBinding {
             user: "alice".into(),
+            path: String::new(),
             contact: "<sip:alice@10.0.1.1:5060>".into(),
             call_id: "r".into(),
             cseq: 1,

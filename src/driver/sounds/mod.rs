@@ -213,6 +213,21 @@ impl Sounds {
     }
 }
 
+pub fn decode_whole(bytes: &[u8]) -> Result<Clip, String> {
+    let mut sound = crate::media::sound::Sound::open(bytes, None).map_err(|e| e.to_string())?;
+    let mut converter = crate::media::sound::Converter::new(sound.hertz(), Rate::Narrow);
+    let (mut samples, mut out) = (Vec::new(), Vec::new());
+    loop {
+        samples.clear();
+        sound.read(&mut samples).map_err(|e| e.to_string())?;
+        if samples.is_empty() {
+            converter.finish(&mut out);
+            return Ok(Clip::whole(Rate::Narrow, &out));
+        }
+        converter.convert(&samples, &mut out);
+    }
+}
+
 /// Work for a thread that may wait. A fault in it costs this sound, not the reactor.
 async fn unblock<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,

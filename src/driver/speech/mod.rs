@@ -307,7 +307,7 @@ mod tests {
         let folder = TestFolder::new();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let tts = Tts { engine, ..Tts::default() };
-        let read = |bytes: &[u8]| crate::media::wav::decode(bytes).map_err(|e| e.to_string());
+        let read = crate::driver::sounds::decode_whole;
         let speaker = Speaker::new(&tts, &folder.path(""), &path, read, 10 << 20);
         let clip = |rate| {
             let text = "-w is spoken, not obeyed. One, two, three.".into();

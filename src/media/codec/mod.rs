@@ -12,8 +12,7 @@ mod l16;
 mod libopus;
 pub mod noise;
 mod opus;
-mod opus_packet;
-pub mod resample;
+pub mod opus_packet;
 
 use super::engine::Codec;
 use super::frame::Rate;

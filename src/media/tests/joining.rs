@@ -76,7 +76,16 @@ fn longest_click(rate: Rate, heard: &[i16], tones: &[f64]) -> usize {
         // 50 dB below the tones.
         let is_clean = mean.sqrt() < 18.0 || is_tone;
         n += 1;
-        if !is_clean { eprintln!("{n} {} {:?}", mean.sqrt(), tones.iter().map(|&hertz| amplitude_at(rate, frame, hertz).powi(2) / 2.0 / mean).collect::<Vec<_>>()); }
+        if !is_clean {
+            eprintln!(
+                "{n} {} {:?}",
+                mean.sqrt(),
+                tones
+                    .iter()
+                    .map(|&hertz| amplitude_at(rate, frame, hertz).powi(2) / 2.0 / mean)
+                    .collect::<Vec<_>>()
+            );
+        }
         run = if is_clean { 0 } else { run + 1 };
         longest = longest.max(run);
     }

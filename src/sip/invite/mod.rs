@@ -33,6 +33,7 @@ mod party;
 mod refresh;
 mod reinvite;
 mod reliable;
+mod replaces;
 mod target;
 mod transfer;
 mod uac;
@@ -40,7 +41,8 @@ mod uas;
 mod update;
 
 pub use party::Party;
-pub use transfer::{Found, MOST_REFERS, REFER_PATIENCE};
+pub use replaces::Found;
+pub use transfer::{MOST_REFERS, REFER_PATIENCE};
 pub use uas::Arrived;
 
 /// All calls.

@@ -141,9 +141,15 @@ fn routes_to_phones(stack: &Stack, bindings: &[Binding]) -> Vec<Route> {
     phones.into_iter().map(|(_, route)| route).collect()
 }
 
-/// To where the phone's REGISTER came from, while that way is open; then to its contact, if that
-/// is not behind a NAT.
+/// Along the path of its proxies. Without one to where the phone's REGISTER came from, while that
+/// way is open; then to its contact, if that is not behind a NAT.
 fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
+    let uri = Uri { headers: None, ..binding.contact.clone() };
+    if let Some(next) = binding.path.first() {
+        let mut routes = binding.path.clone();
+        routes[0] = loose(next);
+        return Some(Route { uri, hop: Hop::of(next)?, routes, others: VecDeque::new() });
+    }
     let flow = match binding.transport {
         Transport::Udp => {
             Some(Destination::Datagram { listener: binding.listener, to: binding.source })
@@ -156,7 +162,6 @@ fn route_to(stack: &Stack, binding: &Binding) -> Option<Route> {
         (None, Some(flow)) => Hop::by_flow(flow),
         (None, None) => return None,
     };
-    let uri = Uri { headers: None, ..binding.contact.clone() };
     Some(Route { uri, hop, routes: Vec::new(), others: VecDeque::new() })
 }
 

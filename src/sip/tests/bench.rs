@@ -300,6 +300,7 @@ pub fn kept(contact: &str, source: &str) -> Binding {
         contact: contact.parse().unwrap(),
         parameters: Vec::new(),
         is_outbound: false,
+        path: Vec::new(),
         call_id: "r".into(),
         cseq: 1,
         expires_in: Duration::from_secs(600),

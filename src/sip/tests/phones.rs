@@ -412,6 +412,27 @@ fn connections_of_before_a_restart_are_not_restored_as_phones() {
     assert_eq!(bench.agent.contacts("alice"), 1);
 }
 
+#[test]
+fn rfc3327_phone_behind_proxies_is_called_through_them() {
+    let mut bench = bench();
+    let path = ["sip:192.0.2.70:5070;lr", "sip:t1@edge.example;lr;ob"];
+    let behind = Binding {
+        path: path.map(|proxy| proxy.parse().unwrap()).to_vec(),
+        ..kept("sip:alice@10.0.0.5:5062", "192.0.2.71:5060")
+    };
+    bench.act(|agent, now| agent.restore(now, "alice", vec![behind]));
+    call_alice(&mut bench).unwrap();
+    let invite = bench.expect("INVITE sip:alice@10.0.0.5:5062 ");
+    assert_eq!(invite.to, "192.0.2.70:5070".parse().unwrap());
+    assert_eq!(invite.all("Route"), path.map(|proxy| format!("<{proxy}>")));
+    bench.receive(&invite.response(486, "u1"));
+    bench.expect("ACK ");
+    // No pings: whoever keeps the phone's NAT open, it is not us.
+    bench.take_events();
+    bench.pass(Duration::from_secs(120));
+    bench.quiet();
+}
+
 /// Alice has phones 1 to `count`, all ring; their INVITEs.
 fn ringing(bench: &mut Bench, count: u8) -> Vec<Sent> {
     let phone =

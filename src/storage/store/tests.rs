@@ -51,6 +51,7 @@ fn binding(user: &str, expires_at: UnixMs) -> StoredBinding {
     StoredBinding {
         user: user.into(),
         contact: format!("sip:{user}@192.0.2.7:5062"),
+        path: "<sip:192.0.2.8;lr>".into(),
         call_id: "a84b4c76e66710".into(),
         cseq: 1826,
         expires_at,
