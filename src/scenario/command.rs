@@ -249,6 +249,8 @@ pub struct UrlSound {
     pub method: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// `progressivePlayback`: it is played as it comes, and not kept.
+    pub progressive: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

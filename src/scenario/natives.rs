@@ -514,7 +514,8 @@ fn sound_of<'js>(ctx: &Ctx<'js>, sound: &JsObject<'js>) -> Result<Sound> {
             Some(text) => from_base64(ctx, &text)?,
             None => bytes(ctx, sound.get("body")?)?,
         };
-        return Ok(Sound::Url(UrlSound { url, method, headers, body }));
+        let progressive = sound.get::<_, Option<bool>>("progressive")?.unwrap_or_default();
+        return Ok(Sound::Url(UrlSound { url, method, headers, body, progressive }));
     }
     Ok(Sound::Speech(Speech {
         text: sound.get::<_, Words>("text")?.0,
