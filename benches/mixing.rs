@@ -12,7 +12,7 @@ use branchline::media::codec::encoder::{Encoder, EncoderSettings};
 use branchline::media::engine::{
     Codec, Command, Config, Engine, Input, Output, SocketId, StreamSettings, UnitId,
 };
-use branchline::media::format::{Format, Formats, OpusSettings};
+use branchline::media::format::{Format, Formats, OpusSettings, Reports};
 use branchline::media::frame::Rate;
 use branchline::random::Random;
 use rustix::time::{ClockId, clock_gettime};
@@ -219,6 +219,7 @@ fn settings(place: usize, codec: Codec) -> StreamSettings {
         dtmf_clock: Rate::Narrow,
         noise_payload_type: None,
         opus: OpusSettings::default(),
+        reports: Reports::default(),
         sends: true,
         receives: true,
         ptime: TICK,

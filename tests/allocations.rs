@@ -13,7 +13,7 @@ use branchline::media::engine::{
     Codec, Command, Config, DigitSources, Engine, Input, Output, SocketId, Source, StreamSettings,
     UnitId,
 };
-use branchline::media::format::{Format, Formats, OpusSettings};
+use branchline::media::format::{Format, Formats, OpusSettings, Reports};
 use branchline::media::frame::Rate;
 use branchline::random::Random;
 
@@ -182,6 +182,7 @@ fn settings(place: usize, codec: Codec) -> StreamSettings {
         dtmf_clock: Rate::Narrow,
         noise_payload_type: None,
         opus: OpusSettings::default(),
+        reports: Reports::default(),
         sends: true,
         receives: true,
         ptime: TICK,

@@ -55,6 +55,8 @@ pub struct Stream {
     heard_codec: Codec,
     /// Makes frames of it, while somebody needs those.
     receiver: Option<Box<Receiver>>,
+    /// Of receivers that are gone.
+    played_before: Playout,
     /// Counts of SSRCs that are gone.
     before: Counts,
     late: u64,
@@ -192,6 +194,7 @@ impl Stream {
             reception: None,
             heard_codec: Codec::Pcmu,
             receiver: None,
+            played_before: Playout::default(),
             before: Counts::default(),
             late: 0,
             packetizer: None,
@@ -431,10 +434,7 @@ impl Stream {
             self.receiver.take().unwrap_or_else(|| Box::new(Receiver::new(self.heard_codec)));
         let frame = receiver.pull(now);
         if let Some(voice) = &mut self.voice {
-            news.is_speaking = match voice.feed(frame) {
-                None => None,
-                Some(change) => Some(change == voice::Change::Begins),
-            };
+            news.is_speaking = voice.feed(frame).map(|change| change == voice::Change::Begins);
         }
         if self.detects_in_frames() {
             let narrow = self
@@ -458,7 +458,23 @@ impl Stream {
 
     /// Nobody needs frames.
     pub fn stop_hearing(&mut self) {
-        self.receiver = None;
+        if self.receiver.is_some() {
+            self.played_before = Playout { delay: None, ..self.playout() };
+            self.receiver = None;
+        }
+    }
+
+    /// What receivers made of what came.
+    fn playout(&self) -> Playout {
+        let before = self.played_before;
+        let Some(counts) = self.receiver.as_ref().map(|receiver| receiver.counts()) else {
+            return before;
+        };
+        Playout {
+            discarded: before.discarded + counts.late + counts.early,
+            concealed: before.concealed + Duration::from_millis(20) * counts.concealed as u32,
+            delay: Some(Duration::from_millis(counts.delay_ms.into())),
+        }
     }
 
     /// What the peer says in this step, if somebody needs it.
@@ -716,10 +732,10 @@ impl Stream {
             control: &self.control,
             outgoing: &self.outgoing,
             codec: self.codec(),
-            heard: self.codec(),
+            heard: self.heard_codec,
             ptime: self.settings.as_ref().map_or(DEFAULT_PTIME, |settings| settings.ptime),
             packets_late: self.late,
-            playout: Playout::default(),
+            playout: self.playout(),
         }
     }
 
