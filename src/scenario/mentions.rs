@@ -86,6 +86,7 @@ const GLOBALS: &[(&str, &[&str])] = &[
         &[
             "Modules",
             "PlayerEvents",
+            "SequencePlayerEvents",
             "DTMFType",
             "URLPlayerRequestMethod",
             "RecordExpireTime",
@@ -159,7 +160,6 @@ const MISSING: &[&str] = &[
     "Pipecat",
     "PushService",
     "RecorderEvents",
-    "SequencePlayerEvents",
     "Silero",
     "SmartQueueEvents",
     "SmartQueueOperatorSettingsMode",
@@ -189,7 +189,6 @@ const REFUSED_OF_ENGINE: &[&str] = &[
     "createASR",
     "createConference",
     "createRecorder",
-    "createSequencePlayer",
     "createStreamingAgent",
     "createWebSocket",
     "destroyConference",

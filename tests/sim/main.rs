@@ -13,6 +13,7 @@ mod media;
 mod names;
 mod nat;
 mod outgoing;
+mod playing;
 mod srtp;
 mod transfer;
 mod trunks;

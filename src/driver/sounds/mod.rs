@@ -34,7 +34,7 @@ use self::reading::{Body, CUT_OFF};
 use super::http_client::Part;
 use super::speech::Speaker;
 use crate::budget;
-use crate::config::Config;
+use crate::config::{Codec, Config, L16};
 use crate::media::clip::Clip;
 use crate::media::frame::Rate;
 use crate::scenario::command::{HttpRequest, Sound, Speech, UrlSound};
@@ -84,7 +84,7 @@ impl Sounds {
         let limits = &config.limits;
         let most_decoded = (2 * limits.sound_bytes).min(limits.sound_cache_bytes);
         let keeping = Keeping {
-            most_rate: highest_rate(config),
+            most_rate: highest_rate(config).min(Rate::Narrow),
             most_samples: most_decoded / size_of::<i16>(),
             most_bytes: limits.sound_bytes,
         };
@@ -425,7 +425,12 @@ fn highest_rate(config: &Config) -> Rate {
     let own = config.trunks.iter().map(|trunk| &trunk.codecs);
     let own = own.chain(config.users.iter().map(|user| &user.codecs));
     let codecs = own.flatten().chain(&config.media.codecs);
-    codecs.map(|codec| codec.rate()).max().unwrap_or(Rate::Narrow)
+    let rates = codecs.map(|codec| match codec {
+        Codec::Pcmu | Codec::Pcma | Codec::L16(L16::Hz8000) => Rate::Narrow,
+        Codec::G722 | Codec::L16(L16::Hz16000) => Rate::Wide,
+        Codec::Opus | Codec::L16(L16::Hz48000) => Rate::Full,
+    });
+    rates.max().unwrap_or(Rate::Narrow)
 }
 
 /// Section 1.6 of the VoxEngine reference, with the text of its error.
