@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
-use super::format::{Formats, OpusSettings};
+use super::format::{Formats, OpusSettings, Reports};
 use super::frame::Rate;
 use super::outgoing::{self, Outgoing};
 use super::player::Player;
@@ -180,6 +180,7 @@ pub struct StreamSettings {
     pub noise_payload_type: Option<u8>,
     /// What the peer asks of our Opus.
     pub opus: OpusSettings,
+    pub reports: Reports,
     pub sends: bool,
     pub receives: bool,
     pub ptime: Duration,
@@ -318,12 +319,22 @@ pub struct Figures {
     pub packets_sent: u64,
     pub packets_lost: u64,
     pub packets_late: u64,
-    /// RFC 3550 A.8, in milliseconds.
+    /// Too late or too many for the jitter buffer, and the audio that was made up for what lacked.
+    pub packets_discarded: u64,
+    pub concealed: Duration,
+    /// RFC 3550 A.8, in milliseconds; at the end, and the highest.
     pub jitter_ms: f32,
+    pub jitter_most_ms: f32,
     /// From RTCP, 0 when unknown.
     pub round_trip_ms: f32,
-    /// From RTCP: what of ours the peer did not get.
+    /// From RTCP: what of ours the peer did not get, and its jitter.
     pub lost_by_peer: u64,
+    pub jitter_at_peer_ms: f32,
+    /// Of a call.
+    pub codec: Option<Codec>,
+    /// Estimates of `quality`: of what came, and of what the peer heard; 0 when unknown.
+    pub mos: f32,
+    pub mos_at_peer: f32,
     /// Length of a recording.
     pub recorded: Duration,
 }

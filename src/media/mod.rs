@@ -8,17 +8,20 @@
 //! call's RTP, `outgoing` what makes a change of source seamless.
 
 pub mod clip;
-pub mod codec;
 pub mod detect;
 pub mod engine;
 pub mod format;
 pub mod frame;
+pub mod quality;
 pub mod resample;
 pub mod sound;
 pub mod srtp;
 pub mod tone;
 
+mod bursts;
+mod codec;
 mod dtmf;
+mod figures;
 mod goertzel;
 mod jitter;
 mod latch;
@@ -30,6 +33,7 @@ mod reception;
 mod recorder;
 mod relay;
 mod rtcp;
+mod rtcp_extended;
 mod rtp;
 mod sockets;
 mod stream;

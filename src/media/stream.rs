@@ -5,15 +5,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::detect::digits::Detector;
 use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
 use super::engine::{Codec, DigitSource, DigitSources, Figures, SocketId, StreamSettings};
+use super::figures::{Counts, Playout, Sources};
 use super::format::Format;
 use super::frame::{Frame, Rate};
-use super::goertzel::Detector;
 use super::latch::{Latch, Pace};
-use super::outgoing::{Outgoing, samples_in};
+use super::outgoing::Outgoing;
 use super::packetizer::{MOST_PTIME, Packetizer};
 use super::reception::{Arrival, Reception};
 use super::rtcp::Control;
@@ -109,12 +110,6 @@ impl Waiting {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Counts {
-    received: u64,
-    lost: u64,
-}
-
 /// What a packet from the peer is to the others.
 #[derive(Debug)]
 pub enum Heard<'a> {
@@ -203,6 +198,7 @@ impl Stream {
             (Some(context), Some(keys)) => context.change(*keys),
             (context, keys) => *context = keys.map(|keys| Box::new(Context::new(*keys))),
         }
+        self.control.wanted = settings.reports;
         let before = self.settings.as_ref();
         // 0.0.0.0 is an old way to hold a call: the peer is where it was.
         if let Some(before) = before.filter(|_| settings.remote.ip().is_unspecified()) {
@@ -340,7 +336,7 @@ impl Stream {
             stats::RTP_TOO_MANY.add(1);
             return Heard::Nothing;
         }
-        let (receives, clock_rate) = (settings.receives, settings.codec.clock_rate());
+        let receives = settings.receives;
         match self.count(header) {
             Arrival::Next | Arrival::Restarted => {}
             Arrival::Late => self.late += 1,
@@ -359,9 +355,9 @@ impl Stream {
             // Events repeat their timestamp, which would look like jitter.
             Kind::Event(clock) => self.receive_event(now, packet, clock, receives, news),
             Kind::Audio(_) | Kind::Noise => {
-                let arrival = samples_in(now.saturating_duration_since(epoch), clock_rate);
-                if let Some(reception) = &mut self.reception {
-                    reception.time(header.timestamp, arrival);
+                if let (Kind::Audio(codec), Some(reception)) = (kind, &mut self.reception) {
+                    let arrival = now.saturating_duration_since(epoch);
+                    reception.time(header.timestamp, arrival, codec.clock_rate());
                 }
                 match kind {
                     Kind::Audio(codec) if receives && !packet.payload.is_empty() => {
@@ -526,6 +522,7 @@ impl Stream {
             }
             false => (settings.remote_rtcp, true),
         };
+        let metrics = self.control.wanted.voip_metrics.then(|| self.sources().metrics());
         let (control, outgoing) = (&self.control, &self.outgoing);
         let has_sent = outgoing.last_sent().is_some_and(|at| now - at < RECENTLY);
         let sent = has_sent.then(|| super::rtcp::Sent {
@@ -543,7 +540,9 @@ impl Stream {
         };
         out.push(self.socket, is_rtcp, to, |data| {
             let packet = data.len();
+            let source = reception.as_ref().map(|reception| reception.ssrc);
             control.write_report(data, now, epoch, outgoing.ssrc, sent, reception);
+            control.write_extended(data, now, epoch, outgoing.ssrc, source, metrics.as_ref());
             if is_bye {
                 super::rtcp::write_bye(data, outgoing.ssrc);
             }
@@ -554,18 +553,20 @@ impl Stream {
     }
 
     pub fn figures(&self) -> Figures {
-        let reception = self.reception.as_ref();
-        let round_trip = self.control.round_trip.unwrap_or_default();
-        Figures {
-            packets_received: self.before.received + reception.map_or(0, |r| r.received),
-            packets_sent: self.outgoing.packets,
-            packets_lost: self.before.lost + reception.map_or(0, Reception::lost),
+        self.sources().figures()
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources {
+            reception: self.reception.as_ref(),
+            before: self.before,
+            control: &self.control,
+            outgoing: &self.outgoing,
+            codec: self.codec(),
+            heard: self.codec(),
+            ptime: self.settings.as_ref().map_or(DEFAULT_PTIME, |settings| settings.ptime),
             packets_late: self.late,
-            jitter_ms: reception
-                .map_or(0.0, |r| r.jitter() as f32 * 1000.0 / self.outgoing.clock_rate() as f32),
-            round_trip_ms: round_trip.as_secs_f32() * 1000.0,
-            lost_by_peer: self.control.lost_by_peer.into(),
-            recorded: Duration::ZERO,
+            playout: Playout::default(),
         }
     }
 
@@ -704,6 +705,8 @@ enum Kind {
 
 /// RFC 3551 table 4.
 const COMFORT_NOISE: u8 = 13;
+/// RFC 3551 §4.2
+const DEFAULT_PTIME: Duration = Duration::from_millis(20);
 /// Of a step, at 8000 Hz.
 const TICK_SAMPLES: u32 = 160;
 /// 160 ms of 20 ms packets.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::codecs::{Preference, media_codec, media_formats, media_opus, rate};
+use super::codecs::{Preference, media_codec, media_formats, media_opus, media_reports, rate};
 use super::modify::Proposed;
 use super::security::{Security, media_keys};
 use super::sound::Playback;
@@ -189,6 +189,7 @@ impl Call {
             dtmf_clock: dtmf.map_or(Rate::Narrow, |(_, clock)| rate(clock)),
             noise_payload_type: agreed.noise,
             opus: media_opus(agreed.opus),
+            reports: media_reports(agreed),
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,

@@ -21,6 +21,7 @@ mod events;
 mod exchange;
 mod journal;
 mod modify;
+mod quality;
 mod recording;
 mod refusal;
 mod security;
@@ -63,6 +64,8 @@ pub struct Session {
     calls: BTreeMap<Object, Call>,
     players: BTreeMap<Object, Player>,
     recordings: BTreeMap<UnitId, Recording>,
+    /// As many as calls that ended since media was last heard.
+    ended: Vec<quality::Ended>,
     /// Calls made and received so far, failed ones included.
     call_attempts: usize,
     incoming_so_far: u32,
@@ -107,6 +110,7 @@ impl Session {
             calls: BTreeMap::new(),
             players: BTreeMap::new(),
             recordings: BTreeMap::new(),
+            ended: Vec::new(),
             call_attempts: 0,
             incoming_so_far: 0,
             fetches: Vec::new(),

@@ -326,7 +326,7 @@ impl Session {
                 }
                 Some(_) | None => {}
             },
-            Role::Call(_) | Role::Recorder(_) => {}
+            Role::Call(_) | Role::Recorder(_) | Role::Ended(_) => {}
         }
     }
 
@@ -409,7 +409,7 @@ impl Session {
                     self.player_event(exchange, object, PlayerEvent::Started { duration_s });
                 }
             }
-            Role::Call(_) | Role::Recorder(_) => {}
+            Role::Call(_) | Role::Recorder(_) | Role::Ended(_) => {}
         }
     }
 
@@ -444,7 +444,7 @@ impl Session {
                 let event = PlayerEvent::PlaybackFinished { error: player.error.or(late) };
                 self.player_event(exchange, object, event);
             }
-            Role::Call(_) | Role::Recorder(_) => {}
+            Role::Call(_) | Role::Recorder(_) | Role::Ended(_) => {}
         }
     }
 }

@@ -248,7 +248,7 @@ fn troubles_of_fetching_have_the_api_s_texts() {
         ("too-large", "the sound is larger than 0 MB"),
         ("lost", "host not found"),
         ("unknown", "HTTP error -1"),
-        ("mp4", "MP4: it is not supported: WAV, MP3 and FLAC are"),
+        ("mp4", "MP4: it is not supported: WAV, MP3, FLAC and Opus in Ogg are"),
     ] {
         for is_progressive in [false, true] {
             let mut sound = url(&format!("http://h/{path}"), "");

@@ -172,19 +172,20 @@ const HIGHEST_FLOOR: f32 = -20.0;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::detect::material::{self, Material};
+    use crate::media::detect::material::Material;
 
     const RATES: [Rate; 3] = [Rate::Narrow, Rate::Wide, Rate::Full];
 
     /// The changes with the time of their frame in milliseconds.
     fn changes(rate: Rate, samples: &[i16]) -> Vec<(usize, Change)> {
         let mut detector = Detector::default();
-        let frames = material::frames(rate, samples);
-        frames
-            .iter()
-            .enumerate()
-            .filter_map(|(place, frame)| detector.feed(frame).map(|change| (place * 20, change)))
-            .collect()
+        let mut frame = Frame::silence(rate);
+        let mut changes = Vec::new();
+        for (place, samples) in samples.chunks_exact(rate.frame()).enumerate() {
+            frame.samples_mut().copy_from_slice(samples);
+            changes.extend(detector.feed(&frame).map(|change| (place * 20, change)));
+        }
+        changes
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Digits in and out, in every form.
 
 use super::*;
-use crate::media::goertzel::Detector;
+use crate::media::detect::digits::Detector;
 
 #[test]
 fn digits_listened_for_are_reported_once_and_kept_back_without_a_gap() {

@@ -5,6 +5,7 @@
 mod digits;
 mod life;
 mod relay;
+mod reports;
 mod sound;
 mod srtp;
 
@@ -17,7 +18,7 @@ use super::engine::{
     Codec, Command, Config, DigitSource, DigitSources, Engine, Event, Figures, Input, Layout,
     Output, SocketId, Source, StreamSettings, UnitId, Usage,
 };
-use super::format::{Format, Formats, OpusSettings};
+use super::format::{Format, Formats, OpusSettings, Reports};
 use super::frame::Rate;
 use super::tone::Script;
 use crate::random::Random;
@@ -194,6 +195,7 @@ fn settings(unit: UnitId, codec: Codec) -> StreamSettings {
         dtmf_clock: Rate::Narrow,
         noise_payload_type: None,
         opus: OpusSettings::default(),
+        reports: Reports::default(),
         sends: true,
         receives: true,
         ptime: 20 * MS,
