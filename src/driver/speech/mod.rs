@@ -70,7 +70,7 @@ impl Speaker {
             return Err(format!("the text is longer than {MOST_CHARACTERS} characters"));
         }
         // A NUL ends an argument, and no engine speaks it.
-        let text = ssml::plain(&speech.text).replace('\0', " ");
+        let text = speech.text.replace('\0', " ");
         let utterance = engine.utterance(&text, &Voice::parse(&speech.voice), speech.rate);
         let key = key(&utterance);
         Ok(Spoken { utterance, key })
