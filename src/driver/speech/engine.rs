@@ -292,7 +292,7 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
         assert_eq!(utterance.input, "<speak>a<break time='1s'/>b</speak>");
         assert_eq!(utterance.arguments.last().map(String::as_str), Some("-m"));
         let voice = |name: &str| arguments(&engine, "", name, 1.0)[3].clone();
-        assert_eq!(voice("Amazon.en_US_Joanna"), "en-us");
+        assert_eq!(voice("Amazon.en_US_Joanna"), "en-us+f2");
         assert_eq!(voice("Default.fr_FR_Male"), "en-us");
     }
 
