@@ -327,9 +327,9 @@ mod tests {
     fn where_not_one_session_fits_the_largest_limit_is_named() {
         let limits = Limits { sessions: 1, memory_bytes: 64 << 20, ..Limits::default() };
         let error = Budget::of(&limits, MACHINE_256).unwrap_err().to_string();
-        // 12 + 4 + 2 + 6 + 16 + 18.75 + 7.8125 + 30 + 24 fixed, 15 pool, 1 + 50 x 48 KiB + 40 KiB +
-        // 64 KiB for the session: 139.01 MiB.
-        assert!(error.ends_with("lower sound_mib or raise memory_mib to 140"), "{error}");
+        // 12 + 4 + 2 + 6 + 16 + 18.75 + 7.8125 + 12 + 24 fixed, 15 pool, 1 + 50 x 48 KiB + 40 KiB +
+        // 64 KiB for the session: 121.01 MiB.
+        assert!(error.ends_with("lower sound_cache_mib or raise memory_mib to 122"), "{error}");
     }
 
     #[test]

@@ -124,6 +124,11 @@ pub enum Command {
         looped: bool,
         paused: bool,
     },
+    /// Sounds one after the other; a text that can't be spoken comes as its error.
+    CreateSequence {
+        player: Object,
+        parts: Vec<Result<Sound, String>>,
+    },
     PausePlayer {
         player: Object,
     },
@@ -133,8 +138,10 @@ pub enum Command {
     StopPlayer {
         player: Object,
     },
+    /// `part` of a sequence; 0 of others.
     AddMarker {
         player: Object,
+        part: usize,
         offset_ms: i64,
     },
 
@@ -188,6 +195,9 @@ impl Command {
             }
             Self::Playback { sound, .. } | Self::CreatePlayer { sound, .. } => {
                 sound.payload_bytes()
+            }
+            Self::CreateSequence { parts, .. } => {
+                parts.iter().flatten().map(Sound::payload_bytes).sum()
             }
             Self::HttpRequest(request) => request.payload_bytes(),
             Self::CallPstn(parameters) => {

@@ -86,6 +86,7 @@ const GLOBALS: &[(&str, &[&str])] = &[
         &[
             "Modules",
             "PlayerEvents",
+            "SequencePlayerEvents",
             "DTMFType",
             "URLPlayerRequestMethod",
             "RecordExpireTime",
@@ -169,7 +170,6 @@ const MISSING: &[&str] = &[
     "Pipecat",
     "PushService",
     "RecorderEvents",
-    "SequencePlayerEvents",
     "Silero",
     "SmartQueueEvents",
     "SmartQueueOperatorSettingsMode",
@@ -198,7 +198,6 @@ const REFUSED_OF_ENGINE: &[&str] = &[
     "callWhatsappUser",
     "createASR",
     "createRecorder",
-    "createSequencePlayer",
     "createStreamingAgent",
     "createWebSocket",
     "disableStatisticsForIncomingWebsockets",

@@ -327,9 +327,21 @@ impl<'js> Natives<'_, 'js> {
         self.send("resumePlayer", |player| Command::ResumePlayer { player })?;
         self.send("stopPlayer", |player| Command::StopPlayer { player })?;
         let host = self.host.clone();
-        self.add("addMarker", move |player: Number, offset: f64| {
-            host.command(Command::AddMarker { player: player.0, offset_ms: offset as i64 });
+        self.add("addMarker", move |player: Number, part: Number, offset: f64| {
+            let (player, part) = (player.0, part.0 as usize);
+            host.command(Command::AddMarker { player, part, offset_ms: offset as i64 });
         })?;
+        let host = self.host.clone();
+        let create_sequence = move |ctx: Ctx<'js>, player: Number, sounds: Vec<JsObject<'js>>| {
+            let part = |sound: &JsObject<'js>| match optional(&ctx, sound.get("error")?)? {
+                Some(error) => Result::Ok(Err(error)),
+                None => sound_of(&ctx, sound).map(Ok),
+            };
+            let parts = sounds.iter().map(part).collect::<Result<_>>()?;
+            host.command(Command::CreateSequence { player: player.0, parts });
+            Result::Ok(())
+        };
+        self.add("createSequence", create_sequence)?;
         let host = self.host.clone();
         self.add("failPlayer", move |player: Number, error: Words| {
             host.fail_player(player.0, error.0);

@@ -119,11 +119,14 @@ impl Session {
             Command::CreatePlayer { player, sound, looped, paused } => {
                 self.create_player(exchange, player, sound, looped, paused);
             }
+            Command::CreateSequence { player, parts } => {
+                self.create_sequence(exchange, player, parts);
+            }
             Command::PausePlayer { player } => self.pause_player(exchange, player, true),
             Command::ResumePlayer { player } => self.pause_player(exchange, player, false),
             Command::StopPlayer { player } => self.stop_player(exchange, player),
-            Command::AddMarker { player, offset_ms } => {
-                self.add_marker(exchange, player, offset_ms);
+            Command::AddMarker { player, part, offset_ms } => {
+                self.add_marker(exchange, player, part, offset_ms);
             }
             Command::CreateConference { conference, hd_audio } => {
                 self.create_conference(exchange, conference, hd_audio);

@@ -15,6 +15,7 @@ mod media;
 mod names;
 mod nat;
 mod outgoing;
+mod playing;
 mod srtp;
 mod transfer;
 mod trunks;

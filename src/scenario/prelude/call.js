@@ -110,7 +110,7 @@
 
     startPlayback(url, parameters) {
       if (!this.#isOver('startPlayback')) {
-        this.#play(shared.urlSound(url), shared.isLooped(parameters));
+        this.#play(shared.urlSound(url, parameters), shared.isLooped(parameters));
       }
     }
 

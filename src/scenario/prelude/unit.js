@@ -134,9 +134,10 @@
   };
 
   /** A URL, or a request object. */
-  shared.urlSound = (request) => {
+  shared.urlSound = (request, parameters) => {
+    const progressive = Boolean(parameters?.progressivePlayback);
     if (typeof request !== 'object' || request === null) {
-      return { url: String(request), method: 'GET', headers: [] };
+      return { url: String(request), method: 'GET', headers: [], progressive };
     }
     const { body } = request;
     return {
@@ -145,6 +146,7 @@
       headers: Array.from(request.headers ?? [], ({ name, value }) => [name, value]),
       body: body?.text,
       base64: body?.binary,
+      progressive,
     };
   };
 

@@ -109,7 +109,8 @@
   };
   deferred('join', ['easyProcess', 'forwardCallToPSTN', 'forwardCallToSIP', 'forwardCallToUser',
     'forwardCallToUserDirect', 'playSoundAndHangup']);
-  deferred('player', ['createURLPlayer', 'createTTSPlayer', 'createToneScriptPlayer']);
+  deferred('player', ['createURLPlayer', 'createTTSPlayer', 'createToneScriptPlayer',
+    'createSequencePlayer']);
 
   shared.VoxEngine = VoxEngine;
   shared.define('VoxEngine', VoxEngine);
