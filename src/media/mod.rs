@@ -8,6 +8,7 @@
 //! call's RTP, `outgoing` what makes a change of source seamless.
 
 pub mod clip;
+pub mod codec;
 pub mod detect;
 pub mod engine;
 pub mod format;
@@ -21,7 +22,6 @@ pub mod srtp;
 pub mod tone;
 
 mod bursts;
-mod codec;
 mod dtmf;
 mod figures;
 mod goertzel;
