@@ -93,6 +93,7 @@ const GLOBALS: &[(&str, &[&str])] = &[
         ],
     ),
     ("function", &["Function"]),
+    ("amd", &["AMD"]),
 ];
 
 /// What typed arrays are mentioned by; the last three find any global.
@@ -117,20 +118,22 @@ const TYPED_ARRAYS: &[&str] = &[
     "globalThis",
 ];
 
-const FILES: &[(&str, &[&str])] = &[(
-    "transfer",
-    &[
-        "handleBlindTransfer",
-        "notifyBlindTransferSuccess",
-        "notifyBlindTransferFailed",
-        "transferTo",
-    ],
-)];
+const FILES: &[(&str, &[&str])] = &[
+    (
+        "transfer",
+        &[
+            "handleBlindTransfer",
+            "notifyBlindTransferSuccess",
+            "notifyBlindTransferFailed",
+            "transferTo",
+        ],
+    ),
+    ("detect", &["enableBeepDetection", "disableBeepDetection", "detectFaxTone"]),
+];
 
 const MISSING: &[&str] = &[
     "ACDEvents",
     "AI",
-    "AMD",
     "ASR",
     "ASRDictionary",
     "ASREvents",
@@ -204,8 +207,6 @@ const REFUSED_OF_ENGINE: &[&str] = &[
 const REFUSED_OF_CALL: &[&str] = &[
     "vad",
     "handleMicStatus",
-    "enableBeepDetection",
-    "disableBeepDetection",
     "monitorMediaStatistics",
 ];
 
