@@ -18,7 +18,7 @@ use branchline::driver::media::{self, MediaHandle};
 use branchline::media::engine::{
     Codec, Command, Config, DigitSources, Event, StreamSettings, UnitId,
 };
-use branchline::media::format::{Format, Formats, OpusSettings};
+use branchline::media::format::{Format, Formats, OpusSettings, Reports};
 use branchline::media::frame::Rate;
 use branchline::random::Random;
 use rustix::event::epoll;
@@ -286,6 +286,7 @@ impl Gateway {
                 dtmf_clock: Rate::Narrow,
                 noise_payload_type: None,
                 opus: OpusSettings::default(),
+                reports: Reports::default(),
                 srtp: None,
                 sends: true,
                 receives: true,

@@ -173,12 +173,9 @@ fn fixed_rows(limits: &Limits) -> Vec<Row> {
             bytes: product(&[transactions as u64, TRANSACTION_BYTES]),
         },
         Row {
-            what: "a sound being decoded",
-            formula: format!(
-                "its file and twice as much in samples: 3 x {}",
-                Size(limits.sound_bytes as u64)
-            ),
-            bytes: product(&[3, limits.sound_bytes as u64]),
+            what: "sounds being read",
+            formula: times(SOUNDS_BEING_READ, "sounds", SOUND_READER_BYTES),
+            bytes: product(&[SOUNDS_BEING_READ as u64, SOUND_READER_BYTES]),
         },
         Row {
             what: "decoded sounds",
@@ -203,7 +200,6 @@ fn limit_behind(what: &str) -> &'static str {
         "HTTP bodies" => "http_pool_mib",
         "SIP streams" | TLS => "sip_streams",
         "SIP transactions" => "sip_transactions",
-        "a sound being decoded" => "sound_mib",
         "decoded sounds" => "sound_cache_mib",
         _ => "js_heap_mib",
     }
@@ -261,6 +257,13 @@ const NAMES_BYTES: u64 = 2 << 20;
 
 /// Read buffer, write buffer and the piece between of one HTTP connection, without its body.
 const HTTP_CONNECTION_BYTES: u64 = 24 << 10;
+
+/// Files, fetches and speeches that become samples at one time, each on a thread of its own.
+pub const SOUNDS_BEING_READ: usize = 16;
+
+/// The pieces that wait for a decoder, its largest block with its samples at two rates, and its
+/// stack.
+const SOUND_READER_BYTES: u64 = 768 << 10;
 
 /// A transaction with the message it repeats.
 const TRANSACTION_BYTES: u64 = 4 << 10;

@@ -220,6 +220,8 @@ pub struct Media {
     pub opus_bitrate: Option<u32>,
     /// Ask peers to send little in pauses.
     pub opus_dtx: bool,
+    /// Ask peers for extended reports of RTCP.
+    pub rtcp_xr: bool,
     /// Of calls whose trunk or user does not say otherwise.
     pub srtp: Srtp,
     pub threads: usize,
@@ -234,6 +236,7 @@ impl Default for Media {
             comfort_noise: false,
             opus_bitrate: None,
             opus_dtx: false,
+            rtcp_xr: false,
             srtp: Srtp::Optional,
             threads: 1,
         }

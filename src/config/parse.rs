@@ -211,6 +211,7 @@ fn media(table: Table<'_>) -> Media {
         comfort_noise: table.flag("comfort_noise", default.comfort_noise),
         opus_bitrate: opus_bitrate(&table),
         opus_dtx: table.flag("opus_dtx", default.opus_dtx),
+        rtcp_xr: table.flag("rtcp_xr", default.rtcp_xr),
         srtp: table.choice("srtp", &SRTP, default.srtp),
         threads: table.size("threads", 1..=16, default.threads),
     };

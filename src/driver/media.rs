@@ -351,7 +351,7 @@ impl Pace {
 pub const COMMANDS: usize = 1024;
 const BACKLOG: usize = 1024;
 const RETRY: Duration = Duration::from_millis(5);
-/// What the engine and the buffers on the stack take is a few KiB.
+/// What the engine and the buffers on the stack take is a few KiB, and libopus up to 48.
 const STACK_BYTES: usize = 256 << 10;
 /// Longer than any RTP packet on a link of 1500 bytes.
 const PACKET_BYTES: usize = 2048;
@@ -372,7 +372,7 @@ const MOST_PANICS: u32 = 100;
 mod tests {
     use super::*;
     use crate::media::engine::{Codec, Layout, StreamSettings};
-    use crate::media::format::{Formats, OpusSettings};
+    use crate::media::format::{Formats, OpusSettings, Reports};
     use crate::media::frame::Rate;
 
     #[test]
@@ -456,6 +456,7 @@ mod tests {
                 dtmf_clock: Rate::Narrow,
                 noise_payload_type: None,
                 opus: OpusSettings::default(),
+                reports: Reports::default(),
                 srtp: None,
                 sends: true,
                 receives: true,
@@ -488,8 +489,8 @@ mod tests {
                 break;
             }
         }
-        // Silence to A shows that some time has passed for the recorder; what waits already went out
-        // before that was there.
+        // Silence to A shows that some time has passed for the recorder; what waits already went
+        // out before that was there.
         peer_a.set_nonblocking(true).unwrap();
         while peer_a.recv_from(&mut buffer).is_ok() {}
         peer_a.set_nonblocking(false).unwrap();

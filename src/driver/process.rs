@@ -1,4 +1,5 @@
-//! Child processes: run to their end on a thread that may wait, within limits.
+//! Child processes: run to their end, or read while they talk, on a thread that may wait, within
+//! limits.
 //!
 //! No shell is involved. The child reads its input from memory, not from a pipe, so that neither
 //! side can wait for the other; it is a process group of its own, which ends as a whole; it runs
@@ -10,7 +11,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -69,35 +70,115 @@ pub struct Said {
 
 /// Runs a child to its end. Waits.
 pub fn run(job: Job<'_>) -> Result<Said, Failure> {
-    let start = || -> io::Result<(Child, File)> {
-        let mut input = memory_file()?;
-        input.write_all(job.input.as_bytes())?;
-        input.rewind()?;
-        let output = memory_file()?;
-        let mut command = Command::new(job.program);
-        command.args(job.arguments).process_group(0);
-        command.stdin(input).stdout(output.try_clone()?).stderr(Stdio::piped());
-        Ok((command.spawn()?, output))
-    };
-    let (mut child, output) = start().map_err(Failure::NotStarted)?;
-    let pid = Pid::from_child(&child);
-    restrict(pid, job.file_bytes);
+    let mut output = memory_file().map_err(Failure::NotStarted)?;
+    let stdout = output.try_clone().map_err(Failure::NotStarted)?;
+    let (mut child, pid) = start(job, stdout.into()).map_err(Failure::NotStarted)?;
     let mut errors = Errors::new(child.stderr.take());
     let status = wait(&mut child, pid, &mut errors, job.time);
+    if !matches!(status, Ok(Some(_))) {
+        end(&mut child, pid);
+    }
+    finished(status, &errors, job.time)?;
+    Ok(Said { output: beginning(&mut output), errors: errors.text() })
+}
+
+/// A child whose output is read while it goes on; ended when dropped.
+pub struct Talk {
+    child: Child,
+    pid: Pid,
+    output: Option<ChildStdout>,
+    errors: Errors,
+    time: Duration,
+    /// Of its next words.
+    pause: Duration,
+    began: Instant,
+    is_over: bool,
+}
+
+impl Talk {
+    /// `pause`: how long it may be silent, at first too.
+    pub fn start(job: Job<'_>, pause: Duration) -> Result<Self, Failure> {
+        let (mut child, pid) = start(job, Stdio::piped()).map_err(Failure::NotStarted)?;
+        let errors = Errors::new(child.stderr.take());
+        let output = child.stdout.take();
+        let began = Instant::now();
+        Ok(Self { child, pid, output, errors, time: job.time, pause, began, is_over: false })
+    }
+
+    /// Waits for its end. What it said of its troubles.
+    pub fn finish(mut self) -> Result<String, Failure> {
+        // It has nobody to talk to any more.
+        self.output = None;
+        let left = self.time.saturating_sub(self.began.elapsed());
+        let status = wait(&mut self.child, self.pid, &mut self.errors, left);
+        self.is_over = matches!(status, Ok(Some(_)));
+        finished(status, &self.errors, self.time)?;
+        Ok(self.errors.text())
+    }
+}
+
+impl Read for Talk {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let silent_since = Instant::now();
+        loop {
+            let left = self
+                .time
+                .saturating_sub(self.began.elapsed())
+                .min(self.pause.saturating_sub(silent_since.elapsed()));
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let Some(output) = &mut self.output else { return Ok(0) };
+            let mut waits = Vec::with_capacity(2);
+            waits.push(PollFd::new(output, PollFlags::IN));
+            waits.extend(self.errors.pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+            let says = poll(&mut waits, left)?;
+            let is_ready = |place: usize| {
+                says && waits.get(place).is_some_and(|wait| !wait.revents().is_empty())
+            };
+            let (talks, complains) = (is_ready(0), is_ready(1));
+            drop(waits);
+            if complains {
+                self.errors.read();
+            }
+            if talks {
+                return output.read(out);
+            }
+        }
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        if !self.is_over {
+            end(&mut self.child, self.pid);
+        }
+    }
+}
+
+fn start(job: Job<'_>, output: Stdio) -> io::Result<(Child, Pid)> {
+    let mut input = memory_file()?;
+    input.write_all(job.input.as_bytes())?;
+    input.rewind()?;
+    let mut command = Command::new(job.program);
+    command.args(job.arguments).process_group(0);
+    command.stdin(input).stdout(output).stderr(Stdio::piped());
+    let child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    restrict(pid, job.file_bytes);
+    Ok((child, pid))
+}
+
+fn finished(
+    status: io::Result<Option<ExitStatus>>,
+    errors: &Errors,
+    time: Duration,
+) -> Result<(), Failure> {
     match status {
-        Ok(Some(status)) if status.success() => {
-            let mut output = output;
-            Ok(Said { output: beginning(&mut output), errors: errors.text() })
-        }
+        Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(Failure::Ended { status, said: errors.text() }),
-        Ok(None) => {
-            end(&mut child, pid);
-            Err(Failure::Late(job.time))
-        }
-        Err(error) => {
-            end(&mut child, pid);
-            Err(Failure::Waiting(error))
-        }
+        Ok(None) => Err(Failure::Late(time)),
+        Err(error) => Err(Failure::Waiting(error)),
     }
 }
 
@@ -133,9 +214,15 @@ fn sleep(pidfd: Option<&OwnedFd>, errors: &Errors, time: Duration) -> io::Result
     waits.extend(errors.pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     let says = waits.len();
     waits.extend(pidfd.map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
+    let is_told = poll(&mut waits, time)?;
+    Ok(is_told && waits.iter().take(says).any(|wait| !wait.revents().is_empty()))
+}
+
+/// False when it was interrupted or time has passed.
+fn poll(waits: &mut [PollFd<'_>], time: Duration) -> io::Result<bool> {
     let time = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
-    match rustix::event::poll(&mut waits, Some(&time)) {
-        Ok(_) => Ok(waits.iter().take(says).any(|wait| !wait.revents().is_empty())),
+    match rustix::event::poll(waits, Some(&time)) {
+        Ok(count) => Ok(count > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }

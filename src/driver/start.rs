@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use super::data_dir::{self, Lock};
 use super::disk::{self, DiskHandle, DiskOptions};
 use super::dns::Resolver;
 use super::environment;
-use super::http_client::{self, Client};
+use super::http_client::{self, Client, Streaming};
 use super::http_pool;
 use super::http_server::{self, Folders, Server};
 use super::life::Life;
@@ -26,7 +25,7 @@ use super::reactor::{Inbox, Port, Reactor};
 use super::sd_notify::Notify;
 use super::signals::Signals;
 use super::sockets::{SipSocket, Sockets};
-use super::sounds::Sounds;
+use super::sounds::{Fetch, Pace, Sounds};
 use super::stream::{self, Streams, Tls};
 use super::tasks::Tasks;
 use super::turns;
@@ -41,8 +40,6 @@ use crate::control::{self, Control};
 use crate::gateway::{self, Gateway, worker_limits};
 use crate::media::engine::{self, UnitId};
 use crate::random::Random;
-use crate::scenario::command::HttpRequest;
-use crate::scenario::event::HttpResult;
 
 /// Serves a configuration until TERM or INT.
 ///
@@ -126,7 +123,7 @@ impl Parts<'_> {
         let control_url = self.sockets.control_url(config);
         let pool = http_pool::Pool::new(config.limits.http_pool_bytes);
         let client = Client::new(http_client::Limits::of(&config.limits), pool.clone());
-        let sounds = sounds(config, client.clone());
+        let sounds = sounds(config, executor.clone(), client.clone());
         let resolver = Resolver::new(config.dns.clone(), self.random.fork());
         let tls = Tls::of(config)?;
         let most = config.limits.sip_streams;
@@ -241,15 +238,16 @@ fn folders(config: &Config) -> Folders {
     }
 }
 
-fn sounds(config: &Config, client: Client) -> Sounds {
+fn sounds(config: &Config, executor: Rc<LocalExecutor<'static>>, client: Client) -> Sounds {
     let most_bytes = config.limits.sound_bytes;
-    let fetch = move |request: HttpRequest| {
+    let fetch: Fetch = Box::new(move |request, parts, Pace { time, pause }| {
         let client = client.clone();
-        let fetched = async move { client.fetch_held(&request, most_bytes).await };
-        Box::pin(fetched) as Pin<Box<dyn Future<Output = (HttpResult, http_pool::Share)>>>
-    };
-    let decode = super::sounds::decode_whole;
-    Sounds::new(config, Box::new(fetch), decode)
+        Box::pin(async move {
+            let streaming = Streaming { parts: &parts, most_bytes, time, pause };
+            client.fetch_parts(&request, streaming).await
+        })
+    });
+    Sounds::new(config, executor, fetch)
 }
 
 /// Descriptors at one time: two for each call and the two that a usual session has, clients, SIP

@@ -30,6 +30,14 @@ pub struct OpusSettings {
     pub cbr: bool,
 }
 
+/// Which extended reports of RTCP the peer wants (RFC 3611 §5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reports {
+    pub voip_metrics: bool,
+    /// The reference time of a receiver, which its peer answers.
+    pub reference_time: bool,
+}
+
 impl Formats {
     /// The first meaning of a number counts, and those beyond the sixteenth are unknown.
     pub fn new(formats: impl IntoIterator<Item = (u8, Format)>) -> Self {

@@ -1,12 +1,14 @@
 //! RTCP (RFC 3550 §6): our reports about every 5 seconds, what the peer's say, and BYE.
 //!
 //! Reports are compound packets: SR or RR, then SDES with CNAME. The NTP timestamp is the time
-//! since the engine began, which RFC 3550 §6.4.1 allows who has no wall clock. Application packets
-//! and feedback are **not** read.
+//! since the engine began, which RFC 3550 §6.4.1 allows who has no wall clock. Extended reports are
+//! in `rtcp_extended`. Application packets and feedback are **not** read.
 
 use std::time::{Duration, Instant};
 
+use super::format::Reports;
 use super::reception::Reception;
+use super::rtcp_extended::{Extended, VoipMetrics, XR};
 
 /// What one call stream keeps for RTCP.
 #[derive(Debug)]
@@ -17,8 +19,14 @@ pub struct Control {
     /// Middle of the NTP timestamp of the peer's last SR, and when it came.
     last_sr: Option<(u32, Instant)>,
     pub round_trip: Option<Duration>,
-    /// What the peer says it did not get of ours.
+    /// What the peer says it did not get of ours, and the jitter it sees, in our timestamp units.
     pub lost_by_peer: u32,
+    pub jitter_at_peer: u32,
+    /// It reported of what we send.
+    pub has_report: bool,
+    pub wanted: Reports,
+    /// From its first one on.
+    extended: Option<Box<Extended>>,
 }
 
 /// What goes into a sender report.
@@ -31,7 +39,38 @@ pub struct Sent {
 
 impl Control {
     pub fn new(next_at: Instant, cname: [u8; CNAME_BYTES]) -> Self {
-        Self { next_at, cname, last_sr: None, round_trip: None, lost_by_peer: 0 }
+        Self {
+            next_at,
+            cname,
+            last_sr: None,
+            round_trip: None,
+            lost_by_peer: 0,
+            jitter_at_peer: 0,
+            has_report: false,
+            wanted: Reports::default(),
+            extended: None,
+        }
+    }
+
+    /// What the peer measured of what it hears, if it told.
+    pub fn peer_metrics(&self) -> Option<&VoipMetrics> {
+        self.extended.as_ref().and_then(|extended| extended.metrics.as_ref())
+    }
+
+    /// The extended report that the peer wants or that answers its own, behind a report of ours.
+    pub fn write_extended(
+        &self,
+        out: &mut Vec<u8>,
+        now: Instant,
+        epoch: Instant,
+        ssrc: u32,
+        source: Option<u32>,
+        metrics: Option<&VoipMetrics>,
+    ) {
+        let reference = self.wanted.reference_time.then(|| ntp(now, epoch));
+        let none = Extended::default();
+        let extended = self.extended.as_deref().unwrap_or(&none);
+        extended.write(out, now, ssrc, reference, source, metrics);
     }
 
     /// A compound report: SR when `sent` says what we sent, else RR.
@@ -102,6 +141,14 @@ impl Control {
                     }
                 }
                 RR => self.read_blocks(now, epoch, own_ssrc, body.get(4..), blocks),
+                XR => {
+                    let extended = self.extended.get_or_insert_default();
+                    let blocks = body.get(4..).unwrap_or_default();
+                    let answered = extended.receive(now, own_ssrc, blocks);
+                    if let Some((reference, delay)) = answered.round_trip {
+                        self.take_round_trip(now, epoch, reference, delay);
+                    }
+                }
                 _ => {}
             }
             rest = &after[body_bytes..];
@@ -119,24 +166,29 @@ impl Control {
     ) {
         let blocks = blocks.unwrap_or_default().chunks_exact(BLOCK_BYTES).take(count);
         for block in blocks.filter(|block| word(block, 0) == Some(own_ssrc)) {
-            let (Some(lost), Some(last), Some(delay)) =
-                (word(block, 4), word(block, 16), word(block, 20))
+            let (Some(lost), Some(jitter), Some(last), Some(delay)) =
+                (word(block, 4), word(block, 12), word(block, 16), word(block, 20))
             else {
                 continue;
             };
+            (self.jitter_at_peer, self.has_report) = (jitter, true);
             // A signed number of 24 bits: duplicates can make it negative.
             let lost = ((lost << 8) as i32) >> 8;
             self.lost_by_peer = lost.max(0) as u32;
-            // §6.4.1, figure 2: A - LSR - DLSR.
             if last != 0 {
-                let middle = (ntp(now, epoch) >> 16) as u32;
-                let units = middle.wrapping_sub(last).wrapping_sub(delay);
-                // Half a minute of round trip is a peer that answers what we never sent.
-                if units < 30 << 16 {
-                    let micros = (u64::from(units) * 1_000_000) >> 16;
-                    self.round_trip = Some(Duration::from_micros(micros));
-                }
+                self.take_round_trip(now, epoch, last, delay);
             }
+        }
+    }
+
+    /// §6.4.1, figure 2: A - LSR - DLSR.
+    fn take_round_trip(&mut self, now: Instant, epoch: Instant, last: u32, delay: u32) {
+        let middle = (ntp(now, epoch) >> 16) as u32;
+        let units = middle.wrapping_sub(last).wrapping_sub(delay);
+        // Half a minute of round trip is a peer that answers what we never sent.
+        if units < 30 << 16 {
+            let micros = (u64::from(units) * 1_000_000) >> 16;
+            self.round_trip = Some(Duration::from_micros(micros));
         }
     }
 }

@@ -177,6 +177,8 @@ const FILES: &[(&str, &str)] = sources![
     "vendor",
     "function",
     "transfer",
+    "conference",
+    "voice",
     "detect",
     "amd"
 ];

@@ -15,6 +15,10 @@ pub enum Event {
         player: Object,
         event: PlayerEvent,
     },
+    Conference {
+        conference: Object,
+        event: ConferenceEvent,
+    },
     /// A request to the access URL. The worker answers with `Output::HttpAnswer`.
     HttpRequest {
         request: u64,
@@ -154,12 +158,15 @@ pub enum CallEvent {
         tone: &'static str,
     },
     AudioIdentificationStarted,
-    /// Before a verdict.
+    /// After the verdict.
     AudioIdentificationStopped,
     /// `class`: `HUMAN`, `VOICEMAIL`, `TIMEOUT`.
     AudioIdentificationResult {
         class: &'static str,
         confidence: u8,
+    },
+    MicStatusChange {
+        is_active: bool,
     },
     FirstAudioPacketReceived,
     RtpStopped,
@@ -176,6 +183,22 @@ pub enum PlayerEvent {
     Error { error: String },
     PlaybackMarkerReached { offset_ms: i64 },
     PlaybackBuffering,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConferenceEvent {
+    Started,
+    Stopped,
+    Error {
+        code: u16,
+        error: String,
+        endpoint: Option<String>,
+    },
+    /// `EndpointAdded` and so on; `change` is what follows `Endpoint` in its name.
+    Endpoint {
+        change: String,
+        endpoint: String,
+    },
 }
 
 /// What came of a `Net.httpRequest`; `code` below 1 as section 21.2 of the reference has it.

@@ -7,7 +7,9 @@ use data_encoding::{BASE64, BASE64_MIME_PERMISSIVE, BASE64_NOPAD, HEXLOWER, HEXL
 use md5::{Digest, Md5};
 use ring::{digest, hmac};
 use rquickjs::function::{IntoJsFunc, This};
-use rquickjs::{Array, Coerced, Ctx, Exception, FromJs, Function, Object as JsObject, Result, Value};
+use rquickjs::{
+    Array, Coerced, Ctx, Exception, FromJs, Function, Object as JsObject, Result, Value,
+};
 
 use super::bytecode;
 use super::command::{
@@ -15,6 +17,7 @@ use super::command::{
     UrlSound,
 };
 use super::convert::{Words, bytes, numbers, optional, pairs};
+use super::event::ConferenceEvent;
 use super::host::{Carrier, Host};
 use super::mentions::Mentions;
 use super::text;
@@ -310,6 +313,8 @@ impl<'js> Natives<'_, 'js> {
                     "crypto" => natives.hashes()?,
                     "transfer" => natives.transfers()?,
                     "detect" | "amd" => natives.detections()?,
+                    "conference" => natives.conferences()?,
+                    "voice" => natives.voices()?,
                     _ => {}
                 }
                 let file = bytecode::load(&ctx, &name.0, &host.account)?;
@@ -441,6 +446,31 @@ impl<'js> Natives<'_, 'js> {
         self.add("detectAnswer", answer)
     }
 
+    fn voices(&self) -> Result<()> {
+        let host = self.host.clone();
+        self.add("handleMicStatus", move |call: Number, handle: bool| {
+            host.command(Command::HandleMicStatus { call: call.0, handle });
+        })
+    }
+
+    fn conferences(&self) -> Result<()> {
+        self.send("stopConference", |conference| Command::StopConference { conference })?;
+        let host = self.host.clone();
+        self.add("createConference", move |conference: Number, hd_audio: bool| {
+            host.command(Command::CreateConference { conference: conference.0, hd_audio });
+        })?;
+        let host = self.host.clone();
+        self.add("endpointChanged", move |conference: Number, change: Words, id: Words| {
+            let event = ConferenceEvent::Endpoint { change: change.0, endpoint: id.0 };
+            host.conference_event(conference.0, event);
+        })?;
+        let host = self.host.clone();
+        self.add("endpointRefused", move |conference: Number, id: Words, error: Words| {
+            let (code, error, endpoint) = (ENDPOINT_REFUSED, error.0, Some(id.0));
+            host.conference_event(conference.0, ConferenceEvent::Error { code, error, endpoint });
+        })
+    }
+
     fn hashes(&self) -> Result<()> {
         self.add("md5", |text: Words| HEXLOWER.encode(&Md5::digest(text.0.as_bytes())))?;
         self.add("sha1", |text: Words| {
@@ -509,7 +539,8 @@ fn sound_of<'js>(ctx: &Ctx<'js>, sound: &JsObject<'js>) -> Result<Sound> {
             Some(text) => from_base64(ctx, &text)?,
             None => bytes(ctx, sound.get("body")?)?,
         };
-        return Ok(Sound::Url(UrlSound { url, method, headers, body }));
+        let progressive = sound.get::<_, Option<bool>>("progressive")?.unwrap_or_default();
+        return Ok(Sound::Url(UrlSound { url, method, headers, body, progressive }));
     }
     Ok(Sound::Speech(Speech {
         text: sound.get::<_, Words>("text")?.0,
@@ -550,6 +581,8 @@ fn local_time(zone: &str, unix_ms: f64) -> Option<f64> {
 
 /// Characters of a text times characters of a needle: about a second's worth of comparing.
 const LONGEST_SEARCH: f64 = 1e9;
+/// Section 19: an endpoint that cannot be added.
+const ENDPOINT_REFUSED: u16 = 102;
 /// What one `eval` may compile.
 const EVAL_BYTES: usize = 64 << 10;
 /// Section 1.6: body of sendInfo and sendMessage; of reInvite too.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::description::{Description, Direction};
+use super::description::{Description, Direction, Reports};
 use super::format::{Clock, Codec, Format};
 use super::offer_answer::{
     Agreed, Error, Local, Wishes, agree, answer, glance, offer, offer_again,
@@ -298,6 +298,35 @@ fn packet_length_is_ours_where_the_peer_says_none() {
     assert_eq!(agree(&local, &offer(&local), &silent).unwrap().ptime, 40 * MS);
     let short = peer("m=audio 4000 RTP/AVP 0\na=maxptime:20\n");
     assert_eq!(agree(&local, &offer(&local), &short).unwrap().ptime, 20 * MS);
+}
+
+/// RFC 3611 §5.3, and as Linphone has it at session level.
+#[test]
+fn extended_reports_are_asked_for_by_who_is_asked() {
+    let asked = "a=rtcp-xr:rcvr-rtt=all:10000 stat-summary=loss,dup,jitt,TTL voip-metrics\n";
+    let ours = "a=rtcp-xr:rcvr-rtt=all voip-metrics".to_owned();
+    for offer in
+        [format!("{asked}m=audio 4000 RTP/AVP 0\n"), format!("m=audio 4000 RTP/AVP 0\n{asked}")]
+    {
+        let (lines, agreed) = answered(&[Pcmu], &offer);
+        assert!(lines.contains(&ours), "{offer}");
+        let both = Reports { voip_metrics: true, receiver_rtt: true };
+        assert_eq!(agreed.reports, Some(both));
+    }
+    for other in ["", "a=rtcp-xr:\n", "a=rtcp-xr:pkt-loss-rle=100 rcvr-rtt=none\n"] {
+        let (lines, agreed) = answered(&[Pcmu], &format!("m=audio 4000 RTP/AVP 0\n{other}"));
+        assert!(!lines.contains(&ours) && agreed.reports.is_none(), "{other}");
+    }
+    // Unasked, the peer wants metrics; the reference time needs both.
+    let answer = peer(&format!("m=audio 4000 RTP/AVP 0\n{asked}"));
+    let plain = local(&[Pcmu]);
+    let reports = agree(&plain, &offer(&plain), &answer).unwrap().reports;
+    assert_eq!(reports, Some(Reports { voip_metrics: true, receiver_rtt: false }));
+    let wishes = Wishes { extended_reports: true, ..Wishes::default() };
+    let asking = Local { wishes, ..plain };
+    assert!(lines(&offer(&asking)).contains(&ours));
+    let reports = agree(&asking, &offer(&asking), &answer).unwrap().reports;
+    assert_eq!(reports, Some(Reports { voip_metrics: true, receiver_rtt: true }));
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub struct Description {
     pub connection: Option<Address>,
     /// Session-level direction attribute.
     pub direction: Option<Direction>,
+    /// Session-level `a=rtcp-xr`.
+    pub reports: Option<Reports>,
     pub media: Vec<Media>,
 }
 
@@ -43,6 +45,16 @@ pub struct Media {
     /// `a=rtcp` (RFC 3605).
     pub rtcp_port: Option<u16>,
     pub rtcp_address: Option<IpAddr>,
+    /// `a=rtcp-xr`, where it has a block that we know.
+    pub reports: Option<Reports>,
+}
+
+/// Extended reports that the writer wants (RFC 3611 §5.1). Invariant: one at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reports {
+    pub voip_metrics: bool,
+    /// `rcvr-rtt`, in either mode.
+    pub receiver_rtt: bool,
 }
 
 /// `IN IP4 192.0.2.1`.
@@ -80,6 +92,7 @@ impl Description {
             origin_address: Address::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             connection: None,
             direction: None,
+            reports: None,
             media: Vec::new(),
         }
     }
@@ -92,6 +105,11 @@ impl Description {
     /// Whether any stream has keys that we can go by.
     pub fn has_keys(&self) -> bool {
         self.media.iter().any(|media| !media.crypto.is_empty())
+    }
+
+    /// What its writer wants to be told about a stream.
+    pub fn reports_of(&self, media: &Media) -> Option<Reports> {
+        media.reports.or(self.reports)
     }
 
     /// A stream's own direction, else the session's, else both ways (RFC 8866 §6.7).
@@ -118,6 +136,7 @@ impl Media {
             rtcp_mux: false,
             rtcp_port: None,
             rtcp_address: None,
+            reports: None,
         }
     }
 

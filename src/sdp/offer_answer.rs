@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::crypto::{Crypto, Key, Mki, OwnKeys, Suite};
-use super::description::{Address, Description, Direction, Media};
+use super::description::{Address, Description, Direction, Media, Reports};
 use super::format::{
     Clock, Codec, Format, Formats, event_beside, formats_of, number_for, number_of, numbers,
 };
@@ -46,6 +46,8 @@ pub struct Wishes {
     /// Comfort noise in its pauses; it gets some in ours if it wants to.
     pub comfort_noise: bool,
     pub opus: Opus,
+    /// Extended reports (RFC 3611) are asked for in offers; in answers where the peer asks too.
+    pub extended_reports: bool,
 }
 
 impl Default for Wishes {
@@ -54,6 +56,7 @@ impl Default for Wishes {
             ptime: Duration::from_millis(DEFAULT_PTIME_MS.into()),
             comfort_noise: false,
             opus: Opus { fec: true, ..Opus::default() },
+            extended_reports: false,
         }
     }
 }
@@ -110,6 +113,8 @@ pub struct Agreed {
     pub noise: Option<u8>,
     /// What the peer asks of Opus.
     pub opus: Opus,
+    /// Extended reports that the peer wants.
+    pub reports: Option<Reports>,
     /// What we may do with our side of the stream.
     pub direction: Direction,
     /// The packet length the peer asked for, ours where it did not, in what the codec can make.
@@ -194,6 +199,7 @@ fn offer_beside(local: &Local, given: &[(u8, Format)]) -> Description {
         media.add(number, format, &local.wishes);
     }
     media.ptime_ms = Some(milliseconds(local.wishes.ptime));
+    media.reports = local.wishes.extended_reports.then_some(REPORTS);
     media.direction = Some(local.direction);
     describe(local, vec![media])
 }
@@ -262,6 +268,11 @@ pub fn agree(local: &Local, offer: &Description, answer: &Description) -> Result
     let mut stream = Stream::of(local, answer, media)?;
     // RFC 5761 §5.1.1: only where both said so.
     stream.rtcp_mux &= offered.rtcp_mux;
+    // RFC 3611 §5.2: the reference time goes both ways or not at all.
+    let is_asked = offered.reports.is_some();
+    stream.reports = stream
+        .reports
+        .map(|reports| Reports { receiver_rtt: reports.receiver_rtt && is_asked, ..reports });
     Ok(stream.agreed(local, media, choice))
 }
 
@@ -297,6 +308,7 @@ fn accept(local: &Local, offer: &Description, media: &Media) -> Result<(Media, A
     }
     accepted.ptime_ms = Some(milliseconds(agreed.ptime));
     accepted.rtcp_mux = agreed.rtcp_mux;
+    accepted.reports = agreed.reports.map(|_| REPORTS);
     accepted.direction = Some(agreed.direction);
     Ok((accepted, agreed))
 }
@@ -310,6 +322,7 @@ fn refused(media: &Media) -> Media {
 
 fn describe(local: &Local, media: Vec<Media>) -> Description {
     Description {
+        reports: None,
         origin_id: local.origin_id,
         origin_version: local.origin_version,
         origin_address: Address::Ip(local.address),
@@ -352,6 +365,7 @@ struct Stream {
     remote_rtcp: SocketAddr,
     rtcp_mux: bool,
     direction: Direction,
+    reports: Option<Reports>,
 }
 
 impl Stream {
@@ -380,6 +394,7 @@ impl Stream {
             remote_rtcp: SocketAddr::new(rtcp_ip.unwrap_or(*ip), rtcp_port),
             rtcp_mux: media.rtcp_mux,
             direction,
+            reports: description.reports_of(media),
         })
     }
 
@@ -401,6 +416,7 @@ impl Stream {
             dtmf: event_beside(choice.formats, clock),
             noise: noise.filter(|_| local.wishes.comfort_noise),
             opus: choice.opus,
+            reports: self.reports,
             direction,
             ptime: packet_length(local.wishes.ptime, media, choice.codec, choice.opus),
             is_held: local.direction.sends() && !self.direction.receives(),
@@ -540,6 +556,8 @@ fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(DEFAULT_PTIME_MS)
 }
 
+/// What we want to be told.
+const REPORTS: Reports = Reports { voip_metrics: true, receiver_rtt: true };
 /// RFC 4733 §3.2: sixteen digits and flash.
 const DTMF_EVENTS: &str = "0-16";
 
@@ -641,6 +659,7 @@ mod tests {
             dtmf: Some((96, Clock::Narrow)),
             noise: None,
             opus: Opus::default(),
+            reports: None,
             direction: Direction::SendRecv,
             ptime: Duration::from_millis(20),
             is_held: false,

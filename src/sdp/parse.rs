@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::crypto::Crypto;
-use super::description::{Address, Description, Direction, Media, RtpMap};
+use super::description::{Address, Description, Direction, Media, Reports, RtpMap};
 
 /// Bytes of a description. A browser's with video has about 8,000.
 pub const MAX_BYTES: usize = 32 * 1024;
@@ -125,7 +125,11 @@ impl Description {
             "m" => self.media.push(parse_media(value)?),
             "a" => match self.media.last_mut() {
                 Some(media) => media.take_attribute(value)?,
-                None => self.direction = parse_direction(value).or(self.direction),
+                None => {
+                    self.direction = parse_direction(value).or(self.direction);
+                    let reports = value.strip_prefix("rtcp-xr:").and_then(parse_reports);
+                    self.reports = reports.or(self.reports);
+                }
             },
             _ => {}
         }
@@ -160,6 +164,7 @@ impl Media {
             "ptime" => self.ptime_ms = parse_milliseconds(value).or(self.ptime_ms),
             "maxptime" => self.maxptime_ms = parse_milliseconds(value).or(self.maxptime_ms),
             "rtcp-mux" => self.rtcp_mux = true,
+            "rtcp-xr" => self.reports = parse_reports(value).or(self.reports),
             "rtcp" => {
                 if let Some((port, address)) = parse_rtcp(value) {
                     self.rtcp_port = Some(port);
@@ -272,6 +277,18 @@ fn parse_milliseconds(value: &str) -> Option<u32> {
 }
 
 const MAX_MILLISECONDS: u32 = 1000;
+
+/// RFC 3611 §5.1: `rcvr-rtt=all:10000 voip-metrics` and blocks that we do not know.
+fn parse_reports(value: &str) -> Option<Reports> {
+    let mut reports = Reports { voip_metrics: false, receiver_rtt: false };
+    for block in value.split_ascii_whitespace() {
+        let (name, mode) = block.split_once('=').unwrap_or((block, ""));
+        reports.voip_metrics |= name == "voip-metrics";
+        reports.receiver_rtt |=
+            name == "rcvr-rtt" && matches!(mode.split(':').next(), Some("all" | "sender"));
+    }
+    (reports.voip_metrics || reports.receiver_rtt).then_some(reports)
+}
 
 /// RFC 3605 §2.1: `port [nettype addrtype address]`.
 fn parse_rtcp(value: &str) -> Option<(u16, Option<IpAddr>)> {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use super::description::{Address, Description, Media};
+use super::description::{Address, Description, Media, Reports};
 
 impl Description {
     /// The text for the wire. No value can begin a new line.
@@ -19,6 +19,9 @@ impl Description {
         text.line('t', format_args!("0 0"));
         if let Some(direction) = self.direction {
             text.line('a', format_args!("{}", direction.as_str()));
+        }
+        if let Some(reports) = self.reports {
+            text.line('a', format_args!("{reports}"));
         }
         for media in &self.media {
             media.write(&mut text);
@@ -65,9 +68,22 @@ impl Media {
         if self.rtcp_mux {
             text.line('a', format_args!("rtcp-mux"));
         }
+        if let Some(reports) = self.reports {
+            text.line('a', format_args!("{reports}"));
+        }
         if let Some(direction) = self.direction {
             text.line('a', format_args!("{}", direction.as_str()));
         }
+    }
+}
+
+impl fmt::Display for Reports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.receiver_rtt, self.voip_metrics) {
+            (true, true) => "rtcp-xr:rcvr-rtt=all voip-metrics",
+            (true, false) => "rtcp-xr:rcvr-rtt=all",
+            (false, _) => "rtcp-xr:voip-metrics",
+        })
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::codecs::{Preference, media_codec, media_formats, media_opus, rate};
+use super::codecs::{Preference, media_codec, media_formats, media_opus, media_reports, rate};
 use super::modify::Proposed;
 use super::security::{Security, media_keys};
 use super::sound::Playback;
 use super::transfer::{Referral, Transfers};
 use crate::config::Dtmf;
+use crate::media::detect::answer;
 use crate::media::engine::{StreamSettings, UnitId};
 use crate::media::frame::Rate;
 use crate::scenario::command::{ExtraHeaders, Object};
@@ -56,6 +57,9 @@ pub struct Call {
     pub wishes: Wishes,
     /// Digits still to be sent by SIP INFO.
     pub info_digits: VecDeque<char>,
+    /// Who answers shall be detected when the call is connected.
+    pub answer_detection: Option<answer::Settings>,
+    pub waits_for_beep: bool,
     /// For the history; its duration and end are filled in when the call ends.
     pub record: CallRecord,
 }
@@ -189,6 +193,7 @@ impl Call {
             dtmf_clock: dtmf.map_or(Rate::Narrow, |(_, clock)| rate(clock)),
             noise_payload_type: agreed.noise,
             opus: media_opus(agreed.opus),
+            reports: media_reports(agreed),
             sends,
             receives: receives && hears_peer,
             ptime: agreed.ptime,

@@ -10,7 +10,7 @@ use super::Session;
 use super::call::{Call, Phase};
 use crate::config::{self, Config};
 use crate::media::engine;
-use crate::media::format::{self, Formats, OpusSettings};
+use crate::media::format::{self, Formats, OpusSettings, Reports};
 use crate::media::frame::Rate;
 use crate::scenario::command::Object;
 use crate::sdp::format::{Clock, Codec, Format};
@@ -96,7 +96,12 @@ pub fn wishes_of(config: &Config) -> Wishes {
     let media = &config.media;
     let opus =
         Opus { max_bitrate: media.opus_bitrate, fec: true, dtx: media.opus_dtx, ..Opus::default() };
-    Wishes { ptime: media.ptime, comfort_noise: media.comfort_noise, opus }
+    Wishes {
+        ptime: media.ptime,
+        comfort_noise: media.comfort_noise,
+        opus,
+        extended_reports: media.rtcp_xr,
+    }
 }
 
 /// Whether media encodes and decodes it: nothing else is offered.
@@ -135,6 +140,14 @@ pub fn media_opus(opus: Opus) -> OpusSettings {
         dtx: opus.dtx,
         cbr: opus.cbr,
     }
+}
+
+/// What the peer wants to be told.
+pub fn media_reports(agreed: &Agreed) -> Reports {
+    agreed.reports.map_or_else(Reports::default, |reports| Reports {
+        voip_metrics: reports.voip_metrics,
+        reference_time: reports.receiver_rtt,
+    })
 }
 
 pub fn rate(clock: Clock) -> Rate {

@@ -4,6 +4,7 @@
 //! every run the world must be empty.
 
 mod changes;
+mod conference;
 mod early;
 mod ends;
 mod incoming;

@@ -32,6 +32,7 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use smol::Timer;
+use smol::channel::Sender;
 use smol::future::or;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol_hyper::rt::FuturesIo;
@@ -98,14 +99,21 @@ impl Client {
 
     /// Makes a request; never an error but a code below 1.
     pub async fn fetch(&self, request: &HttpRequest) -> HttpResult {
-        self.fetch_held(request, self.shared.limits.body_bytes).await.0
+        let total = lowered(request.timeout_s, self.shared.limits.total);
+        let target = Target::Result(self.shared.limits.body_bytes);
+        self.fetch_to(request, target, total).await.0
     }
 
-    /// With a limit of its own for the body of the answer, and what the body has of the pool.
-    pub async fn fetch_held(
+    /// The body of a good answer goes to `streaming` as it comes; the result has none then.
+    pub async fn fetch_parts(&self, request: &HttpRequest, streaming: Streaming<'_>) -> HttpResult {
+        self.fetch_to(request, Target::Parts(streaming), streaming.time).await.0
+    }
+
+    async fn fetch_to(
         &self,
         request: &HttpRequest,
-        most_bytes: usize,
+        target: Target<'_>,
+        total: Duration,
     ) -> (HttpResult, Share) {
         stats::FETCHES.add(1);
         let nothing = || self.shared.pool.share();
@@ -113,8 +121,7 @@ impl Client {
             stats::FETCHES_REFUSED.add(1);
             return (Failure::limit("too many HTTP requests at one time").into(), nothing());
         };
-        let total = lowered(request.timeout_s, self.shared.limits.total);
-        let result = or(self.shared.follow(request, most_bytes), async {
+        let result = or(self.shared.follow(request, target), async {
             Timer::after(total).await;
             Err(Failure::timeout("no whole answer"))
         })
@@ -124,6 +131,36 @@ impl Client {
             (failure.into(), nothing())
         })
     }
+}
+
+/// A body in the order in which it comes: its length, its bytes, its end. Without the end it broke
+/// off.
+#[derive(Debug)]
+pub enum Part {
+    /// As far as the answer says.
+    Length(Option<u64>),
+    Bytes(Vec<u8>),
+    End,
+}
+
+/// How the body of a good answer is handed on.
+#[derive(Debug, Clone, Copy)]
+pub struct Streaming<'a> {
+    /// Full: the server waits. Closed: the request is over.
+    pub parts: &'a Sender<Part>,
+    pub most_bytes: usize,
+    /// For all of it.
+    pub time: Duration,
+    /// Between two pieces.
+    pub pause: Duration,
+}
+
+/// Where the body of an answer goes.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// Into the result, so many bytes at most.
+    Result(usize),
+    Parts(Streaming<'a>),
 }
 
 /// Why there is no HTTP status.
@@ -198,7 +235,7 @@ impl Shared {
     async fn follow(
         &self,
         request: &HttpRequest,
-        most_bytes: usize,
+        target: Target<'_>,
     ) -> Result<(HttpResult, Share), Failure> {
         let mut share = self.pool.share();
         share.grow(request.body.len()).map_err(|_| Failure::limit(POOL_FULL))?;
@@ -223,8 +260,8 @@ impl Shared {
             )
             .await?;
             let answer = match connected {
-                Stream::Plain(stream) => self.exchange(&hop, stream, most_bytes).await?,
-                Stream::Secure(stream) => self.exchange(&hop, *stream, most_bytes).await?,
+                Stream::Plain(stream) => self.exchange(&hop, stream, target).await?,
+                Stream::Secure(stream) => self.exchange(&hop, *stream, target).await?,
             };
             match answer {
                 Answered::Whole(result, share) => return Ok((result, share)),
@@ -272,7 +309,7 @@ impl Shared {
         &self,
         hop: &Hop,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        most_bytes: usize,
+        target: Target<'_>,
     ) -> Result<Answered, Failure> {
         let head = Head::default();
         let observed = Observed { stream, head: head.clone() };
@@ -289,7 +326,16 @@ impl Shared {
                 return Ok(Answered::Elsewhere { status: response.status(), location });
             }
             let code = i32::from(response.status().as_u16());
-            let (body, share) = self.read_body(response.into_body(), most_bytes).await?;
+            let is_good = response.status().is_success();
+            let body = response.into_body();
+            let (body, share) = match target {
+                Target::Parts(streaming) if is_good => {
+                    pass_body(body, streaming).await?;
+                    (Vec::new(), self.pool.share())
+                }
+                Target::Parts(_) => (Vec::new(), self.pool.share()),
+                Target::Result(most_bytes) => self.read_body(body, most_bytes).await?,
+            };
             let error = String::new();
             let result = HttpResult { code, raw_headers, headers, body, error };
             Ok(Answered::Whole(result, share))
@@ -323,6 +369,37 @@ impl Shared {
         }
         Ok((bytes, share))
     }
+}
+
+/// Hands a body on as it comes.
+async fn pass_body(mut body: Incoming, streaming: Streaming<'_>) -> Result<(), Failure> {
+    let hint = body.size_hint();
+    if hint.lower() > streaming.most_bytes as u64 {
+        return Err(Failure::too_large(streaming.most_bytes));
+    }
+    let parts = streaming.parts;
+    if parts.send(Part::Length(hint.exact())).await.is_err() {
+        return Ok(());
+    }
+    let mut left = streaming.most_bytes;
+    loop {
+        let frame = or(async { Ok(body.frame().await) }, async {
+            Timer::after(streaming.pause).await;
+            Err(Failure::timeout("no more of the answer"))
+        });
+        let Some(frame) = frame.await? else { break };
+        // Trailers are nobody's.
+        let Ok(data) = frame.map_err(failure_of)?.into_data() else { continue };
+        left =
+            left.checked_sub(data.len()).ok_or_else(|| Failure::too_large(streaming.most_bytes))?;
+        // Nobody wants the rest.
+        if parts.send(Part::Bytes(data.to_vec())).await.is_err() {
+            return Ok(());
+        }
+    }
+    // It may have been dropped with the last piece.
+    let _ = parts.send(Part::End).await;
+    Ok(())
 }
 
 enum Stream {

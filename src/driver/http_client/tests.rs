@@ -342,7 +342,10 @@ fn body_beyond_the_limit_is_code_9() {
     assert_eq!(code_of(&whole).0, 200);
     run(&[&whole], limits(), async |world| {
         let request = HttpRequest { url: world.url("/"), ..HttpRequest::default() };
-        assert_eq!(world.client.fetch_held(&request, 49_999).await.0.code, -9);
+        let (parts, _kept) = smol::channel::bounded(64);
+        let (time, pause) = (Duration::from_secs(90), Duration::from_secs(12));
+        let streaming = Streaming { parts: &parts, most_bytes: 49_999, time, pause };
+        assert_eq!(world.client.fetch_parts(&request, streaming).await.code, -9);
     });
 }
 

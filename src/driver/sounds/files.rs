@@ -1,7 +1,6 @@
 //! Sounds of the scenarios folder: `file:NAME` or a relative name, never anything outside it.
 
 use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
@@ -37,21 +36,16 @@ pub fn find(folder: &Path, name: &str) -> Result<SoundFile, String> {
     Ok(SoundFile { path, modified: metadata.modified().ok(), bytes: metadata.len() })
 }
 
-/// Reads a file of `most_bytes` at most.
-pub fn read(file: &SoundFile, most_bytes: usize) -> Result<Vec<u8>, String> {
+/// Opens a file of `most_bytes` at most; with its length.
+///
+/// # Errors
+/// For the script.
+pub fn open(file: &SoundFile, most_bytes: usize) -> Result<(File, u64), String> {
     if file.bytes > most_bytes as u64 {
         return Err(too_large(most_bytes));
     }
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(file.bytes as usize);
-        File::open(&file.path)?.take(most_bytes as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|error| error.to_string())?;
-    match bytes.len() > most_bytes {
-        true => Err(too_large(most_bytes)),
-        false => Ok(bytes),
-    }
+    let opened = File::open(&file.path).map_err(|error| error.to_string())?;
+    Ok((opened, file.bytes))
 }
 
 pub fn too_large(most_bytes: usize) -> String {
@@ -62,6 +56,8 @@ const PROMPTS: &str = "prompts";
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::super::super::test_folder::TestFolder;
     use super::*;
 
@@ -77,7 +73,9 @@ mod tests {
 
     fn content(folder: &TestFolder, name: &str) -> Result<String, String> {
         let file = find(&folder.path("scenarios"), name)?;
-        Ok(String::from_utf8(read(&file, 100)?).unwrap())
+        let mut content = String::new();
+        open(&file, 100)?.0.read_to_string(&mut content).unwrap();
+        Ok(content)
     }
 
     #[test]
@@ -119,8 +117,7 @@ mod tests {
     fn a_file_that_is_too_large_is_not_read() {
         let folder = folder();
         let file = find(&folder.path("scenarios"), "a.wav").unwrap();
-        assert!(read(&file, 5).is_ok());
-        assert_eq!(read(&file, 4), Err("the sound is larger than 0 MB".into()));
-        assert!(read(&SoundFile { bytes: 1, ..file }, 4).is_err());
+        assert!(open(&file, 5).is_ok());
+        assert_eq!(open(&file, 4).unwrap_err(), "the sound is larger than 0 MB");
     }
 }

@@ -3,7 +3,7 @@
 //! The file's time says when it was last heard, to a day; the longest unheard goes first.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -34,19 +34,19 @@ impl SpeechCache {
         Self { folder, most_bytes, most_file_bytes, kept_bytes, numbers }
     }
 
-    /// The bytes under a key.
-    pub fn find(&self, key: &str) -> Option<Vec<u8>> {
+    /// The file under a key, with its length.
+    pub fn find(&self, key: &str) -> Option<(File, u64)> {
         let file = File::options().read(true).write(true).open(self.path(key)).ok()?;
-        let bytes = read(&file, self.most_file_bytes).ok()?;
         let now = SystemTime::now();
-        let heard = file.metadata().and_then(|data| data.modified()).ok()?;
+        let metadata = file.metadata().ok().filter(|data| data.len() <= self.most_file_bytes)?;
+        let heard = metadata.modified().ok()?;
         // Not every time: each is a write to the flash.
         if now.duration_since(heard).is_ok_and(|since| since > HEARD_AGAIN)
             && let Err(error) = file.set_modified(now)
         {
             log::debug!("{key}: {error}");
         }
-        Some(bytes)
+        Some((file, metadata.len()))
     }
 
     /// A new file for an engine to write.
@@ -58,8 +58,9 @@ impl SpeechCache {
     }
 
     /// Keeps a file under its key, and makes room.
-    pub fn keep(&self, key: &str, draft: Draft, bytes: u64) -> io::Result<()> {
-        if bytes > self.most_bytes {
+    pub fn keep(&self, key: &str, draft: Draft) -> io::Result<()> {
+        let bytes = std::fs::metadata(draft.path())?.len();
+        if bytes > self.most_bytes.min(self.most_file_bytes) {
             return Ok(());
         }
         std::fs::rename(draft.path(), self.path(key))?;
@@ -134,9 +135,16 @@ impl Draft {
         &self.0
     }
 
-    /// What the engine wrote, if it is not larger than allowed.
-    pub fn read(&self, most_bytes: u64) -> io::Result<Vec<u8>> {
-        read(&File::open(&self.0)?, most_bytes)
+    /// To be written by us.
+    pub fn create(&mut self) -> io::Result<File> {
+        File::create(&self.0)
+    }
+
+    /// What the engine wrote, with its length.
+    pub fn open(&self) -> io::Result<(File, u64)> {
+        let file = File::open(&self.0)?;
+        let bytes = file.metadata()?.len();
+        Ok((file, bytes))
     }
 }
 
@@ -147,27 +155,28 @@ impl Drop for Draft {
     }
 }
 
-fn read(file: &File, most_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > most_bytes {
-        true => Err(io::ErrorKind::FileTooLarge.into()),
-        false => Ok(bytes),
-    }
-}
-
 const DRAFT: &str = "draft-";
 const HEARD_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::super::super::test_folder::TestFolder;
     use super::*;
 
     fn add(cache: &SpeechCache, key: &str, bytes: usize) {
         let draft = cache.draft().unwrap();
         std::fs::write(draft.path(), vec![7; bytes]).unwrap();
-        cache.keep(key, draft, bytes as u64).unwrap();
+        cache.keep(key, draft).unwrap();
+    }
+
+    fn found(cache: &SpeechCache, key: &str) -> Option<Vec<u8>> {
+        let (mut file, length) = cache.find(key)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, length);
+        Some(bytes)
     }
 
     fn heard(folder: &TestFolder, key: &str, seconds: u64) {
@@ -179,13 +188,13 @@ mod tests {
     fn what_is_kept_is_found_also_after_a_restart() {
         let folder = TestFolder::new();
         let cache = SpeechCache::new(folder.path(""), 1000, 1000);
-        assert_eq!(cache.find("a"), None);
+        assert_eq!(found(&cache, "a"), None);
         add(&cache, "a", 300);
-        assert_eq!(cache.find("a"), Some(vec![7; 300]));
+        assert_eq!(found(&cache, "a"), Some(vec![7; 300]));
         let cache = SpeechCache::new(folder.path(""), 1000, 1000);
-        assert_eq!(cache.find("a"), Some(vec![7; 300]));
+        assert_eq!(found(&cache, "a"), Some(vec![7; 300]));
         cache.forget("a");
-        assert_eq!(cache.find("a"), None);
+        assert_eq!(found(&cache, "a"), None);
     }
 
     #[test]
@@ -242,9 +251,8 @@ mod tests {
     fn a_file_that_is_too_large_is_not_read() {
         let folder = TestFolder::new();
         let cache = SpeechCache::new(folder.path(""), 5000, 1000);
-        add(&cache, "a", 1001);
-        assert_eq!(cache.find("a"), None);
-        std::fs::write(folder.path("d.wav"), [0; 11]).unwrap();
-        assert!(Draft(folder.path("d.wav")).read(10).is_err());
+        std::fs::create_dir_all(folder.path("")).unwrap();
+        std::fs::write(folder.path("a.wav"), [7; 1001]).unwrap();
+        assert_eq!(found(&cache, "a"), None);
     }
 }

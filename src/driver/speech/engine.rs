@@ -167,7 +167,7 @@ fn flite_voice(voice: &Voice) -> &'static str {
 /// Second column of `espeak-ng --voices`. Empty: it does not say.
 fn espeak_languages(program: &Path) -> Vec<String> {
     let arguments = ["--voices".to_owned()];
-    let (time, file_bytes) = (super::SPEAKING, super::FILE_BYTES);
+    let (time, file_bytes) = (super::PAUSE, super::FILE_BYTES);
     let job = Job { program, arguments: &arguments, input: "", time, file_bytes };
     process::run(job).map(|said| languages_of(&said.output)).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! Text to speech by a program of the machine: espeak-ng, pico2wave, flite, or a command of the
 //! config.
 //!
-//! What was spoken once is read from the disk. Pitch, volume and emotion of TTSOptions are **not**
-//! supported; rate is.
+//! What is spoken is played while the engine still speaks, where it can; what was spoken once is
+//! read from the disk. Emotion and effects of TTSOptions are **not** supported.
 
 mod cache;
 mod engine;
@@ -10,16 +10,17 @@ mod ssml;
 mod voice;
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use self::cache::SpeechCache;
 use self::engine::{Engine, OUT, Utterance};
 use self::voice::Voice;
-use super::process::{self, Failure, Job};
+use super::process::{self, Failure, Job, Talk};
+use super::sounds::{Abandoned, Begun, Bounded, ClipCache, Keeping, read};
 use crate::config::Tts;
-use crate::media::clip::Clip;
 use crate::scenario::command::Speech;
 use crate::stats;
 
@@ -29,14 +30,10 @@ pub struct Speaker {
     /// The error is for the script.
     engine: Result<Engine, String>,
     cache: SpeechCache,
-    time: Duration,
-    decode: Decode,
-    /// Of one speech.
-    most_bytes: u64,
+    /// In which an engine must begin, and go on.
+    pause: Duration,
+    keeping: Keeping,
 }
-
-/// A WAV file as a clip.
-pub type Decode = fn(&[u8]) -> Result<Clip, String>;
 
 /// What a text becomes, and what tells it from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +45,15 @@ pub struct Spoken {
 
 impl Speaker {
     /// Looks for the engine in `path`, the environment's; warns once where there is none.
-    pub fn new(tts: &Tts, data_dir: &Path, path: &OsStr, decode: Decode, most_bytes: u64) -> Self {
+    pub fn new(tts: &Tts, data_dir: &Path, path: &OsStr, keeping: Keeping) -> Self {
         let engine = Engine::find(tts, path);
         match &engine {
             Ok(engine) => log::info!("texts are spoken by {}", engine.program.display()),
             Err(error) => log::warn!("{error}"),
         }
-        let cache = SpeechCache::new(data_dir.join("tts"), tts.cache_bytes, most_bytes);
-        Self { engine, cache, time: SPEAKING, decode, most_bytes }
+        let folder = data_dir.join("tts");
+        let cache = SpeechCache::new(folder, tts.cache_bytes, keeping.most_bytes as u64);
+        Self { engine, cache, pause: PAUSE, keeping }
     }
 
     /// How to speak this. Waits: the engine may be asked what it has.
@@ -74,56 +72,126 @@ impl Speaker {
         Ok(Spoken { utterance, key })
     }
 
-    /// The sound of it, from the disk or from the engine. Waits for seconds.
+    /// The sound of it, from the disk or from the engine; `begin` gets it when it can be played.
+    /// Waits for as long as the engine speaks.
     ///
     /// # Errors
     /// For the script: what the engine could not do.
-    pub fn speak(&self, spoken: &Spoken) -> Result<Clip, String> {
-        let kept = alone(|| self.cache.find(&spoken.key).map(|bytes| (self.decode)(&bytes)));
-        match kept {
-            None => {}
-            Some(Ok(clip)) if !clip.is_empty() => return Ok(clip),
-            Some(_) => self.cache.forget(&spoken.key),
+    pub fn speak(
+        &self,
+        clips: &ClipCache,
+        spoken: &Spoken,
+        begin: &mut dyn FnMut(Begun),
+    ) -> Result<(), String> {
+        if let Some((file, bytes)) = self.cache.find(&spoken.key) {
+            let mut has_begun = false;
+            let result = self.read(clips, file, Some(bytes), &mut |begun| {
+                has_begun = true;
+                begin(begun);
+            });
+            if result.is_ok() {
+                return result;
+            }
+            self.cache.forget(&spoken.key);
+            if has_begun {
+                return result;
+            }
         }
-        self.synthesise(spoken).inspect_err(|error| {
+        self.synthesise(clips, spoken, begin).inspect_err(|error| {
             stats::SPEECH_FAILURES.add(1);
             log::error!("{}: {error}", spoken.utterance.program.display());
         })
     }
 
-    fn synthesise(&self, spoken: &Spoken) -> Result<Clip, String> {
-        let failed = |error: std::io::Error| format!("TTS: {error}");
-        let draft = self.cache.draft().map_err(failed)?;
+    fn synthesise(
+        &self,
+        clips: &ClipCache,
+        spoken: &Spoken,
+        begin: &mut dyn FnMut(Begun),
+    ) -> Result<(), String> {
+        let failed = |error: io::Error| format!("TTS: {error}");
+        let mut draft = self.cache.draft().map_err(failed)?;
         let file = draft.path().to_str().ok_or("TTS: data_dir is not UTF-8")?;
         let Utterance { program, arguments, input } = &spoken.utterance;
+        let writes_file = arguments.iter().any(|argument| argument.contains(OUT));
         let arguments: Vec<String> =
             arguments.iter().map(|argument| argument.replace(OUT, file)).collect();
-        let job =
-            Job { program, arguments: &arguments, input, time: self.time, file_bytes: FILE_BYTES };
-        let said = process::run(job).map_err(|failure| self.for_script(&failure))?;
-        let (clip, file_bytes) = alone(|| {
-            let bytes =
-                draft.read(self.most_bytes).map_err(|error| match said.errors.as_str() {
-                    "" => failed(error),
-                    errors => format!("TTS: {errors}"),
-                })?;
-            let clip = (self.decode)(&bytes).map_err(|error| format!("TTS: {error}"))?;
-            Ok::<_, String>((clip, bytes.len() as u64))
-        })?;
-        if clip.is_empty() {
-            return Err("TTS: the engine wrote no sound".into());
+        let time = if writes_file { self.pause } else { SPEAKING };
+        let job = Job { program, arguments: &arguments, input, time, file_bytes: FILE_BYTES };
+        if writes_file {
+            let said = process::run(job).map_err(|failure| for_script(&failure))?;
+            let (file, bytes) = draft.open().map_err(|error| match said.errors.as_str() {
+                "" => failed(error),
+                errors => format!("TTS: {errors}"),
+            })?;
+            self.read(clips, file, Some(bytes), begin)?;
+        } else {
+            let mut talk = Talk::start(job, self.pause).map_err(|failure| for_script(&failure))?;
+            let copy = draft.create().map_err(failed)?;
+            let mut tee = Tee { talk: &mut talk, copy, is_late: false };
+            let read = self.read(clips, &mut tee, None, begin);
+            let is_late = tee.is_late;
+            match (read, talk.finish()) {
+                (Err(_), _) if is_late => return Err(for_script(&Failure::Late(self.pause))),
+                // Why there is no sound, where it says so.
+                (Err(_), Err(failure)) => return Err(for_script(&failure)),
+                (Err(_), Ok(said)) if !said.is_empty() => return Err(format!("TTS: {said}")),
+                (Err(error), Ok(_)) => return Err(error),
+                (Ok(()), Err(failure)) => return Err(for_script(&failure)),
+                (Ok(()), Ok(_)) => {}
+            }
         }
-        if let Err(error) = self.cache.keep(&spoken.key, draft, file_bytes) {
+        if let Err(error) = self.cache.keep(&spoken.key, draft) {
             log::warn!("{} is not kept: {error}", spoken.key);
         }
-        Ok(clip)
+        Ok(())
     }
 
-    fn for_script(&self, failure: &Failure) -> String {
-        match failure {
-            Failure::Late(_) => "TTS: Timeout is reached".into(),
-            failure => format!("TTS: the engine {failure}"),
+    /// A sound that is not empty.
+    fn read(
+        &self,
+        clips: &ClipCache,
+        file: impl Read,
+        bytes: Option<u64>,
+        begin: &mut dyn FnMut(Begun),
+    ) -> Result<(), String> {
+        let mut is_empty = false;
+        let file = Bounded::new(file, self.keeping.most_bytes);
+        let read = read(clips, self.keeping, file, bytes, Abandoned::Finish, |begun| {
+            is_empty = begun.clip.is_empty();
+            if !is_empty {
+                begin(begun);
+            }
+        });
+        read.map_err(|error| format!("TTS: {error}"))?;
+        match is_empty {
+            true => Err("TTS: the engine wrote no sound".into()),
+            false => Ok(()),
         }
+    }
+}
+
+/// What an engine says, and a copy of it for the next time.
+struct Tee<'a> {
+    talk: &'a mut Talk,
+    copy: File,
+    is_late: bool,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.talk.read(out).inspect_err(|error| {
+            self.is_late = error.kind() == io::ErrorKind::TimedOut;
+        })?;
+        self.copy.write_all(out.get(..read).unwrap_or_default())?;
+        Ok(read)
+    }
+}
+
+fn for_script(failure: &Failure) -> String {
+    match failure {
+        Failure::Late(_) => "TTS: Timeout is reached".into(),
+        failure => format!("TTS: the engine {failure}"),
     }
 }
 
@@ -140,20 +208,13 @@ fn key(utterance: &Utterance) -> String {
     data_encoding::HEXLOWER.encode(digest.finish().as_ref())
 }
 
-/// Reads and decodes one sound at a time, whatever it is: beside the bytes stand the samples, and
-/// the budget has room for one of each.
-pub fn alone<T>(decode: impl FnOnce() -> T) -> T {
-    static DECODING: Mutex<()> = Mutex::new(());
-    // A fault in another sound is none in this one.
-    let _alone = DECODING.lock().unwrap_or_else(PoisonError::into_inner);
-    decode()
-}
-
 /// VoxEngine reference, section 1.6.
 const MOST_CHARACTERS: usize = 1500;
 
-/// 1500 characters are some two minutes of speech; a slow machine speaks them in seconds.
-pub const SPEAKING: Duration = Duration::from_secs(12);
+/// An engine that can't be heard while it speaks must have spoken by then, another begun.
+const PAUSE: Duration = Duration::from_secs(12);
+/// 1500 characters are some two minutes of speech, and no engine of use is slower than that.
+const SPEAKING: Duration = Duration::from_secs(180);
 
 /// The largest file an engine may write. espeak-ng 1.51 makes room for 64 MiB of memory that it
 /// shares with a sound server, even when it writes a file.
@@ -163,30 +224,45 @@ const FILE_BYTES: u64 = 128 << 20;
 mod tests {
     use super::super::test_folder::TestFolder;
     use super::*;
+    use std::sync::Arc;
+
     use crate::config::TtsEngine;
+    use crate::media::clip::Clip;
     use crate::media::frame::Rate;
 
-    /// The bytes themselves are the samples; "bad" is no sound.
-    fn decode(bytes: &[u8]) -> Result<Clip, String> {
-        match bytes {
-            b"bad" => Err("no WAV file".into()),
-            bytes => {
-                let samples: Vec<i16> = bytes.iter().copied().map(i16::from).collect();
-                Ok(Clip::whole(Rate::Narrow, &samples))
-            }
-        }
+    const KEEPING: Keeping =
+        Keeping { most_rate: Rate::Wide, most_samples: 1 << 20, most_bytes: 1 << 20 };
+
+    /// `wav` puts a header of 8-bit samples before its input: letters are samples.
+    const WAV: &str = r"wav() { printf 'RIFF\377\377\377\377WAVEfmt \020\0\0\0\1\0\1\0\100\037\0\0\100\037\0\0\1\0\010\0data\377\377\377\377'; cat; }; ";
+
+    fn text(clip: &Clip) -> String {
+        let letter = |sample: i16| ((sample >> 8) + 128) as u8 as char;
+        clip.samples().into_iter().map(letter).collect()
     }
 
-    fn text(clip: Result<Clip, String>) -> Result<String, String> {
-        let bytes: Vec<u8> = clip?.samples().iter().map(|sample| *sample as u8).collect();
-        Ok(String::from_utf8(bytes).unwrap())
-    }
-
-    /// A shell script as the engine; `$1` is the file.
+    /// A shell script as the engine; `$0` is the voice, `$1` the file.
     fn speaker(folder: &TestFolder, script: &str) -> Speaker {
-        let command = ["/bin/sh", "-c", script, "{voice}", "{out}"].map(str::to_owned).to_vec();
+        speaker_with(folder, script, &["{voice}", "{out}"])
+    }
+
+    fn speaker_with(folder: &TestFolder, script: &str, arguments: &[&str]) -> Speaker {
+        let command = ["/bin/sh".into(), "-c".into(), format!("{WAV}{script}")];
+        let command = command.into_iter().chain(arguments.iter().map(|&own| own.to_owned()));
+        let command = command.collect();
         let tts = Tts { engine: TtsEngine::Command, command, ..Tts::default() };
-        Speaker::new(&tts, &folder.path(""), OsStr::new(""), decode, 1 << 20)
+        Speaker::new(&tts, &folder.path(""), OsStr::new(""), KEEPING)
+    }
+
+    /// The whole clip, and how much of it there was when it began.
+    fn spoken(speaker: &Speaker, speech: &Speech) -> Result<(Arc<Clip>, usize), String> {
+        let spoken = speaker.prepare(speech)?;
+        let mut begun = None;
+        let clips = ClipCache::new(1 << 24);
+        speaker.speak(&clips, &spoken, &mut |sound: Begun| {
+            begun = Some((sound.clip.clone(), sound.clip.len()));
+        })?;
+        Ok(begun.expect("what is spoken has begun"))
     }
 
     fn speech(text: &str) -> Speech {
@@ -194,14 +270,45 @@ mod tests {
     }
 
     fn say(speaker: &Speaker, said: &str) -> Result<String, String> {
-        text(speaker.prepare(&speech(said)).and_then(|spoken| speaker.speak(&spoken)))
+        Ok(text(&spoken(speaker, &speech(said))?.0))
+    }
+
+    #[test]
+    fn what_is_spoken_begins_while_the_engine_speaks() {
+        let folder = TestFolder::new();
+        // 1000 samples are 125 ms.
+        let script = "(printf %01000d 0; sleep 0.3; echo x >> $0; printf %0500d 0) | wav";
+        let speaker = speaker_with(&folder, script, &[folder.path("count").to_str().unwrap()]);
+        let (clip, begun) = spoken(&speaker, &speech("Hello")).unwrap();
+        assert_eq!((clip.len(), begun), (1500, 1000));
+        assert_eq!(std::fs::read_dir(folder.path("tts")).unwrap().count(), 1);
+        // From the disk it is all there.
+        assert_eq!(spoken(&speaker, &speech("Hello")).unwrap().0.len(), 1500);
+        assert_eq!(std::fs::read_to_string(folder.path("count")).unwrap(), "x\n");
+    }
+
+    #[test]
+    fn an_engine_that_fails_while_it_is_heard_cuts_the_sound_off_and_nothing_is_kept() {
+        let folder = TestFolder::new();
+        let script = "printf %01000d 0 | wav; echo 'out of breath' >&2; exit 3";
+        let speaker = speaker_with(&folder, script, &[]);
+        let error = spoken(&speaker, &speech("Hello")).unwrap_err();
+        assert_eq!(error, "TTS: the engine ended with exit status: 3: out of breath");
+        let silent = speaker_with(&folder, "echo 'no voice' >&2", &[]);
+        assert_eq!(say(&silent, "Hello"), Err("TTS: no voice".into()));
+        let endless = speaker_with(&folder, "yes | wav", &[]);
+        assert_eq!(say(&endless, "x"), Err("TTS: the sound is larger than 1 MB".into()));
+        let speaker = speaker_with(&folder, "sleep 1000", &[]);
+        let hangs = Speaker { pause: Duration::from_millis(50), ..speaker };
+        assert_eq!(say(&hangs, "x"), Err("TTS: Timeout is reached".into()));
+        assert_eq!(std::fs::read_dir(folder.path("tts")).unwrap().count(), 0);
     }
 
     #[test]
     fn a_text_is_spoken_once_and_then_read_from_the_disk() {
         let folder = TestFolder::new();
         let count = folder.path("count");
-        let script = format!("echo x >> {}; cat > $1; printf -- -$0 >> $1", count.display());
+        let script = format!("echo x >> {}; wav > $1; printf -- -$0 >> $1", count.display());
         for _ in 0..2 {
             let speaker = speaker(&folder, &script);
             assert_eq!(say(&speaker, "-Hello").as_deref(), Ok("-Hello-de_DE"));
@@ -237,14 +344,14 @@ mod tests {
     #[test]
     fn a_damaged_file_in_the_cache_is_spoken_again() {
         let folder = TestFolder::new();
-        let speaker = speaker(&folder, "cat > $1");
+        let speaker = speaker(&folder, "wav > $1");
         let spoken = speaker.prepare(&speech("Hello")).unwrap();
         std::fs::create_dir(folder.path("tts")).unwrap();
-        for damaged in ["bad", ""] {
+        for damaged in ["bad", "", "RIFF____WAVEfmt "] {
             let path = folder.path(format!("tts/{}.wav", spoken.key));
             std::fs::write(&path, damaged).unwrap();
-            assert_eq!(text(speaker.speak(&spoken)).as_deref(), Ok("Hello"));
-            assert_eq!(std::fs::read_to_string(path).unwrap(), "Hello");
+            assert_eq!(say(&speaker, "Hello").as_deref(), Ok("Hello"));
+            assert!(std::fs::read(path).unwrap().ends_with(b"Hello"));
         }
     }
 
@@ -257,22 +364,24 @@ mod tests {
             "TTS: the engine ended with exit status: 1: no such voice"
         );
         assert_eq!(error("echo 'cannot write' >&2"), "TTS: cannot write");
-        assert_eq!(error("printf bad > $1"), "TTS: no WAV file");
-        assert_eq!(error(": > $1"), "TTS: the engine wrote no sound");
+        assert!(error("printf bad > $1").starts_with("TTS: the file is no sound"));
+        assert_eq!(error(": > $1"), "TTS: the file is empty");
+        assert_eq!(error("wav < /dev/null > $1"), "TTS: the engine wrote no sound");
         assert_eq!(std::fs::read_dir(folder.path("tts")).unwrap().count(), 0);
     }
 
     #[test]
     fn an_engine_that_hangs_is_ended() {
         let folder = TestFolder::new();
-        let speaker = Speaker { time: Duration::from_millis(50), ..speaker(&folder, "sleep 1000") };
+        let speaker =
+            Speaker { pause: Duration::from_millis(50), ..speaker(&folder, "sleep 1000") };
         assert_eq!(say(&speaker, "Hello"), Err("TTS: Timeout is reached".into()));
     }
 
     #[test]
     fn texts_have_1500_characters_at_most() {
         let folder = TestFolder::new();
-        let speaker = speaker(&folder, "cat > $1");
+        let speaker = speaker(&folder, "wav > $1");
         assert!(speaker.prepare(&speech(&"ä".repeat(1500))).is_ok());
         let error = speaker.prepare(&speech(&"ä".repeat(1501))).unwrap_err();
         assert_eq!(error, "the text is longer than 1500 characters");
@@ -281,13 +390,8 @@ mod tests {
     #[test]
     fn without_an_engine_the_script_learns_what_to_install() {
         let folder = TestFolder::new();
-        let speaker = Speaker::new(
-            &Tts::default(),
-            &folder.path(""),
-            OsStr::new("/nonexistent"),
-            decode,
-            1 << 20,
-        );
+        let speaker =
+            Speaker::new(&Tts::default(), &folder.path(""), OsStr::new("/nonexistent"), KEEPING);
         let error = say(&speaker, "Hello").unwrap_err();
         assert!(error.starts_with("TTS is not configured: install espeak-ng"), "{error}");
     }
@@ -307,12 +411,11 @@ mod tests {
         let folder = TestFolder::new();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let tts = Tts { engine, ..Tts::default() };
-        let read = crate::driver::sounds::decode_whole;
-        let speaker = Speaker::new(&tts, &folder.path(""), &path, read, 10 << 20);
+        let speaker = Speaker::new(&tts, &folder.path(""), &path, KEEPING);
         let clip = |rate| {
             let text = "-w is spoken, not obeyed. One, two, three.".into();
             let speech = Speech { text, voice: "Amazon.en_US_Joanna".into(), rate };
-            speaker.prepare(&speech).and_then(|spoken| speaker.speak(&spoken))
+            spoken(&speaker, &speech).map(|(clip, _)| clip)
         };
         let slow = match clip(1.0) {
             Ok(clip) => clip,

@@ -62,6 +62,55 @@ mod tests {
         assert_eq!(Codec::Pcma.decode(0x55), -8);
     }
 
+    /// G.711 table 2a by formula: 14 bits of magnitude and sign, sections that double.
+    fn ulaw_of(sample: i16) -> u8 {
+        let magnitude = if sample < 0 { !sample } else { sample } >> 2;
+        let biased = (u32::from(magnitude as u16) + 33).min(0x1fff);
+        let section = 26 - biased.leading_zeros();
+        let code = section << 4 | (biased >> (section + 1) & 0x0f);
+        !(code as u8) & 0x7f | if sample < 0 { 0 } else { 0x80 }
+    }
+
+    /// G.711 table 1a by formula: 13 bits, of which the lowest two sections are linear.
+    fn alaw_of(sample: i16) -> u8 {
+        let magnitude = u32::from((if sample < 0 { !sample } else { sample } >> 4) as u16);
+        let code = match magnitude {
+            0..=31 => magnitude,
+            _ => {
+                let section = 28 - magnitude.leading_zeros();
+                section << 4 | (magnitude >> (section - 1) & 0x0f)
+            }
+        };
+        (code as u8 | if sample < 0 { 0 } else { 0x80 }) ^ 0x55
+    }
+
+    #[test]
+    fn g711_tables_1_and_2_for_every_sample() {
+        for sample in i16::MIN..=i16::MAX {
+            assert_eq!(Codec::Pcmu.encode(sample), ulaw_of(sample), "{sample}");
+            assert_eq!(Codec::Pcma.encode(sample), alaw_of(sample), "{sample}");
+        }
+    }
+
+    #[test]
+    fn g711_tables_1_and_2_for_every_code() {
+        for byte in 0..=255u8 {
+            // µ-law: inverted; the middle of a step of its section, less the bias.
+            let code = i32::from(!byte & 0x7f);
+            let value = (((code & 0x0f) * 2 + 33) << (code >> 4)) - 33;
+            let value = if byte & 0x80 == 0 { -4 * value } else { 4 * value };
+            assert_eq!(i32::from(Codec::Pcmu.decode(byte)), value, "{byte:02x}");
+            // A-law: every second bit inverted; likewise, the first section without a leading 1.
+            let code = i32::from((byte ^ 0x55) & 0x7f);
+            let value = match code >> 4 {
+                0 => (code & 0x0f) * 2 + 1,
+                section => ((code & 0x0f) * 2 + 33) << (section - 1),
+            };
+            let value = if byte & 0x80 == 0 { -8 * value } else { 8 * value };
+            assert_eq!(i32::from(Codec::Pcma.decode(byte)), value, "{byte:02x}");
+        }
+    }
+
     #[test]
     fn silence_is_the_code_of_zero() {
         for codec in [Codec::Pcmu, Codec::Pcma] {

@@ -3,7 +3,15 @@
 //! What a codec is on the wire is said here; each file is one of them. `g711` is the only one
 //! whose bytes stand for themselves: the others have a state from packet to packet.
 
+mod conceal;
+pub mod decoder;
+pub mod encoder;
 pub mod g711;
+mod g722;
+mod l16;
+mod libopus;
+pub mod noise;
+mod opus;
 pub mod opus_packet;
 
 use super::engine::Codec;
@@ -55,7 +63,10 @@ impl Codec {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod payloads {
     use super::*;
 
     #[test]

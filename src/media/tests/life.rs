@@ -223,9 +223,14 @@ fn figures_of_a_clean_call_are_clean() {
         packets_received: 100,
         packets_sent: figures.packets_sent,
         jitter_ms: figures.jitter_ms,
+        jitter_most_ms: figures.jitter_most_ms,
+        codec: Some(Codec::Pcmu),
+        mos: figures.mos,
         ..Figures::default()
     };
     assert_eq!(*figures, expected);
+    // G.107: R 93.2.
+    assert!((figures.mos - 4.41).abs() < 0.01);
     assert!(figures.jitter_ms < 1.0 && (2..=3).contains(&figures.packets_sent));
 }
 

@@ -26,8 +26,10 @@ use super::user_agent::{CallId, EarlyOffer, Event, ExtraHeaders, Transport};
 use crate::slots::{Key, Slots};
 use crate::stats;
 
+mod again;
 mod confirmed;
 mod early;
+mod failure;
 mod modify;
 mod party;
 mod refresh;

@@ -74,5 +74,5 @@ impl Call {
 
 /// REFERs per call (section 1.6 of the VoxEngine reference).
 pub const MOST_REFERS: u32 = 10;
-/// Of [`Transfer::timeout`](crate::sip::user_agent::Transfer::timeout), where nobody says otherwise.
+/// For the outcome of a REFER of ours, where nobody says otherwise.
 pub const REFER_PATIENCE: Duration = Duration::from_secs(60);

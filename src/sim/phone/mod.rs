@@ -4,136 +4,26 @@
 //! absorbs what comes twice, acknowledges. Its manner says when it rings, answers, speaks, presses
 //! digits and hangs up.
 
+mod change;
+mod manner;
+mod reliable;
+mod rtp;
+mod text;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use self::change::Described;
 pub use self::change::{By, Change, OnChange};
+pub use self::manner::{Dial, Hold, Law, Manner, OnRefer};
 pub use self::reliable::Prack;
 use self::reliable::Reliable;
+use self::rtp::FRAME;
+pub(super) use self::text::Text;
+use self::text::{media_address, uri_of};
 use super::link::Packet;
-use super::secure::{Secure, Wish};
-use super::sound;
-
-mod change;
-mod reliable;
-
-/// What a phone does; times count from the INVITE until it is answered, then from the answer.
-#[derive(Debug, Clone)]
-pub struct Manner {
-    pub rings_after: Option<Duration>,
-    /// 183 with SDP in the place of 180.
-    pub early_media: bool,
-    /// Its 183 knows nothing of SRTP, as that of an announcement before the phone; and no sound
-    /// comes with it.
-    pub plain_early: bool,
-    pub answers_after: Option<Duration>,
-    /// The final answer is this one in the place of 200.
-    pub refuses: Option<u16>,
-    /// A tone of this pitch while the call stands.
-    pub speaks: Option<f64>,
-    /// RFC 4733 digits.
-    pub presses: Vec<(Duration, char)>,
-    /// 302 to this URI in the place of 200.
-    pub redirects_to: Option<String>,
-    /// Digits by SIP INFO.
-    pub sends_info: Vec<(Duration, char)>,
-    /// MESSAGEs inside the call.
-    pub says: Vec<(Duration, &'static str)>,
-    /// Re-INVITEs that hold the other side or take it back.
-    pub holds: Vec<(Duration, Hold)>,
-    /// REFERs with this Refer-To.
-    pub refers: Vec<(Duration, String)>,
-    /// What it does when it is referred.
-    pub on_refer: OnRefer,
-    /// It stays in a call after it was told that its transfer worked.
-    pub stays: bool,
-    /// A re-INVITE with another SRTP key.
-    pub changes_key_after: Option<Duration>,
-    /// Re-INVITEs and UPDATEs of other kinds.
-    pub changes: Vec<(Duration, Change)>,
-    pub on_change: OnChange,
-    /// Of its descriptions from the start; `inactive`: no RTP either way.
-    pub direction: &'static str,
-    /// More header lines of its INVITEs, 200s to one, and UPDATEs.
-    pub headers: &'static str,
-    /// From then on nothing comes from it, and it hears nothing.
-    pub vanishes_after: Option<Duration>,
-    pub hangs_up_after: Option<Duration>,
-    pub law: Law,
-    /// SRTP, where it comes to that; the phone answers plain offers all the same.
-    pub secures: Option<Wish>,
-    pub prack: Prack,
-    /// `X-` headers of its 18x, its 200 or refusal, and its BYE.
-    pub tells_headers: bool,
-}
-
-/// What a phone makes of a REFER. It never really calls anybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnRefer {
-    Refuses(u16),
-    /// 202, NOTIFY 100, and after a while NOTIFY with this status.
-    Tells(Duration, u16),
-    /// 202, and BYE after a while.
-    HangsUp(Duration),
-    /// 202, and nothing more.
-    Forgets,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    On,
-    Off,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Law {
-    Mu,
-    A,
-}
-
-impl Default for Manner {
-    fn default() -> Self {
-        Self {
-            rings_after: Some(Duration::from_millis(100)),
-            early_media: false,
-            plain_early: false,
-            answers_after: Some(Duration::from_secs(1)),
-            refuses: None,
-            speaks: None,
-            presses: Vec::new(),
-            redirects_to: None,
-            sends_info: Vec::new(),
-            says: Vec::new(),
-            holds: Vec::new(),
-            refers: Vec::new(),
-            on_refer: OnRefer::Refuses(405),
-            stays: false,
-            changes_key_after: None,
-            changes: Vec::new(),
-            on_change: OnChange::Accepts,
-            direction: "sendrecv",
-            headers: "",
-            vanishes_after: None,
-            hangs_up_after: None,
-            law: Law::Mu,
-            secures: None,
-            prack: Prack::Off,
-            tells_headers: false,
-        }
-    }
-}
-
-/// A call that the phone makes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dial {
-    pub number: String,
-    /// Whether the INVITE has an offer; without, the ACK has the answer.
-    pub offers: bool,
-    pub after: Duration,
-    pub cancels_after: Option<Duration>,
-}
+use super::secure::Secure;
 
 /// A line for the ladder, with what tells a message from its retransmission.
 pub struct Step {
@@ -255,14 +145,6 @@ enum State {
     Proceeding,
     Confirmed,
     Over,
-}
-
-/// A SIP message taken apart as text.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Text {
-    pub first: String,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
 }
 
 impl Phone {
@@ -873,170 +755,19 @@ impl Phone {
         sdp.replacen("a=rtpmap", &format!("{keys}a=rtpmap"), 1)
     }
 
-    /// One packet of 20 ms: the tone, silence, or a digit.
-    fn send_frame(&mut self, at: Instant) {
-        let Described { law, digits, .. } = self.described;
-        let pitch = self.manner.speaks;
-        let from = self.rtp;
-        let Some(leg) = &mut self.call else { return };
-        if leg.state == State::Over {
-            return;
-        }
-        self.plans.push((at + FRAME, Plan::Frame));
-        let number = leg.frames;
-        leg.frames += 1;
-        let Some(to) = leg.media.filter(|_| leg.sends) else { return };
-        let mut packet = vec![0x80, leg.payload_type];
-        let first = leg.secure.as_ref().map_or(0, |secure| secure.wish.first_sequence);
-        let sequence = first.wrapping_add(number as u16);
-        packet.extend(sequence.to_be_bytes());
-        let mut timestamp = number * 160;
-        let payload: Vec<u8> = match &mut leg.press {
-            Some((digit, sent)) => {
-                let event = "0123456789*#ABCD".find(*digit).unwrap_or(0) as u8;
-                let is_end = *sent >= PRESS_FRAMES;
-                timestamp -= *sent * 160;
-                packet[1] = digits | if *sent == 0 { 0x80 } else { 0 };
-                let duration = ((*sent + 1) * 160) as u16;
-                *sent += 1;
-                if *sent == PRESS_FRAMES + 3 {
-                    leg.press = None;
-                }
-                let flags = 10 | if is_end { 0x80 } else { 0 };
-                vec![event, flags, (duration >> 8) as u8, duration as u8]
-            }
-            None => {
-                let samples = match pitch {
-                    Some(hertz) => sound::sine(hertz, AMPLITUDE, u64::from(number) * 160),
-                    None => [0; 160],
-                };
-                let encode = match law {
-                    Law::Mu => sound::encode_ulaw,
-                    Law::A => sound::encode_alaw,
-                };
-                samples.iter().map(|&sample| encode(sample)).collect()
-            }
-        };
-        packet.extend(timestamp.to_be_bytes());
-        packet.extend(leg.ssrc.to_be_bytes());
-        packet.extend(payload);
-        if let Some(secure) = &mut leg.secure {
-            secure.protect(sequence, leg.ssrc, &mut packet);
-        }
-        self.out.push(Packet { from, to, data: packet });
-    }
-
     fn hear_sdp(&mut self, sdp: &str) {
         sdp.clone_into(&mut self.last_sdp);
         if let Some(secure) = self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
             secure.hear(sdp);
         }
     }
-
-    fn receive_rtp(&mut self, data: &[u8]) {
-        let clear;
-        let data = match self.call.as_mut().and_then(|leg| leg.secure.as_mut()) {
-            Some(secure) => match secure.unprotect(data) {
-                Some(packet) => {
-                    self.decrypted += usize::from(packet.len() < data.len());
-                    clear = packet;
-                    &clear
-                }
-                None => return self.rejected += 1,
-            },
-            None => data,
-        };
-        if data.len() < 12 || data[0] >> 6 != 2 {
-            return;
-        }
-        let payload = &data[12..];
-        match data[1] & 0x7f {
-            0 => self.heard.extend(payload.iter().map(|&byte| sound::decode_ulaw(byte))),
-            8 => self.heard.extend(payload.iter().map(|&byte| sound::decode_alaw(byte))),
-            number if number == self.described.digits && payload.len() >= 4 => {
-                let timestamp = u32::from_be_bytes([data[4], data[5], data[6], data[7]]);
-                if !self.events_heard.contains(&timestamp) {
-                    self.events_heard.push(timestamp);
-                    let digit = "0123456789*#ABCD".chars().nth(usize::from(payload[0]));
-                    self.digits.extend(digit);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Text {
-    pub fn parse(data: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(data);
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let mut lines = head.split("\r\n");
-        let first = lines.next().unwrap_or_default().to_owned();
-        let header = |line: &str| {
-            let (name, value) = line.split_once(':')?;
-            Some((name.trim().to_owned(), value.trim().to_owned()))
-        };
-        Self { first, headers: lines.filter_map(header).collect(), body: body.to_owned() }
-    }
-
-    pub fn header(&self, name: &str) -> String {
-        let found = self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.clone()).unwrap_or_default()
-    }
-
-    /// Of the top Via.
-    fn sent_by(&self) -> Option<SocketAddr> {
-        let via = self.header("Via");
-        via.split([' ', ';']).nth(1)?.parse().ok()
-    }
-
-    pub fn response(&self, status: u16, extra: &str, body: &str) -> Vec<u8> {
-        self.response_tagged(status, &self.header("To"), extra, body)
-    }
-
-    fn response_tagged(&self, status: u16, to: &str, extra: &str, body: &str) -> Vec<u8> {
-        let mut message = format!("SIP/2.0 {status} Reason\r\n");
-        for (name, value) in &self.headers {
-            if name.eq_ignore_ascii_case("Via") || name.eq_ignore_ascii_case("Record-Route") {
-                let _ = write!(message, "{name}: {value}\r\n"); // A String takes every line.
-            }
-        }
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        let _ = write!(
-            // A String takes every line.
-            message,
-            "From: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n{extra}{kind}\
-             Content-Length: {}\r\n\r\n{body}",
-            self.header("From"),
-            self.header("Call-ID"),
-            self.header("CSeq"),
-            body.len(),
-        );
-        message.into_bytes()
-    }
-}
-
-fn uri_of(value: &str) -> Option<String> {
-    let (_, rest) = value.split_once('<')?;
-    rest.split_once('>').map(|(uri, _)| uri.to_owned())
-}
-
-/// `c=` and `m=audio` of an SDP.
-fn media_address(sdp: &str) -> Option<SocketAddr> {
-    let ip = sdp.lines().find_map(|line| line.strip_prefix("c=IN IP4 "))?;
-    let port = sdp.lines().find_map(|line| line.strip_prefix("m=audio "))?.split(' ').next()?;
-    format!("{}:{port}", ip.trim()).parse().ok()
 }
 
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
-const FRAME: Duration = Duration::from_millis(20);
 /// RFC 3261 timers B, F and H: 64 T1, about this many with doubling up to T2.
 const MOST_TRANSMISSIONS: u32 = 11;
 /// The header of a body that describes a session.
 const SDP: &str = "Content-Type: application/sdp\r\n";
 /// Telephone-event's payload type in the phones' descriptions.
 const DTMF: u8 = 101;
-/// 100 ms of a key.
-const PRESS_FRAMES: u32 = 5;
-const AMPLITUDE: f64 = 8000.0;

@@ -10,32 +10,41 @@
 //! session timers, REFER both ways, Replaces, registrar, registration and keep-alive at trunks
 //! **are** supported.
 
-use std::fmt;
+mod config;
+mod event;
+mod order;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::challenge::Authenticator;
-pub use super::digest::Algorithm;
-use super::guard::Guard;
-pub use super::identity::{Called, Caller, Diverted, Form, FromUser, Policy, Privacy};
-use super::info::Content;
-use super::invite::{CallTimer, Calls, Party};
-pub use super::invite::{Found, MOST_REFERS, REFER_PATIENCE};
-use super::locate::Hop;
-use super::message::{Message, Method};
-use super::name_addr::NameAddr;
-use super::outgoing::{Outcome, Outgoing, Owner};
-pub use super::refer::Replaces;
-use super::registrar::Registrar;
-use super::stack::Stack;
-use super::stream::Overdue;
-use super::transport::Destination;
-use super::trunks::Trunks;
-pub use super::trunks::{Account, Caps};
-use super::uri::Uri;
-use crate::dns;
+pub use self::config::{
+    Config, Limits, Listener, Nat, Network, Prack, SessionTimer, Strangers, Transport, Trunk, User,
+};
+pub use self::event::{
+    Binding, Event, ExtraHeaders, Incoming, Input, Output, Peer, Refer, TrunkState,
+};
+pub use self::order::{
+    EarlyOffer, Invite, MAX_FORWARDS, Modification, ReferTarget, Refused, Target, Transfer,
+};
 use crate::logger::Burst;
 use crate::random::Random;
+use crate::sip::challenge::Authenticator;
+pub use crate::sip::digest::Algorithm;
+use crate::sip::guard::Guard;
+pub use crate::sip::identity::{Called, Caller, Diverted, Form, FromUser, Policy, Privacy};
+use crate::sip::info::Content;
+use crate::sip::invite::{CallTimer, Calls, Party};
+pub use crate::sip::invite::{Found, MOST_REFERS, REFER_PATIENCE};
+use crate::sip::locate::Hop;
+use crate::sip::message::{Message, Method};
+use crate::sip::outgoing::{Outcome, Outgoing, Owner};
+pub use crate::sip::refer::Replaces;
+use crate::sip::registrar::Registrar;
+use crate::sip::stack::Stack;
+use crate::sip::stream::Overdue;
+use crate::sip::transport::Destination;
+use crate::sip::trunks::Trunks;
+pub use crate::sip::trunks::{Account, Caps};
 use crate::slots::Key;
 use crate::stats;
 
@@ -48,513 +57,6 @@ pub struct CallId(pub Key);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
-    Udp,
-    Tcp,
-    /// Over TCP.
-    Tls,
-    /// RFC 7118; we accept such connections and never open one.
-    Ws,
-    /// WebSocket over TLS.
-    Wss,
-}
-
-impl Transport {
-    /// By its name as [`fmt::Display`] writes it, in any case.
-    pub fn named(name: &str) -> Option<Self> {
-        let all = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
-        all.into_iter().find(|one| name.eq_ignore_ascii_case(one.name()))
-    }
-
-    /// As Via spells it (RFC 3261 §20.42, RFC 7118 §5.1).
-    pub fn via(self) -> &'static str {
-        match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
-            Self::Tls => "TLS",
-            Self::Ws => "WS",
-            Self::Wss => "WSS",
-        }
-    }
-
-    /// The value of the URI parameter that leads to it; none is needed for UDP. That of a secure
-    /// WebSocket is `ws` too (RFC 7118 §5.2).
-    pub fn parameter(self) -> Option<&'static str> {
-        match self {
-            Self::Udp => None,
-            Self::Tcp => Some("tcp"),
-            Self::Tls => Some("tls"),
-            Self::Ws | Self::Wss => Some("ws"),
-        }
-    }
-
-    /// RFC 3261 §19.1.2, RFC 7118 §5.
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Udp | Self::Tcp => 5060,
-            Self::Tls => 5061,
-            Self::Ws => 80,
-            Self::Wss => 443,
-        }
-    }
-
-    pub fn is_stream(self) -> bool {
-        self != Self::Udp
-    }
-
-    pub fn is_secure(self) -> bool {
-        matches!(self, Self::Tls | Self::Wss)
-    }
-
-    pub fn is_websocket(self) -> bool {
-        matches!(self, Self::Ws | Self::Wss)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-        }
-    }
-}
-
-/// As the configuration spells it.
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// What the user agent is told once, and again at every reload.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The sockets that the driver listens on, in the order of `[sip] listen`.
-    pub listeners: Vec<Listener>,
-    /// `[sip] public_address`: the host to write in Via and Contact; empty: the route's own.
-    pub public_address: String,
-    /// `[sip] domain`: realm and domain of our users; empty: any of our addresses.
-    pub domain: String,
-    /// `[sip] digest`: what users are challenged with, the best first.
-    pub digest: Vec<Algorithm>,
-    pub strangers: Strangers,
-    pub trunks: Vec<Trunk>,
-    pub users: Vec<User>,
-    pub nat: Nat,
-    /// `[sip] ws_origins`: web pages whose WebSocket is taken; empty: all.
-    pub ws_origins: Vec<String>,
-    pub session_timer: SessionTimer,
-    /// Value of User-Agent and Server.
-    pub product: String,
-    pub limits: Limits,
-}
-
-/// What those get who are nobody's.
-#[derive(Debug, Clone)]
-pub struct Strangers {
-    /// `[sip] source_rate`: messages per second from one address.
-    pub source_rate: u32,
-    /// `[sip] strangers_rate`: from all of them together.
-    pub strangers_rate: u32,
-    /// `[sip] strangers`: calls and questions are answered (401, 403), or dropped.
-    pub are_answered: bool,
-    /// `[sip] scanners`: beginnings of User-Agent.
-    pub scanners: Vec<String>,
-}
-
-impl Default for Strangers {
-    fn default() -> Self {
-        Self { source_rate: 50, strangers_rate: 1000, are_answered: true, scanners: Vec::new() }
-    }
-}
-
-/// Address translation between us and our peers.
-#[derive(Debug, Clone, Default)]
-pub struct Nat {
-    /// `[sip] local_networks`: whose peers are told our own address, whatever `public_address`
-    /// says; empty: the private ones, unless that address is private itself.
-    pub local_networks: Vec<Network>,
-    /// `[sip] keepalive_s`: time between packets to a UDP phone behind a NAT; `None`: none.
-    pub keepalive: Option<Duration>,
-}
-
-/// `[sip] session_expires_s` and `min_se_s` (RFC 4028).
-#[derive(Debug, Clone, Copy)]
-pub struct SessionTimer {
-    /// What we ask for; `None`: only what a peer asks for.
-    pub interval: Option<Duration>,
-    /// The least that a peer may ask for.
-    pub least: Duration,
-}
-
-/// Nothing of our own, and the least interval that RFC 4028 §5 allows.
-impl Default for SessionTimer {
-    fn default() -> Self {
-        Self { interval: None, least: Duration::from_secs(90) }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Listener {
-    pub transport: Transport,
-    /// The bound address (port filled in). An unspecified IP means "any of ours".
-    pub address: SocketAddr,
-    /// The address to write for peers where `address` is unspecified: the driver's best guess
-    /// of this machine's own address.
-    pub advertised: SocketAddr,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trunk {
-    pub name: String,
-    /// `sip:host:port;transport=tcp`.
-    pub server: Uri,
-    pub register: bool,
-    pub username: String,
-    pub password: String,
-    /// Networks whose requests belong to this trunk.
-    pub accept_from: Vec<Network>,
-    /// Its callers have shown a certificate: what comes without TLS is not its own.
-    pub is_mutual: bool,
-    /// Time between OPTIONS; `None`: off.
-    pub options: Option<Duration>,
-    pub account: Account,
-    pub identity: Policy,
-    pub caps: Caps,
-    pub prack: Prack,
-}
-
-/// Whether provisional responses between us and a peer are acknowledged (RFC 3262), both ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Prack {
-    /// Not offered; an INVITE that requires it is refused with 420.
-    Off,
-    /// Where the other side supports it: descriptions only; where it requires it: all.
-    #[default]
-    Supported,
-    /// Every 18x; an INVITE that does not support it is refused with 421.
-    Required,
-}
-
-/// An address prefix such as `192.0.2.0/24`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    pub address: std::net::IpAddr,
-    pub prefix: u8,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct User {
-    pub name: String,
-    pub password: String,
-    pub display_name: String,
-    /// Calls at one time, both ways; 0: no limit.
-    pub max_calls: usize,
-}
-
-/// Capacities; each refusal at one of them is answered 503 with Retry-After and counted.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    pub calls: usize,
-    pub transactions: usize,
-    pub streams: usize,
-    pub contacts_per_user: usize,
-    /// Largest message in bytes.
-    pub message_bytes: usize,
-}
-
-/// What the world tells the machine.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A UDP packet arrived on `listeners[listener]`.
-    Datagram { listener: usize, from: SocketAddr, data: &'a [u8] },
-    /// A peer connected to `listeners[listener]`.
-    Accepted { stream: StreamId, listener: usize, peer: SocketAddr, local: SocketAddr },
-    /// The connection asked for by `Output::Connect` stands.
-    Connected { stream: StreamId, local: SocketAddr },
-    /// Bytes from a stream, any cut.
-    Stream { stream: StreamId, data: &'a [u8] },
-    /// The stream ended, or could not be opened.
-    Closed { stream: StreamId },
-    /// The answer to `Output::Resolve`.
-    Resolved { query: u64, answer: dns::Answer },
-    /// A UDP send failed (`EHOSTUNREACH`, ICMP): what waits for this address fails with 503.
-    Unreachable { to: SocketAddr },
-    /// `poll_timeout` has come.
-    Timeout,
-}
-
-/// What the machine wants done.
-#[derive(Debug)]
-pub enum Output {
-    /// Send one UDP packet from `listeners[listener]`.
-    Datagram {
-        listener: usize,
-        to: SocketAddr,
-        data: Vec<u8>,
-    },
-    /// Send bytes on a stream.
-    Stream {
-        stream: StreamId,
-        data: Vec<u8>,
-    },
-    /// Open a TCP connection; over TLS for a secure transport, with a certificate of `name`,
-    /// the host of the URI (RFC 5922 §4).
-    Connect {
-        stream: StreamId,
-        transport: Transport,
-        to: SocketAddr,
-        name: String,
-    },
-    /// Close a stream once what was sent is out.
-    Close {
-        stream: StreamId,
-    },
-    /// Ask for records; `Input::Resolved` must follow, whatever comes of it.
-    Resolve {
-        query: u64,
-        question: dns::Question,
-    },
-    Event(Event),
-}
-
-/// `X-Name: value` pairs that cross between SIP and scripts.
-pub type ExtraHeaders = Vec<(String, String)>;
-
-/// Whose request this is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peer {
-    /// Matched `accept_from` of `trunks[..]` by name.
-    Trunk(String),
-    /// A registered user, authenticated by digest.
-    User(String),
-}
-
-/// What `session` hears.
-#[derive(Debug)]
-pub enum Event {
-    /// A new INVITE outside a dialog from a known peer; 100 Trying is sent already.
-    /// INVITEs of nobody known are refused inside (401 for a user to authenticate; 403 where there
-    /// are no users).
-    Incoming(Box<Incoming>),
-    /// 18x to our INVITE; every one. `sdp` is the answer to our offer; where the INVITE had none,
-    /// it is the peer's, for `answer_offer`.
-    Progress { call: CallId, status: u16, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
-    /// First 2xx to our INVITE. `sdp` is the answer to our offer; the ACK is sent already. Where
-    /// the INVITE had no offer, `sdp` is the peer's, and the ACK leaves with `answer_offer`.
-    Answered { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
-    /// The PRACK of our 18x with an offer arrived, with the answer.
-    EarlyAnswer { call: CallId, sdp: Vec<u8> },
-    /// The ACK to our 2xx arrived; `sdp` when it carries the answer to our offer.
-    Confirmed { call: CallId, sdp: Option<Vec<u8>> },
-    /// Our INVITE ended without a 2xx. 408 for our own time-out, 503 for transport and DNS
-    /// failures. The call id is dead. Not told after `hangup`.
-    Failed { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
-    /// We are asked to go elsewhere (3xx or 181); the user agent follows by itself.
-    Forwarding { call: CallId },
-    /// The incoming call was cancelled before our answer, or its INVITE cannot be answered (400),
-    /// or our reliable response was not acknowledged (504).
-    /// The call id is dead.
-    Cancelled { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
-    /// BYE received, or the dialog died (status 408 or 481 of a request of ours, no ACK).
-    /// The call id is dead.
-    Ended { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
-    /// Re-INVITE, UPDATE with an offer, or before our answer a PRACK with one. `sdp` is the new
-    /// offer; `None`: the peer wants ours. Answer with `accept_change` or `reject_change`.
-    Change { call: CallId, headers: ExtraHeaders, sdp: Option<Vec<u8>> },
-    /// 2xx to our re-INVITE. With `has_offer` the body is the peer's offer, to be answered with
-    /// `answer_offer`; else it is the answer, and the ACK is sent already. `is_refresh`: it is that
-    /// of `refresh`.
-    Changed {
-        call: CallId,
-        headers: ExtraHeaders,
-        content_type: String,
-        body: Vec<u8>,
-        has_offer: bool,
-        is_refresh: bool,
-    },
-    /// Our re-INVITE was refused, or is given up (408). The session is as before.
-    ChangeRefused { call: CallId, status: u16, reason: String, headers: ExtraHeaders },
-    /// The session timer wants a re-INVITE with the present description: call `refresh`.
-    Refresh { call: CallId },
-    /// INFO, answered 200 already.
-    Info { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
-    /// MESSAGE inside the dialog, answered 200 already.
-    Message { call: CallId, headers: ExtraHeaders, content_type: String, body: Vec<u8> },
-    /// REFER. Answer at once with `accept_refer` or `reject_refer`.
-    Refer { call: CallId, refer: Box<Refer> },
-    /// What came of our `refer`: 200..299 when the peer says that it worked, or hung up after it
-    /// accepted; 408 when it said nothing in time.
-    Transferred { call: CallId, status: u16, reason: String },
-    /// The state of a trunk changed.
-    Trunk { name: String, state: TrunkState },
-    /// The contacts of a user changed: keep them.
-    Bindings { user: String, contacts: Vec<Binding> },
-}
-
-#[derive(Debug)]
-pub struct Incoming {
-    pub call: CallId,
-    pub peer: Peer,
-    /// Source address of the INVITE.
-    pub source: SocketAddr,
-    pub request_uri: Uri,
-    pub from: NameAddr,
-    pub to: NameAddr,
-    /// The number that is called.
-    pub number: String,
-    /// Who calls, as a trusted trunk asserts it; `None`: whoever From names.
-    pub caller: Option<Caller>,
-    /// Diversion fields of a trunk's INVITE, the latest first.
-    pub diversions: Vec<String>,
-    pub headers: ExtraHeaders,
-    /// `None`: delayed offer; our 2xx then carries the offer, or a 183 where `early_offer` allows.
-    pub offer: Option<Vec<u8>>,
-    /// Of a call that goes on from this one: one less than this one's, [`MAX_FORWARDS`] at most
-    /// (RFC 7332 §4.1).
-    pub max_forwards: u8,
-    /// The call whose place this one is to take (RFC 3891); its dialog stands.
-    pub replaces: Option<CallId>,
-}
-
-/// A peer's wish that its call be transferred.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refer {
-    pub uri: Uri,
-    /// An attended transfer: the dialog to take the place of.
-    pub replaces: Option<Replaces>,
-    /// Who refers, in the words of the request (RFC 3892); unproven.
-    pub referred_by: Option<String>,
-    pub headers: ExtraHeaders,
-}
-
-/// A REFER to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transfer {
-    pub target: ReferTarget,
-    pub headers: ExtraHeaders,
-    /// Time to an outcome before `Transferred` 408.
-    pub timeout: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReferTarget {
-    /// Looked for where the peer is at home.
-    Number(String),
-    Uri(Box<Uri>),
-    /// The peer of this call, in our place.
-    Call(CallId),
-}
-
-/// Content type of a NOTIFY about a transfer.
-pub const SIPFRAG: &str = "message/sipfrag;version=2.0";
-
-/// `since` values are left to the status page of the gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TrunkState {
-    /// Not yet known: calls are tried.
-    Unknown,
-    /// Answers OPTIONS, or is registered.
-    Up,
-    /// Does not; the reason in words with the status (`403 Forbidden`, `no answer`).
-    Down { status: u16, reason: String },
-}
-
-/// One registered contact of a user, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Binding {
-    pub contact: Uri,
-    /// Of its Contact field, without `expires`: phones look for their own in the response.
-    pub parameters: Vec<(String, Option<String>)>,
-    /// One of the flows of a phone (RFC 5626).
-    pub is_outbound: bool,
-    /// Proxies between us and the phone, the first next to us (RFC 3327): requests go through them.
-    pub path: Vec<Uri>,
-    pub call_id: String,
-    pub cseq: u32,
-    /// What is left when it is told or restored.
-    pub expires_in: Duration,
-    /// Where its REGISTER came from: requests go there, if no path says otherwise.
-    pub source: SocketAddr,
-    pub transport: Transport,
-    /// Listener of a UDP contact.
-    pub listener: usize,
-    pub user_agent: String,
-}
-
-/// An INVITE to be sent.
-#[derive(Debug, Clone)]
-pub struct Invite {
-    pub target: Target,
-    /// User part of From; empty: the trunk's username, else the gateway's name.
-    pub caller: String,
-    pub display_name: String,
-    /// Digest credentials other than the trunk's.
-    pub credentials: Option<(String, String)>,
-    /// The call came to another number of ours and goes on from there.
-    pub diverted: Option<Diverted>,
-    pub headers: ExtraHeaders,
-    /// SDP offer; `None` asks the peer for one.
-    pub offer: Option<Vec<u8>>,
-    /// Time to a final response before CANCEL and `Failed` 408.
-    pub timeout: Duration,
-    /// Time to any response at all before `Failed` 408, where there is somewhere else to go;
-    /// `None`: the transaction's own.
-    pub patience: Option<Duration>,
-    /// Gateways and proxies that it may still pass; [`MAX_FORWARDS`] where it begins here.
-    pub max_forwards: u8,
-}
-
-/// A re-INVITE to be sent.
-#[derive(Debug, Clone, Default)]
-pub struct Modification {
-    pub headers: ExtraHeaders,
-    pub content_type: String,
-    /// An offer, or what else its type says; empty asks the peer for an offer, as any that is no
-    /// SDP does.
-    pub body: Vec<u8>,
-}
-
-impl Modification {
-    pub fn of_offer(headers: ExtraHeaders, offer: Vec<u8>) -> Self {
-        Self { headers, content_type: "application/sdp".to_owned(), body: offer }
-    }
-}
-
-/// RFC 3261 §8.1.1.6.
-pub const MAX_FORWARDS: u8 = 70;
-
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// Number at a trunk, by name: Request-URI `sip:number@server-host`.
-    Trunk { name: String, number: String },
-    /// Any SIP URI, optionally through a proxy.
-    Uri { uri: Box<Uri>, proxy: Option<Box<Uri>> },
-    /// All contacts of a registered user in parallel, first answer wins.
-    User { name: String },
-}
-
-/// Why a verb could not even begin; the status is the one a peer would have sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    pub status: u16,
-    pub reason: String,
-}
-
-/// What an incoming call without an offer makes of ours before the answer (RFC 3262 §5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EarlyOffer {
-    /// It has an offer, or takes no reliable responses: the 2xx is the place.
-    No,
-    /// In a 183.
-    Possible,
-    /// No 18x leaves before a 183 with our offer.
-    Required,
-}
-
 /// What the machine holds, for gauges and for tests that expect an empty world.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -564,19 +66,22 @@ pub struct Usage {
     pub streams: usize,
 }
 
+/// Content type of a NOTIFY about a transfer.
+pub const SIPFRAG: &str = "message/sipfrag;version=2.0";
+
 /// The user agent.
 pub struct UserAgent {
-    pub(super) stack: Stack,
-    pub(super) calls: Calls,
-    pub(super) authenticator: Authenticator,
-    pub(super) registrar: Registrar,
-    pub(super) trunks: Trunks,
+    pub(in crate::sip) stack: Stack,
+    pub(in crate::sip) calls: Calls,
+    pub(in crate::sip) authenticator: Authenticator,
+    pub(in crate::sip) registrar: Registrar,
+    pub(in crate::sip) trunks: Trunks,
     /// Calls of nobody known.
-    pub(super) strangers: Burst,
-    pub(super) wrong_passwords: Burst,
-    pub(super) guard: Guard,
+    pub(in crate::sip) strangers: Burst,
+    pub(in crate::sip) wrong_passwords: Burst,
+    pub(in crate::sip) guard: Guard,
     /// What is beyond `source_rate` or `strangers_rate`.
-    pub(super) floods: Burst,
+    pub(in crate::sip) floods: Burst,
 }
 
 impl UserAgent {
@@ -937,7 +442,12 @@ impl UserAgent {
     }
 
     /// What became of a request of ours.
-    pub(super) fn on_outcome(&mut self, now: Instant, outgoing: Box<Outgoing>, outcome: Outcome) {
+    pub(in crate::sip) fn on_outcome(
+        &mut self,
+        now: Instant,
+        outgoing: Box<Outgoing>,
+        outcome: Outcome,
+    ) {
         match outgoing.owner {
             Owner::Registration { trunk } => {
                 self.trunks.on_registration(now, &mut self.stack, trunk, &outgoing, &outcome);
@@ -994,7 +504,7 @@ impl UserAgent {
         }
     }
 
-    pub(super) fn on_stream_lost(&mut self, now: Instant, lost: StreamId) {
+    pub(in crate::sip) fn on_stream_lost(&mut self, now: Instant, lost: StreamId) {
         self.on_lost(
             now,
             |way| matches!(way, Destination::Stream { stream, .. } if stream == lost),
@@ -1018,7 +528,12 @@ impl UserAgent {
     }
 
     /// A final response: 503 is that of one server of several (RFC 3263 §4.3).
-    pub(super) fn on_final(&mut self, now: Instant, outgoing: Box<Outgoing>, response: Message) {
+    pub(in crate::sip) fn on_final(
+        &mut self,
+        now: Instant,
+        outgoing: Box<Outgoing>,
+        response: Message,
+    ) {
         if response.status() == Some(503) {
             self.shun_target(now, &outgoing, response.headers.retry_after());
             if self.has_alternative(&outgoing) {
