@@ -5,6 +5,7 @@
 
 mod changes;
 mod conference;
+mod detect;
 mod early;
 mod ends;
 mod incoming;
