@@ -42,6 +42,94 @@ impl Metric {
     }
 }
 
+/// How values are spread, in buckets with upper bounds.
+#[derive(Debug)]
+pub struct Histogram {
+    pub name: &'static str,
+    pub help: &'static str,
+    /// Rising; what is above the last counts too.
+    pub bounds: &'static [f32],
+    counts: [AtomicU64; MOST_BOUNDS + 1],
+    /// In millionths.
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    pub const fn new(name: &'static str, bounds: &'static [f32], help: &'static str) -> Self {
+        assert!(bounds.len() <= MOST_BOUNDS, "a bucket for each bound");
+        let counts = [const { AtomicU64::new(0) }; MOST_BOUNDS + 1];
+        Self { name, help, bounds, counts, sum: AtomicU64::new(0) }
+    }
+
+    /// Values are not negative.
+    pub fn observe(&self, value: f32) {
+        let bucket = self.bounds.iter().take_while(|bound| value > **bound).count();
+        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add((f64::from(value) * 1e6) as u64, Ordering::Relaxed);
+    }
+
+    /// Of the buckets in their order, the last for what is above all bounds.
+    pub fn counts(&self) -> impl Iterator<Item = u64> {
+        self.counts[..=self.bounds.len()].iter().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    pub fn sum(&self) -> f64 {
+        self.sum.load(Ordering::Relaxed) as f64 / 1e6
+    }
+}
+
+const MOST_BOUNDS: usize = 8;
+
+/// Lower limits of the classes of ITU-T G.109.
+const MARKS: &[f32] = &[2.58, 3.1, 3.6, 4.03, 4.34];
+
+/// Estimated MOS of what callers said, narrowband scale (ITU-T G.107).
+pub static CALL_MOS_NARROWBAND: Histogram = Histogram::new(
+    "branchline_call_mos_narrowband",
+    MARKS,
+    "Estimated MOS of what came in narrowband calls, by ITU-T G.107.",
+);
+/// The same on the wideband scale (G.107.1).
+pub static CALL_MOS_WIDEBAND: Histogram = Histogram::new(
+    "branchline_call_mos_wideband",
+    MARKS,
+    "Estimated MOS of what came in wideband calls, by ITU-T G.107.1.",
+);
+/// The same on the fullband scale (G.107.2).
+pub static CALL_MOS_FULLBAND: Histogram = Histogram::new(
+    "branchline_call_mos_fullband",
+    MARKS,
+    "Estimated MOS of what came in fullband calls, by ITU-T G.107.2.",
+);
+/// Share of the packets of a call that did not come or came too late.
+pub static CALL_LOSS: Histogram = Histogram::new(
+    "branchline_call_loss_ratio",
+    &[0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1],
+    "Share of the packets of each call that did not come or came too late.",
+);
+/// Interarrival jitter at the end of a call.
+pub static CALL_JITTER: Histogram = Histogram::new(
+    "branchline_call_jitter_seconds",
+    &[0.001, 0.005, 0.01, 0.02, 0.05, 0.1],
+    "Interarrival jitter at the end of each call (RFC 3550).",
+);
+/// Round trip of RTCP, of calls whose peer sends reports.
+pub static CALL_ROUND_TRIP: Histogram = Histogram::new(
+    "branchline_call_round_trip_seconds",
+    &[0.01, 0.02, 0.05, 0.1, 0.15, 0.3, 0.5],
+    "Round trip at the end of each call whose peer sends RTCP.",
+);
+
+/// All histograms, for `/metrics`.
+pub static HISTOGRAMS: &[&Histogram] = &[
+    &CALL_MOS_NARROWBAND,
+    &CALL_MOS_WIDEBAND,
+    &CALL_MOS_FULLBAND,
+    &CALL_LOSS,
+    &CALL_JITTER,
+    &CALL_ROUND_TRIP,
+];
+
 macro_rules! metrics {
     ($($kind:ident $id:ident $name:literal $help:literal;)*) => {
         $(#[doc = $help] pub static $id: Metric = Metric::$kind(concat!("branchline_", $name), $help);)*

@@ -17,7 +17,9 @@ use super::message::ApiError;
 use super::parameters::Parameters;
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::storage::record::{CallRecord, HistoryFilter, RecordingRecord, SessionRecord, UnixMs};
+use crate::storage::record::{
+    AudioRecord, CallRecord, HistoryFilter, RecordingRecord, SessionRecord, UnixMs,
+};
 use crate::storage::store::HistoryPage;
 
 /// A GetCallHistory with its parameters checked.
@@ -189,7 +191,10 @@ fn session_item(query: &HistoryQuery, account_id: u32, row: SessionRecord) -> Se
         media_server_address: row.media_server_address.clone(),
         log_file_url: row.log_file_url,
         finish_reason: row.finish_reason,
-        audio_quality: "Standard".into(),
+        audio_quality: match row.audio_quality.is_empty() {
+            true => "Standard".into(),
+            false => row.audio_quality,
+        },
         custom_data: row.custom_data,
         calls,
         records,
@@ -213,6 +218,27 @@ fn call_item(query: &HistoryQuery, media_server_address: &str, call: CallRecord)
         media_server_address: media_server_address.to_owned(),
         cost: 0,
         custom_data: call.custom_data,
+        statistics: call.audio.map(|audio| statistics(*audio)),
+    }
+}
+
+fn statistics(audio: AudioRecord) -> Statistics {
+    let thousandths = |value: u64| value as f64 / 1000.0;
+    let mark = |hundredths: u64| (hundredths > 0).then_some(hundredths as f64 / 100.0);
+    Statistics {
+        codec: audio.codec,
+        packets_received: audio.packets_received,
+        packets_sent: audio.packets_sent,
+        packets_lost: audio.packets_lost,
+        packets_discarded: audio.packets_discarded,
+        concealed_ms: audio.concealed_ms,
+        lost_by_peer: audio.lost_by_peer,
+        jitter_ms: thousandths(audio.jitter_us),
+        jitter_most_ms: thousandths(audio.jitter_most_us),
+        jitter_at_peer_ms: thousandths(audio.jitter_at_peer_us),
+        round_trip_ms: thousandths(audio.round_trip_us),
+        mos: mark(audio.mos),
+        mos_at_peer: mark(audio.mos_at_peer),
     }
 }
 
@@ -286,6 +312,25 @@ struct CallItem {
     media_server_address: String,
     cost: u8,
     custom_data: Option<String>,
+    /// Not of the cloud.
+    statistics: Option<Statistics>,
+}
+
+#[derive(SerJson)]
+struct Statistics {
+    codec: String,
+    packets_received: u64,
+    packets_sent: u64,
+    packets_lost: u64,
+    packets_discarded: u64,
+    concealed_ms: u64,
+    lost_by_peer: u64,
+    jitter_ms: f64,
+    jitter_most_ms: f64,
+    jitter_at_peer_ms: f64,
+    round_trip_ms: f64,
+    mos: Option<f64>,
+    mos_at_peer: Option<f64>,
 }
 
 #[derive(SerJson)]

@@ -10,7 +10,7 @@ use crate::gateway;
 use crate::random::Random;
 use crate::scenario::worker;
 use crate::scenario::worker::Answer;
-use crate::storage::record::{CallRecord, RecordingRecord, SessionRecord};
+use crate::storage::record::{AudioRecord, CallRecord, RecordingRecord, SessionRecord};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// 2026-01-01 00:00:00 UTC.
@@ -696,6 +696,7 @@ fn history_page_has_the_documented_shape() {
         log_file_url: "http://gateway:8080/logs/x.log".into(),
         finish_reason: Some("Normal termination".into()),
         custom_data: "7001:7002".into(),
+        audio_quality: "HD".into(),
         calls: vec![CallRecord {
             id: 9,
             start: NOW + 1000,
@@ -708,6 +709,21 @@ fn history_page_has_the_documented_shape() {
             end_reason: "200 Normal call clearing".into(),
             record_url: Some("http://gateway:8080/records/x.wav".into()),
             custom_data: None,
+            audio: Some(Box::new(AudioRecord {
+                codec: "G722/8000".into(),
+                packets_received: 1500,
+                packets_sent: 1499,
+                packets_lost: 12,
+                packets_discarded: 1,
+                concealed_ms: 260,
+                lost_by_peer: 3,
+                jitter_us: 1500,
+                jitter_most_us: 9250,
+                jitter_at_peer_us: 500,
+                round_trip_us: 20_000,
+                mos: 421,
+                mos_at_peer: 0,
+            })),
         }],
         records: vec![RecordingRecord {
             id: 4,
@@ -728,13 +744,17 @@ fn history_page_has_the_documented_shape() {
          \"start_date\":\"2026-01-01 01:00:00\",\"duration\":61,\
          \"initiator_address\":\"127.0.0.1\",\"media_server_address\":\"192.0.2.1\",\
          \"log_file_url\":\"http://gateway:8080/logs/x.log\",\
-         \"finish_reason\":\"Normal termination\",\"audio_quality\":\"Standard\",\
+         \"finish_reason\":\"Normal termination\",\"audio_quality\":\"HD\",\
          \"custom_data\":\"7001:7002\",\"calls\":[{\"call_id\":9,\
          \"start_time\":\"2026-01-01 01:00:01\",\"duration\":31,\"local_number\":\"100\",\
          \"remote_number\":\"7001\",\"remote_number_type\":\"pstn\",\"incoming\":false,\
          \"successful\":true,\"end_reason\":\"200 Normal call clearing\",\"transaction_id\":0,\
          \"record_url\":\"http://gateway:8080/records/x.wav\",\
-         \"media_server_address\":\"192.0.2.1\",\"cost\":0}],\"records\":[{\"record_id\":4,\
+         \"media_server_address\":\"192.0.2.1\",\"cost\":0,\"statistics\":{\
+         \"codec\":\"G722/8000\",\"packets_received\":1500,\"packets_sent\":1499,\
+         \"packets_lost\":12,\"packets_discarded\":1,\"concealed_ms\":260,\"lost_by_peer\":3,\
+         \"jitter_ms\":1.5,\"jitter_most_ms\":9.25,\"jitter_at_peer_ms\":0.5,\
+         \"round_trip_ms\":20.0,\"mos\":4.21}}],\"records\":[{\"record_id\":4,\
          \"record_name\":\"x.wav\",\"cost\":0,\"start_time\":\"2026-01-01 01:00:02\",\
          \"duration\":1,\"record_url\":\"http://gateway:8080/records/x.wav\",\
          \"transaction_id\":0,\"file_size\":16044}]}],\"count\":1,\"total_count\":12,\

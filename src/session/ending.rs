@@ -3,7 +3,7 @@
 //! ```text
 //! calls torn down -> Requests (up to 90 s) -> Terminating (one request) -> Terminated -> Closing
 //! ```
-//! `Closing` waits for the files of recordings; then the session is `Gone` and the gateway
+//! `Closing` waits for the files of recordings and the figures of calls; then the session is `Gone` and the gateway
 //! removes it.
 
 use std::time::{Duration, Instant};
@@ -149,7 +149,11 @@ impl Session {
         if let Some(leg) = call.leg() {
             exchange.remove_leg(leg);
         }
-        exchange.close_unit(self.place, call.unit);
+        match call.port {
+            Some(_) => self.close_audio(exchange, object, call.unit),
+            // Media never had it, and says nothing of it.
+            None => exchange.close_unit(self.place, call.unit),
+        }
     }
 
     /// Takes a call out of the session and leaves its leg and unit as they are.
@@ -207,7 +211,7 @@ impl Session {
                 exchange.timers.arm(Timer::End(self.place.session), now + LAST_CALLBACK);
                 exchange.script_event(self.place, ScriptEvent::Terminated { system_error });
             }
-            Stage::Closing if self.recordings.is_empty() => {
+            Stage::Closing if self.recordings.is_empty() && self.ended.is_empty() => {
                 self.stage = Stage::Gone;
                 exchange.timers.disarm(Timer::End(self.place.session));
             }
@@ -246,6 +250,7 @@ impl Session {
                 self.close(now, exchange);
             }
             Stage::Closing => {
+                self.give_figures_up(exchange);
                 let lost = std::mem::take(&mut self.recordings);
                 for (unit, recording) in lost {
                     exchange.forget_unit(unit);
@@ -322,7 +327,7 @@ pub(super) fn truncate_bytes(text: &mut String, limit: usize) {
 const REQUESTS: Duration = Duration::from_secs(90);
 /// Far beyond the run-time limit of one callback: the worker is stuck.
 const LAST_CALLBACK: Duration = Duration::from_secs(10);
-/// Time for media and disk to finish files.
+/// Time for media and disk to finish files and figures.
 const RECORDINGS: Duration = Duration::from_secs(10);
 /// Section 1.6: what the history keeps of `customData`.
 pub(super) const STORED_CUSTOM_DATA_BYTES: usize = 200;

@@ -554,6 +554,9 @@ impl Session {
             (MediaEvent::Closed { unit, figures }, Role::Recorder(_)) => {
                 self.on_recorder_closed(exchange, unit, figures.recorded);
             }
+            (MediaEvent::Closed { unit, figures }, Role::Ended(object)) => {
+                self.on_figures(now, exchange, object, unit, &figures);
+            }
             _ => {}
         }
     }

@@ -45,6 +45,8 @@ pub enum Role {
     /// The recorder of a call.
     Recorder(Object),
     Conference(Object),
+    /// A call that is over: its figures are to come.
+    Ended(Object),
 }
 
 /// A session's deadlines.
@@ -183,9 +185,10 @@ impl Exchange {
         self.units.get(&unit).copied()
     }
 
-    /// Ends a unit; what it still says is about nobody, save a recorder's figures.
+    /// Ends a unit; what it still says is about nobody, save the figures of a recorder or a call.
     pub fn close_unit(&mut self, place: Place, unit: UnitId) {
-        if !matches!(self.units.get(&unit), Some((_, Role::Recorder(_)))) {
+        let role = self.units.get(&unit).map(|(_, role)| role);
+        if !matches!(role, Some(Role::Recorder(_) | Role::Ended(_))) {
             self.units.remove(&unit);
         }
         self.media(place, MediaCommand::Close { unit });

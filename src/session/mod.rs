@@ -23,6 +23,7 @@ mod events;
 mod exchange;
 mod journal;
 mod modify;
+mod quality;
 mod recording;
 mod refusal;
 mod security;
@@ -66,6 +67,8 @@ pub struct Session {
     players: BTreeMap<Object, Player>,
     conferences: BTreeMap<Object, UnitId>,
     recordings: BTreeMap<UnitId, Recording>,
+    /// As many as calls that ended since media was last heard.
+    ended: Vec<quality::Ended>,
     /// Calls made and received so far, failed ones included.
     call_attempts: usize,
     incoming_so_far: u32,
@@ -111,6 +114,7 @@ impl Session {
             players: BTreeMap::new(),
             conferences: BTreeMap::new(),
             recordings: BTreeMap::new(),
+            ended: Vec::new(),
             call_attempts: 0,
             incoming_so_far: 0,
             fetches: Vec::new(),

@@ -1,11 +1,14 @@
 //! Sessions with their calls and recordings: written whole, found by the filters of
 //! GetCallHistory (Management API reference, section 5.1).
 
+use nanoserde::{DeJson, SerJson};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, Statement, Transaction, params, params_from_iter};
 
 use super::error::Error;
-use super::record::{CallRecord, HistoryFilter, RecordingRecord, SessionRecord, UnixMs};
+use super::record::{
+    AudioRecord, CallRecord, HistoryFilter, RecordingRecord, SessionRecord, UnixMs,
+};
 use super::store::HistoryPage;
 
 /// Writes sessions inside one transaction, its statements prepared once.
@@ -20,11 +23,11 @@ impl<'t> Writer<'t> {
         Ok(Self {
             session: transaction.prepare(
                 "INSERT OR REPLACE INTO session
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?,
             call: transaction.prepare(
                 "INSERT OR REPLACE INTO call
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
             recording: transaction.prepare(
                 "INSERT OR REPLACE INTO recording VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -47,6 +50,7 @@ impl<'t> Writer<'t> {
             session.log_file_url,
             session.finish_reason,
             session.custom_data,
+            session.audio_quality,
         ])?;
         for (position, call) in session.calls.iter().enumerate() {
             self.write_call(session.id, position, call)?;
@@ -77,6 +81,7 @@ impl<'t> Writer<'t> {
             call.end_reason,
             call.record_url,
             call.custom_data,
+            call.audio.as_ref().map(SerJson::serialize_json),
         ])?;
         Ok(())
     }
@@ -114,7 +119,8 @@ pub fn find(connection: &Connection, filter: &HistoryFilter) -> Result<HistoryPa
     let (count, offset) = (filter.count.min(MOST_SESSIONS), filter.offset);
     let mut select = connection.prepare(&format!(
         "SELECT id, application_id, application_name, rule_id, rule_name, start, duration_ms,
-                initiator_address, media_server_address, log_file_url, finish_reason, custom_data
+                initiator_address, media_server_address, log_file_url, finish_reason, custom_data,
+                audio_quality
          FROM session{sql} ORDER BY start {order}, id {order} LIMIT {count} OFFSET {offset}"
     ))?;
     let mut rows = select.query(params_from_iter(values))?;
@@ -245,7 +251,8 @@ impl<'c> Nested<'c> {
         Ok(Self {
             calls: connection.prepare(
                 "SELECT id, start, duration_ms, local_number, remote_number, remote_number_type,
-                        is_incoming, is_successful, end_reason, record_url, custom_data
+                        is_incoming, is_successful, end_reason, record_url, custom_data,
+                        audio
                  FROM call WHERE session = ?1 ORDER BY position",
             )?,
             records: connection.prepare(
@@ -281,6 +288,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
         log_file_url: row.get(9)?,
         finish_reason: row.get(10)?,
         custom_data: row.get(11)?,
+        audio_quality: row.get(12)?,
         calls: Vec::new(),
         records: Vec::new(),
     })
@@ -299,7 +307,13 @@ fn call(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
         end_reason: row.get(8)?,
         record_url: row.get(9)?,
         custom_data: row.get(10)?,
+        audio: row.get::<_, Option<String>>(11)?.and_then(|json| audio(&json)),
     })
+}
+
+/// Another release may have written other figures: those are not known then.
+fn audio(json: &str) -> Option<Box<AudioRecord>> {
+    DeJson::deserialize_json(json).ok().map(Box::new)
 }
 
 fn recording(row: &Row<'_>) -> rusqlite::Result<RecordingRecord> {

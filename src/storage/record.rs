@@ -1,5 +1,7 @@
 //! Rows of the history, as GetCallHistory shows them (Management API reference, section 5.1).
 
+use nanoserde::{DeJson, SerJson};
+
 /// Unix time in milliseconds, UTC.
 pub type UnixMs = i64;
 
@@ -19,6 +21,8 @@ pub struct SessionRecord {
     pub log_file_url: String,
     /// `None` while the session runs.
     pub finish_reason: Option<String>,
+    /// `Standard`, `HD`, `Ultra HD`: of the best of its calls; empty before the first.
+    pub audio_quality: String,
     pub custom_data: String,
     pub calls: Vec<CallRecord>,
     pub records: Vec<RecordingRecord>,
@@ -53,6 +57,30 @@ pub struct CallRecord {
     pub end_reason: String,
     pub record_url: Option<String>,
     pub custom_data: Option<String>,
+    /// Known when media has let go of the call.
+    pub audio: Option<Box<AudioRecord>>,
+}
+
+/// How the audio of a call was, both ways: what came from the peer, and what the peer says of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, SerJson, DeJson)]
+pub struct AudioRecord {
+    /// `PCMA/8000`.
+    pub codec: String,
+    pub packets_received: u64,
+    pub packets_sent: u64,
+    pub packets_lost: u64,
+    /// Too late for the jitter buffer.
+    pub packets_discarded: u64,
+    pub concealed_ms: u64,
+    pub lost_by_peer: u64,
+    /// Microseconds.
+    pub jitter_us: u64,
+    pub jitter_most_us: u64,
+    pub jitter_at_peer_us: u64,
+    pub round_trip_us: u64,
+    /// Hundredths, 0 when unknown.
+    pub mos: u64,
+    pub mos_at_peer: u64,
 }
 
 impl CallRecord {
@@ -64,6 +92,7 @@ impl CallRecord {
             + self.end_reason.len()
             + optional(&self.record_url)
             + optional(&self.custom_data)
+            + self.audio.as_ref().map_or(0, |_| size_of::<AudioRecord>())
     }
 }
 

@@ -110,6 +110,11 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE binding ADD COLUMN path TEXT NOT NULL DEFAULT '';
 ",
+    "
+    ALTER TABLE session ADD COLUMN audio_quality TEXT NOT NULL DEFAULT '';
+    -- JSON of a flat object.
+    ALTER TABLE call ADD COLUMN audio TEXT;
+",
 ];
 
 #[cfg(test)]

@@ -425,12 +425,12 @@ fn highest_rate(config: &Config) -> Rate {
     let own = config.trunks.iter().map(|trunk| &trunk.codecs);
     let own = own.chain(config.users.iter().map(|user| &user.codecs));
     let codecs = own.flatten().chain(&config.media.codecs);
-    let rate = |codec: &Codec| match codec {
+    let rates = codecs.map(|codec| match codec {
         Codec::Pcmu | Codec::Pcma | Codec::L16(L16::Hz8000) => Rate::Narrow,
         Codec::G722 | Codec::L16(L16::Hz16000) => Rate::Wide,
         Codec::Opus | Codec::L16(L16::Hz48000) => Rate::Full,
-    };
-    codecs.map(rate).max().unwrap_or(Rate::Narrow)
+    });
+    rates.max().unwrap_or(Rate::Narrow)
 }
 
 /// Section 1.6 of the VoxEngine reference, with the text of its error.

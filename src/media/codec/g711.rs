@@ -44,9 +44,6 @@ impl Codec {
     }
 }
 
-/// Samples per second, and the RTP clock rate, of both laws (RFC 3551 §4.5.14).
-pub const RATE: u32 = 8000;
-
 #[cfg(test)]
 mod tests {
     use super::*;

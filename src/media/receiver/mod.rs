@@ -17,7 +17,7 @@
 
 use std::time::Instant;
 
-use super::codec::decoder::Decoder;
+use super::codec::decoder::{Decoder, has_copy};
 use super::codec::noise;
 use super::engine::Codec;
 use super::frame::{Frame, Rate};
@@ -49,8 +49,8 @@ pub struct Receiver {
     floor: i64,
     /// The number of the packet that was decoded last.
     sequence: i64,
-    /// That packet said that the sender pauses (Opus's DTX).
-    is_last_word: bool,
+    /// That packet, or a mark behind it, said that the sender pauses.
+    announced: Option<Pause>,
     /// What was concealed without a packet between.
     concealed: i64,
     /// How long the last packets had been there when they were needed.
@@ -103,8 +103,9 @@ pub struct Counts {
     pub duplicate: u64,
     /// Were no payload of their codec, or longer than a packet may be.
     pub invalid: u64,
-    /// Frames in which something was concealed.
+    /// Frames in which something was concealed, and how much in all.
     pub concealed: u64,
+    pub concealed_ms: u64,
     /// Lost packets that the next one held.
     pub recovered: u64,
     /// From the fastest packet's arrival until it is heard.
@@ -131,7 +132,7 @@ impl Receiver {
             cursor: i64::MIN,
             floor: i64::MIN,
             sequence: 0,
-            is_last_word: false,
+            announced: None,
             concealed: 0,
             slack: [i64::MAX; 4],
             stretching: Stretching::default(),
@@ -173,6 +174,11 @@ impl Receiver {
                 return;
             }
         }
+        // A copy of what is being concealed is worth waiting for the next time.
+        let missed = place.order == Order::Ahead && place.position < self.cursor + duration;
+        if missed && self.state == State::Flowing && has_copy(codec, payload) {
+            self.delay.be_late(at, arrived.delay + duration);
+        }
         let Place { position, sequence, .. } = place;
         let content = Content::Audio(codec);
         self.keep(Entry { content, position, duration, sequence, is_late }, payload);
@@ -181,6 +187,10 @@ impl Receiver {
     /// Takes in a packet of comfort noise (RFC 3389): a pause, which begins after what was said
     /// before it.
     pub fn push_noise(&mut self, header: Header, payload: &[u8]) {
+        if self.timeline.clock_rate().is_none() {
+            self.noise.update(payload);
+            self.be_still(Pause::Noisy);
+        }
         self.mark(Content::Noise, &header, payload);
     }
 
@@ -361,7 +371,7 @@ impl Receiver {
         while let Some(first) = self.packets.first()
             && first.duration == 0
         {
-            self.begin_pause(first.content);
+            self.announce(first.content);
         }
         let Some(first) = self.packets.first() else { return };
         let slack = self.slack_of(at, first);
@@ -391,7 +401,7 @@ impl Receiver {
     fn play_first(&mut self, at: Option<i64>) {
         let Some(first) = self.packets.first() else { return };
         let Content::Audio(codec) = first.content else {
-            return self.begin_pause(first.content);
+            return self.announce(first.content);
         };
         if codec != self.codec && !self.change_codec(codec) {
             return;
@@ -404,7 +414,8 @@ impl Receiver {
         let most = self.samples_in(first.duration);
         let (decoder, payload) = (&mut self.decoder, self.packets.first_payload());
         // RFC 6716 §3.2.1: a frame without content, of which the next ones are left out.
-        self.is_last_word = codec == Codec::Opus && payload.len() <= 2;
+        let is_last_word = codec == Codec::Opus && payload.len() <= 2;
+        self.announced = is_last_word.then_some(Pause::Decoded);
         let mut written = 0;
         self.playout.append(most, skip, |out| {
             written = decoder.decode(payload, out);
@@ -434,7 +445,7 @@ impl Receiver {
             self.playout.change_rate(codec.rate());
         }
         self.playout.cut();
-        self.is_last_word = false;
+        self.announced = None;
         self.decoder = Decoder::new(codec);
         self.codec = codec;
         true
@@ -459,7 +470,7 @@ impl Receiver {
 
     /// Packets are lost, or not here yet.
     fn fill_gap(&mut self, next: Option<Entry>) {
-        if self.concealed >= MOST_CONCEALED || self.is_last_word {
+        if self.concealed >= MOST_CONCEALED || self.announced.is_some() {
             return self.pause();
         }
         if let Some(next) = next
@@ -500,10 +511,11 @@ impl Receiver {
             out.len()
         });
         self.concealed += self.units_of(added);
+        self.counts.concealed_ms += (self.units_of(added) / MS) as u64;
     }
 
-    /// A mark in the flow of packets: what comes after it is a pause.
-    fn begin_pause(&mut self, content: Content) {
+    /// A mark in the flow of packets: what comes after it may be a pause.
+    fn announce(&mut self, content: Content) {
         let pause = match content {
             Content::Noise => {
                 self.noise.update(self.packets.first_payload());
@@ -512,14 +524,16 @@ impl Receiver {
             Content::Other | Content::Audio(_) => Pause::Silent,
         };
         self.packets.remove_first();
-        if self.state != State::Still(pause) {
-            self.be_still(pause);
+        match self.state {
+            State::Flowing => self.announced = Some(pause),
+            State::Still(before) if before != pause => self.be_still(pause),
+            State::Still(_) => {}
         }
     }
 
     /// Nothing comes.
     fn pause(&mut self) {
-        self.be_still(if self.is_last_word { Pause::Decoded } else { Pause::Silent });
+        self.be_still(self.announced.unwrap_or(Pause::Silent));
     }
 
     fn be_still(&mut self, pause: Pause) {

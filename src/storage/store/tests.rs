@@ -1,5 +1,5 @@
 use super::*;
-use crate::storage::record::{CallRecord, RecordingRecord};
+use crate::storage::record::{AudioRecord, CallRecord, RecordingRecord};
 
 fn store() -> Store {
     Store::open(Connection::open_in_memory().unwrap(), 0).unwrap().0
@@ -18,6 +18,7 @@ fn session(id: u64, start: UnixMs) -> SessionRecord {
         media_server_address: "192.0.2.1".into(),
         log_file_url: "http://192.0.2.1:8080/logs/1.log".into(),
         finish_reason: Some("Normal termination".into()),
+        audio_quality: "Ultra HD".into(),
         custom_data: "7001:7002".into(),
         calls: vec![call(id * 10, "100", "7001"), call(id * 10 + 1, "101", "7002")],
         records: vec![RecordingRecord {
@@ -44,6 +45,13 @@ fn call(id: u64, local_number: &str, remote_number: &str) -> CallRecord {
         end_reason: "200 Normal call clearing".into(),
         record_url: Some("http://192.0.2.1:8080/records/5.wav".into()),
         custom_data: None,
+        audio: Some(Box::new(AudioRecord {
+            codec: "opus/48000".into(),
+            packets_received: 2999,
+            jitter_us: 1250,
+            mos: 431,
+            ..AudioRecord::default()
+        })),
     }
 }
 
