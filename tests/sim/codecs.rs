@@ -137,3 +137,46 @@ fn calls_without_audio_have_no_figures() {
     let row = world.history.last().expect("a row of the session");
     assert_eq!((row.calls[0].audio.as_ref(), &*row.audio_quality), (None, ""));
 }
+
+/// Only a script that asks for them waits for media.
+#[test]
+fn script_is_told_how_the_audio_was() {
+    let script = r#"
+        const call = VoxEngine.callPSTN("7001", "100");
+        call.addEventListener(CallEvents.AudioQualityDetected, e => Logger.write("> " + e.quality));
+        call.addEventListener(CallEvents.Disconnected, e => {
+            const s = e.statistics;
+            Logger.write("> " + e.duration + " s " + s.codec + " lost " + s.packetsLost + " MOS " + s.mos);
+            Logger.write("> " + (s.packetsReceived > 200) + " " + (s.jitterMs < 1) + " " + s.mosAtPeer);
+            VoxEngine.terminate();
+        });
+    "#;
+    let first = Manner { hangs_up_after: Some(ms(5000)), ..speaks() };
+    let plan = Plan { rules: rule(script), phones: vec![phone("7001", first)], ..Plan::default() };
+    let mut world = World::new(plan);
+    world.start_scenario(1, "");
+    finish(&mut world);
+    let expected = ["Standard", "5 s PCMU/8000 lost 0 MOS 4.41", "true true undefined"];
+    assert_eq!(said(&world), expected, "{}", story(&world));
+}
+
+/// The figures of a call that the script hangs up as it ends are for the history only.
+#[test]
+fn session_that_ends_first_tells_the_script_nothing() {
+    let script = r#"
+        const call = VoxEngine.callPSTN("7001", "100");
+        call.addEventListener(CallEvents.Connected, () => setTimeout(() => {
+            call.hangup();
+            VoxEngine.terminate();
+        }, 1000));
+        call.addEventListener(CallEvents.Disconnected, e => Logger.write("> " + e.statistics));
+    "#;
+    let plan =
+        Plan { rules: rule(script), phones: vec![phone("7001", speaks())], ..Plan::default() };
+    let mut world = World::new(plan);
+    world.start_scenario(1, "");
+    finish(&mut world);
+    assert_eq!(said(&world), [""; 0], "{}", story(&world));
+    let row = world.history.last().expect("a row of the session");
+    assert!(row.calls[0].audio.is_some());
+}

@@ -73,6 +73,13 @@ impl Delay {
         Arrived { delay, ended }
     }
 
+    /// What delays are expected before any is known, up to what is usual.
+    pub fn expect(&mut self, delay: i64) {
+        if self.total == 0.0 {
+            self.peak = delay.clamp(LEAST, FIRST);
+        }
+    }
+
     /// A packet of this delay was not there when its place was played.
     pub fn be_late(&mut self, now: i64, delay: i64) {
         let needed = delay + SPARE;
@@ -201,8 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn first_target_is_40_ms() {
+    fn first_target_is_40_ms_unless_less_is_expected() {
         assert_eq!(target_after(std::iter::once(0)), 40);
+        for (expected, target) in [(0, 5), (12, 12), (90, 40)] {
+            let mut delay = Delay::default();
+            delay.expect(expected * MS);
+            delay.arrive(0, 7);
+            assert_eq!(delay.target(0), target * MS);
+        }
     }
 
     #[test]

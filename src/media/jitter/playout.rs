@@ -40,6 +40,11 @@ impl Playout {
         self.samples.len() - self.rate.frame()
     }
 
+    /// Samples for which there is room.
+    pub fn room(&self) -> usize {
+        capacity(self.rate) - self.samples.len()
+    }
+
     /// Puts up to `most` samples at the end: `fill` says how many it wrote; the first `skip` of
     /// them are left out. How many were added.
     pub fn append(
@@ -49,7 +54,7 @@ impl Playout {
         fill: impl FnOnce(&mut [i16]) -> usize,
     ) -> usize {
         let start = self.samples.len();
-        let most = most.min(capacity(self.rate) - start);
+        let most = most.min(self.room());
         self.samples.resize(start + most, 0);
         let written = fill(&mut self.samples[start..]).min(most);
         let skip = skip.min(written);
@@ -117,8 +122,7 @@ impl Playout {
     /// [`Self::shorten`].
     pub fn lengthen(&mut self, likeness: f32) -> usize {
         let (at, window) = (self.rate.frame(), self.window());
-        let room = capacity(self.rate) - self.samples.len();
-        if self.pending() < window || room < self.lags().1 {
+        if self.pending() < window || self.room() < self.lags().1 {
             return 0;
         }
         let Some(lag) = self.best_lag(likeness, -1) else { return 0 };
@@ -223,9 +227,9 @@ impl Playout {
     }
 }
 
-/// Samples of the played part, what is needed to be shortened, the longest packet and a lag more.
+/// Samples of the played part, of less than a frame that is pending, and of the longest packet.
 pub const fn capacity(rate: Rate) -> usize {
-    rate.hertz() as usize / 1000 * (20 + 35 + longest_packet_ms(rate) + 15)
+    rate.hertz() as usize / 1000 * (20 + 20 + longest_packet_ms(rate))
 }
 
 /// RFC 3551 §4.2: 200 ms; Opus has 120 ms (RFC 6716 §2.1.4).
