@@ -69,6 +69,27 @@ pub enum Command {
         in_band: bool,
         info: bool,
     },
+    /// `enableBeepDetection`: no frequencies are any; 0 ms are as long as the call lasts.
+    DetectBeep {
+        call: Object,
+        frequencies: Vec<u16>,
+        timeout_ms: u32,
+    },
+    StopBeepDetection {
+        call: Object,
+    },
+    /// An answering machine detector listens to the call from its connection on. `human` and
+    /// `voicemail` are the least confidence, 0 to 100.
+    DetectAnswer {
+        call: Object,
+        timeout_ms: u32,
+        human: u8,
+        voicemail: u8,
+    },
+    /// `detectFaxTone`.
+    DetectFax {
+        call: Object,
+    },
     /// `call.handleMicStatus`.
     HandleMicStatus {
         call: Object,

@@ -94,6 +94,7 @@ const GLOBALS: &[(&str, &[&str])] = &[
         ],
     ),
     ("function", &["Function"]),
+    ("amd", &["AMD"]),
 ];
 
 /// What typed arrays are mentioned by; the last three find any global.
@@ -138,13 +139,13 @@ const FILES: &[(&str, &[&str])] = &[
             "transferTo",
         ],
     ),
+    ("detect", &["enableBeepDetection", "disableBeepDetection", "detectFaxTone"]),
     ("voice", &["handleMicStatus", "vad"]),
 ];
 
 const MISSING: &[&str] = &[
     "ACDEvents",
     "AI",
-    "AMD",
     "ASR",
     "ASRDictionary",
     "ASREvents",
@@ -208,8 +209,7 @@ const REFUSED_OF_ENGINE: &[&str] = &[
     "enqueueTask",
 ];
 
-const REFUSED_OF_CALL: &[&str] =
-    &["enableBeepDetection", "disableBeepDetection", "monitorMediaStatistics"];
+const REFUSED_OF_CALL: &[&str] = &["monitorMediaStatistics"];
 
 /// Of QuickJS 0.16: those that loop over `length` without polling the interrupt handler.
 const GUARDED_OF_ARRAY: &[&str] = &[

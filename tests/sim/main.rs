@@ -6,6 +6,7 @@
 mod changes;
 mod codecs;
 mod conference;
+mod detect;
 mod early;
 mod ends;
 mod incoming;

@@ -70,6 +70,7 @@
     }
 
     sendMediaTo(unit) {
+      if (shared.attachDetector?.(unit, this)) return;
       const to = Unit.number(unit);
       if (to === undefined) throw new TypeError('sendMediaTo: the argument is not a media unit');
       host.sendMediaTo(this.#number, to);
