@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::clip::Clip;
 use super::format::{Formats, OpusSettings, Reports};
-use super::frame::Rate;
+use super::frame::{Frame, Rate};
+use super::mixer::Mixer;
 use super::outgoing::{self, Outgoing};
 use super::player::Player;
 use super::ports::PortPool;
@@ -111,6 +112,12 @@ pub enum Command {
         call: UnitId,
         layout: Layout,
     },
+    /// Make a conference: who hears it hears all who are routed to it, but for itself. It works at
+    /// this rate at most.
+    Conference {
+        unit: UnitId,
+        rate: Rate,
+    },
     Mute {
         unit: UnitId,
         muted: bool,
@@ -135,6 +142,11 @@ pub enum Command {
     ListenDigits {
         unit: UnitId,
         sources: DigitSources,
+    },
+    /// Tell when the person on this call speaks.
+    ListenVoice {
+        unit: UnitId,
+        listens: bool,
     },
     /// A SIP INFO digit that `session` read: reported like the others, once.
     InfoDigit {
@@ -281,6 +293,16 @@ pub enum Event {
         digit: char,
         source: DigitSource,
     },
+    /// The person on a call begins or ends to speak (`ListenVoice`).
+    Voice {
+        unit: UnitId,
+        is_speaking: bool,
+    },
+    /// Who speaks in a conference, from now on; `None`: who did is gone.
+    Speaker {
+        unit: UnitId,
+        speaker: Option<UnitId>,
+    },
     /// A player's first sound, with the length of one pass; zero for an endless tone.
     Started {
         unit: UnitId,
@@ -303,6 +325,27 @@ pub enum Event {
         unit: UnitId,
         figures: Figures,
     },
+}
+
+impl Event {
+    /// Whose it is.
+    pub fn unit(&self) -> UnitId {
+        match *self {
+            Self::Opened { unit, .. }
+            | Self::OpenFailed { unit }
+            | Self::FirstPacket { unit }
+            | Self::RtpStopped { unit }
+            | Self::RtpResumed { unit }
+            | Self::Digit { unit, .. }
+            | Self::Voice { unit, .. }
+            | Self::Speaker { unit, .. }
+            | Self::Started { unit, .. }
+            | Self::Buffering { unit }
+            | Self::Finished { unit }
+            | Self::Marked { unit, .. }
+            | Self::Closed { unit, .. } => unit,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -351,6 +394,8 @@ pub struct Engine {
     pub(super) clock: Ticks,
     /// The zero of NTP timestamps and arrival times.
     pub(super) epoch: Instant,
+    /// What one listener of a conference hears, used again.
+    pub(super) mixed: Box<Frame>,
     /// Keys of a tick, used again.
     pub(super) keys: Vec<Key>,
     /// The packet that is decrypted, used again.
@@ -369,6 +414,7 @@ impl Engine {
             outputs: VecDeque::new(),
             clock: Ticks::new(now),
             epoch: now,
+            mixed: Box::new(Frame::silence(Rate::Narrow)),
             keys: Vec::new(),
             clear: Vec::new(),
         }
@@ -453,6 +499,9 @@ impl Engine {
                     stats::MEDIA_ROUTES_REFUSED.add(1);
                 }
             }
+            Command::Conference { unit, rate } => {
+                self.insert(unit, Body::Conference(Box::new(Mixer::new(rate))));
+            }
             Command::Mute { unit, muted } => {
                 if let Some(unit) = self.units.key(unit).and_then(|key| self.units.get_mut(key)) {
                     unit.muted = muted;
@@ -471,6 +520,11 @@ impl Engine {
             Command::ListenDigits { unit, sources } => {
                 if let Some(stream) = self.call(unit) {
                     stream.listen(sources);
+                }
+            }
+            Command::ListenVoice { unit, listens } => {
+                if let Some(stream) = self.call(unit) {
+                    stream.listen_for_voice(listens);
                 }
             }
             Command::InfoDigit { unit, digit } => {
@@ -617,7 +671,7 @@ impl Engine {
                 self.outputs.push_back(Output::Unbind { socket: stream.socket });
                 stream.figures()
             }
-            Body::Player(_) => Figures::default(),
+            Body::Conference(_) | Body::Player(_) => Figures::default(),
             Body::Recorder(recorder) => {
                 let (samples, recorded) = recorder.finish(now);
                 if !samples.is_empty() {

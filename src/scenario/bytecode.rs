@@ -176,7 +176,9 @@ const FILES: &[(&str, &str)] = sources![
     "enums",
     "vendor",
     "function",
-    "transfer"
+    "transfer",
+    "conference",
+    "voice"
 ];
 
 #[cfg(test)]

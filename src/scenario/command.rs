@@ -1,10 +1,10 @@
 //! What a script asks for: one variant per method that has an effect outside its runtime.
 //!
-//! Objects (calls, players, recorders) are numbers that the runtime gives out when the script
+//! Objects (calls, players, recorders, conferences) are numbers that the runtime gives out when the script
 //! makes them, one sequence per session; incoming calls come numbered by `session` with the top
 //! bit set.
 
-/// Number of a call, player or recorder inside its session.
+/// Number of a call, player, recorder or conference inside its session.
 pub type Object = u32;
 
 /// `X-Name: value` pairs, checked already: names start with `X-` or are User-to-User, in methods
@@ -69,6 +69,11 @@ pub enum Command {
         in_band: bool,
         info: bool,
     },
+    /// `call.handleMicStatus`.
+    HandleMicStatus {
+        call: Object,
+        handle: bool,
+    },
     SendDigits {
         call: Object,
         digits: String,
@@ -131,6 +136,14 @@ pub enum Command {
     AddMarker {
         player: Object,
         offset_ms: i64,
+    },
+
+    CreateConference {
+        conference: Object,
+        hd_audio: bool,
+    },
+    StopConference {
+        conference: Object,
     },
 
     SendMediaTo {

@@ -15,6 +15,10 @@ pub enum Event {
         player: Object,
         event: PlayerEvent,
     },
+    Conference {
+        conference: Object,
+        event: ConferenceEvent,
+    },
     /// A request to the access URL. The worker answers with `Output::HttpAnswer`.
     HttpRequest {
         request: u64,
@@ -168,6 +172,9 @@ pub enum CallEvent {
         code: u16,
         reason: String,
     },
+    MicStatusChange {
+        is_active: bool,
+    },
     FirstAudioPacketReceived,
     RtpStopped,
     RtpResumed,
@@ -183,6 +190,22 @@ pub enum PlayerEvent {
     Error { error: String },
     PlaybackMarkerReached { offset_ms: i64 },
     PlaybackBuffering,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConferenceEvent {
+    Started,
+    Stopped,
+    Error {
+        code: u16,
+        error: String,
+        endpoint: Option<String>,
+    },
+    /// `EndpointAdded` and so on; `change` is what follows `Endpoint` in its name.
+    Endpoint {
+        change: String,
+        endpoint: String,
+    },
 }
 
 /// What came of a `Net.httpRequest`; `code` below 1 as section 21.2 of the reference has it.

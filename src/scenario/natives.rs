@@ -15,6 +15,7 @@ use super::command::{
     UrlSound,
 };
 use super::convert::{Words, bytes, numbers, optional, pairs};
+use super::event::ConferenceEvent;
 use super::host::{Carrier, Host};
 use super::mentions::Mentions;
 use super::text;
@@ -309,6 +310,8 @@ impl<'js> Natives<'_, 'js> {
                     "bytes" => natives.texts()?,
                     "crypto" => natives.hashes()?,
                     "transfer" => natives.transfers()?,
+                    "conference" => natives.conferences()?,
+                    "voice" => natives.voices()?,
                     _ => {}
                 }
                 let file = bytecode::load(&ctx, &name.0, &host.account)?;
@@ -416,6 +419,31 @@ impl<'js> Natives<'_, 'js> {
             Result::Ok(())
         };
         self.add("transferTo", transfer)
+    }
+
+    fn voices(&self) -> Result<()> {
+        let host = self.host.clone();
+        self.add("handleMicStatus", move |call: Number, handle: bool| {
+            host.command(Command::HandleMicStatus { call: call.0, handle });
+        })
+    }
+
+    fn conferences(&self) -> Result<()> {
+        self.send("stopConference", |conference| Command::StopConference { conference })?;
+        let host = self.host.clone();
+        self.add("createConference", move |conference: Number, hd_audio: bool| {
+            host.command(Command::CreateConference { conference: conference.0, hd_audio });
+        })?;
+        let host = self.host.clone();
+        self.add("endpointChanged", move |conference: Number, change: Words, id: Words| {
+            let event = ConferenceEvent::Endpoint { change: change.0, endpoint: id.0 };
+            host.conference_event(conference.0, event);
+        })?;
+        let host = self.host.clone();
+        self.add("endpointRefused", move |conference: Number, id: Words, error: Words| {
+            let (code, error, endpoint) = (ENDPOINT_REFUSED, error.0, Some(id.0));
+            host.conference_event(conference.0, ConferenceEvent::Error { code, error, endpoint });
+        })
     }
 
     fn hashes(&self) -> Result<()> {
@@ -528,6 +556,8 @@ fn local_time(zone: &str, unix_ms: f64) -> Option<f64> {
 
 /// Characters of a text times characters of a needle: about a second's worth of comparing.
 const LONGEST_SEARCH: f64 = 1e9;
+/// Section 19: an endpoint that cannot be added.
+const ENDPOINT_REFUSED: u16 = 102;
 /// What one `eval` may compile.
 const EVAL_BYTES: usize = 64 << 10;
 /// Section 1.6: body of sendInfo and sendMessage; of reInvite too.

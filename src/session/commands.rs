@@ -77,6 +77,12 @@ impl Session {
                     exchange.media(self.place, MediaCommand::ListenDigits { unit, sources });
                 }
             }
+            Command::HandleMicStatus { call, handle: listens } => {
+                if let Some(call) = self.calls.get(&call) {
+                    let unit = call.unit;
+                    exchange.media(self.place, MediaCommand::ListenVoice { unit, listens });
+                }
+            }
             Command::SendDigits { call, digits } => {
                 self.send_digits(now, exchange, call, digits);
             }
@@ -119,6 +125,10 @@ impl Session {
             Command::AddMarker { player, offset_ms } => {
                 self.add_marker(exchange, player, offset_ms);
             }
+            Command::CreateConference { conference, hd_audio } => {
+                self.create_conference(exchange, conference, hd_audio);
+            }
+            Command::StopConference { conference } => self.stop_conference(exchange, conference),
             Command::SendMediaTo { from, to } => self.send_media(exchange, from, to),
             Command::StopMediaTo { from, to } => self.stop_media(exchange, from, to),
             Command::HideTones { hidden } => self.hides_tones = hidden,

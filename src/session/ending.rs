@@ -132,6 +132,9 @@ impl Session {
                 sound::Stage::Playing { unit } => exchange.close_unit(self.place, unit),
             }
         }
+        for unit in std::mem::take(&mut self.conferences).into_values() {
+            exchange.close_unit(self.place, unit);
+        }
     }
 
     /// Takes a call out of the session: leg, unit, timers and playback end, its row is written.

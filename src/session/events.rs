@@ -508,6 +508,13 @@ impl Session {
                 exchange.disk(Operation::FinishRecording { recording: unit.0 });
                 self.recording_failed(now, exchange, object, unit, "no place for another recorder");
             }
+            (MediaEvent::OpenFailed { unit }, Role::Conference(object)) => {
+                self.on_conference_refused(exchange, object, unit);
+            }
+            (MediaEvent::Voice { is_speaking, .. }, Role::Call(object)) => {
+                let event = CallEvent::MicStatusChange { is_active: is_speaking };
+                self.call_event(exchange, object, event);
+            }
             (MediaEvent::FirstPacket { .. }, Role::Call(object)) => {
                 self.call_event(exchange, object, CallEvent::FirstAudioPacketReceived);
             }

@@ -181,7 +181,7 @@ impl Session {
                     self.player_loaded(exchange, player, source);
                 }
             }
-            Role::Call(_) | Role::Recorder(_) | Role::Ended(_) => {}
+            Role::Call(_) | Role::Conference(_) | Role::Recorder(_) | Role::Ended(_) => {}
         }
     }
 
@@ -262,7 +262,7 @@ impl Session {
                     self.player_event(exchange, object, PlayerEvent::Started { duration_s });
                 }
             }
-            Role::Call(_) | Role::Recorder(_) | Role::Ended(_) => {}
+            Role::Call(_) | Role::Conference(_) | Role::Recorder(_) | Role::Ended(_) => {}
         }
     }
 
@@ -289,7 +289,7 @@ impl Session {
                     self.player_event(exchange, object, event);
                 }
             }
-            Role::Call(_) | Role::Recorder(_) | Role::Ended(_) => {}
+            Role::Call(_) | Role::Conference(_) | Role::Recorder(_) | Role::Ended(_) => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod changes;
 mod codecs;
+mod conference;
 mod early;
 mod ends;
 mod incoming;

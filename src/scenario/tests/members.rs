@@ -807,15 +807,15 @@ fn what_is_not_there_says_so_on_use() {
         const call = VoxEngine.callPSTN('1', '2');
         call.addEventListener(AI.Events.DialogflowError, () => {});
         tell(() => OpenAI.createRealtimeAPIClient({})); tell(() => new VoximplantAPI.Client());
-        tell(() => VoxEngine.createConference()); tell(() => call.vad()); tell(() => Net.sendMail());
+        tell(() => VoxEngine.createASR()); tell(() => call.monitorMediaStatistics()); tell(() => Net.sendMail());
         tell(() => ApplicationStorage.get('a')); tell(() => getPhoneNumberInfo('1'));";
     assert_eq!(
         log_of(source),
         [
             "OpenAI.createRealtimeAPIClient is not available on this gateway",
             "VoximplantAPI.Client is not available on this gateway",
-            "VoxEngine.createConference is not available on this gateway",
-            "call.vad is not available on this gateway",
+            "VoxEngine.createASR is not available on this gateway",
+            "call.monitorMediaStatistics is not available on this gateway",
             "Net.sendMail is not available on this gateway",
             "ApplicationStorage.get is not available on this gateway",
             "getPhoneNumberInfo is not available on this gateway",
