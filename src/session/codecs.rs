@@ -79,7 +79,7 @@ impl Session {
 /// What a trunk or user may speak, in the order of preference.
 pub fn codecs_of(config: &Config, own: Option<&[config::Codec]>) -> Vec<Codec> {
     let configured = own.filter(|own| !own.is_empty()).unwrap_or(&config.media.codecs);
-    let codecs = configured.iter().map(|codec| match codec {
+    let codec = |codec: &config::Codec| match codec {
         config::Codec::Pcmu => Codec::Pcmu,
         config::Codec::Pcma => Codec::Pcma,
         config::Codec::G722 => Codec::G722,
@@ -87,8 +87,8 @@ pub fn codecs_of(config: &Config, own: Option<&[config::Codec]>) -> Vec<Codec> {
         config::Codec::L16(config::L16::Hz8000) => Codec::L16(Clock::Narrow),
         config::Codec::L16(config::L16::Hz16000) => Codec::L16(Clock::Wide),
         config::Codec::L16(config::L16::Hz48000) => Codec::L16(Clock::Full),
-    });
-    codecs.filter(|codec| is_spoken(*codec)).collect()
+    };
+    configured.iter().map(codec).collect()
 }
 
 /// How the operator wants audio to come.
@@ -102,11 +102,6 @@ pub fn wishes_of(config: &Config) -> Wishes {
         opus,
         extended_reports: media.rtcp_xr,
     }
-}
-
-/// Whether media encodes and decodes it: nothing else is offered.
-fn is_spoken(codec: Codec) -> bool {
-    matches!(codec, Codec::Pcmu | Codec::Pcma)
 }
 
 /// Media's name of a codec.

@@ -108,4 +108,8 @@ CASES = [
      measured("PCMU", "pcmu", "", 0)),
     ("quality: 5 % of RTP lost, seen from both ends", ("baresip",),
      measured("PCMA", "pcma", "", 5)),
+    ("quality: 5 % lost of G.722", ("baresip",),
+     measured("G722", "g722", "module g722.so\n", 5)),
+    ("quality: 5 % lost of Opus", ("baresip",),
+     measured("opus", "opus", "module opus.so\n", 5)),
 ]
