@@ -610,6 +610,7 @@ impl Gateway {
         let account_id = self.exchange.config.control.account_id;
         self.with_session(now, id, |now, session, exchange| {
             session.set_custom_data(custom_data.clone());
+            session.set_questions(&scripts);
             let mut first = vec![ScriptEvent::Started(Box::new(Started {
                 access_url: session.urls.access_url.clone(),
                 access_secure_url: session.urls.access_secure_url.clone(),
@@ -828,6 +829,9 @@ impl Gateway {
             }),
             Timer::Transfer(id, call) => self.with_session(now, id, |now, session, exchange| {
                 session.on_transfer_timer(now, exchange, call);
+            }),
+            Timer::Figures(id, call) => self.with_session(now, id, |_, session, exchange| {
+                session.on_figures_timer(exchange, call);
             }),
             Timer::Digits(id, call) => self.with_session(now, id, |now, session, exchange| {
                 session.on_digits_timer(now, exchange, call);

@@ -8,25 +8,27 @@
 //! call's RTP, `outgoing` what makes a change of source seamless.
 
 pub mod clip;
+pub mod codec;
 pub mod detect;
 pub mod engine;
 pub mod format;
 pub mod frame;
+pub mod jitter;
 pub mod quality;
+pub mod receiver;
 pub mod resample;
 pub mod sound;
 pub mod srtp;
 pub mod tone;
 
 mod bursts;
-mod codec;
 mod dtmf;
 mod figures;
 mod goertzel;
-mod jitter;
 mod latch;
 mod outgoing;
 mod packetizer;
+mod placement;
 mod player;
 mod ports;
 mod reception;

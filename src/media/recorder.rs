@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::engine::Layout;
 use super::frame::Rate;
-use super::jitter::{MOST_DRIFT, Placement};
 use super::outgoing::samples_in;
+use super::placement::{MOST_DRIFT, Placement};
 use crate::slots::Key;
 
 /// The open end of a recording.

@@ -5,7 +5,7 @@ use std::string::String as Text;
 
 use rquickjs::{Array, Coerced, Ctx, FromJs, Function, Object, Result, String, TypedArray, Value};
 
-use super::event::{CallAlerting, CallEvent, HttpResult, PlayerEvent, Started};
+use super::event::{CallAlerting, CallEvent, HttpResult, PlayerEvent, Started, Statistics};
 use super::worker::{Answer, Script};
 
 /// A text argument; other values as `String(value)` has them.
@@ -127,6 +127,31 @@ pub fn alerting<'js>(ctx: &Ctx<'js>, event: &CallAlerting) -> Result<Object<'js>
     Ok(payload)
 }
 
+fn statistics<'js>(ctx: &Ctx<'js>, statistics: &Statistics) -> Result<Object<'js>> {
+    let object = Object::new(ctx.clone())?;
+    object.set("codec", statistics.codec)?;
+    let known = |mos: f64| if mos > 0.0 { Some(mos) } else { None };
+    for (name, value) in [
+        ("packetsReceived", Some(statistics.packets_received as f64)),
+        ("packetsSent", Some(statistics.packets_sent as f64)),
+        ("packetsLost", Some(statistics.packets_lost as f64)),
+        ("packetsDiscarded", Some(statistics.packets_discarded as f64)),
+        ("concealedMs", Some(statistics.concealed_ms as f64)),
+        ("packetsLostByPeer", Some(statistics.lost_by_peer as f64)),
+        ("jitterMs", Some(statistics.jitter_ms)),
+        ("jitterMostMs", Some(statistics.jitter_most_ms)),
+        ("jitterAtPeerMs", Some(statistics.jitter_at_peer_ms)),
+        ("roundTripMs", Some(statistics.round_trip_ms)),
+        ("mos", known(statistics.mos)),
+        ("mosAtPeer", known(statistics.mos_at_peer)),
+    ] {
+        if let Some(value) = value {
+            object.set(name, value)?;
+        }
+    }
+    Ok(object)
+}
+
 /// The event's string and what it carries beyond `call`, `name` and `id` (section 6).
 pub fn call_event<'js>(ctx: &Ctx<'js>, event: &CallEvent) -> Result<(&'static str, Object<'js>)> {
     let payload = Object::new(ctx.clone())?;
@@ -144,13 +169,23 @@ pub fn call_event<'js>(ctx: &Ctx<'js>, event: &CallEvent) -> Result<(&'static st
             with_headers(headers)?;
             "Call.Connected"
         }
-        CallEvent::Disconnected { headers, internal_code, reason, duration_s, is_incoming } => {
+        CallEvent::Disconnected {
+            headers,
+            internal_code,
+            reason,
+            duration_s,
+            is_incoming,
+            statistics: figures,
+        } => {
             with_headers(headers)?;
             payload.set("internalCode", *internal_code)?;
             payload.set("reason", reason.as_str())?;
             payload.set("duration", *duration_s as f64)?;
             payload.set("cost", 0)?;
             payload.set("direction", if *is_incoming { "Incoming" } else { "Outgoing" })?;
+            if let Some(figures) = figures {
+                payload.set("statistics", statistics(ctx, figures)?)?;
+            }
             "Call.Disconnected"
         }
         CallEvent::Failed { headers, code, reason } => {
@@ -160,6 +195,10 @@ pub fn call_event<'js>(ctx: &Ctx<'js>, event: &CallEvent) -> Result<(&'static st
             "Call.Failed"
         }
         CallEvent::Forwarding => "Call.Forwarding",
+        CallEvent::AudioQualityDetected { is_hd } => {
+            payload.set("quality", if *is_hd { "HD" } else { "Standard" })?;
+            "Call.AudioQualityDetected"
+        }
         CallEvent::PlaybackReady => "Call.PlaybackReady",
         CallEvent::PlaybackStarted { duration_s } => {
             payload.set("duration", *duration_s)?;

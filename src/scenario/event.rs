@@ -58,6 +58,25 @@ pub struct CallAlerting {
     pub client_type: String,
 }
 
+/// How the audio of a call was: what came, and what the peer says of ours. Not of the cloud.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Statistics {
+    pub codec: &'static str,
+    pub packets_received: u64,
+    pub packets_sent: u64,
+    pub packets_lost: u64,
+    pub packets_discarded: u64,
+    pub concealed_ms: u64,
+    pub lost_by_peer: u64,
+    pub jitter_ms: f64,
+    pub jitter_most_ms: f64,
+    pub jitter_at_peer_ms: f64,
+    pub round_trip_ms: f64,
+    /// 0 when unknown.
+    pub mos: f64,
+    pub mos_at_peer: f64,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallEvent {
     Ringing {
@@ -75,6 +94,8 @@ pub enum CallEvent {
         reason: String,
         duration_s: u64,
         is_incoming: bool,
+        /// Where the scripts ask for it.
+        statistics: Option<Box<Statistics>>,
     },
     Failed {
         headers: ExtraHeaders,
@@ -82,6 +103,10 @@ pub enum CallEvent {
         reason: String,
     },
     Forwarding,
+    /// Section 6: a wideband codec, or none.
+    AudioQualityDetected {
+        is_hd: bool,
+    },
     PlaybackReady,
     PlaybackStarted {
         duration_s: f64,

@@ -45,6 +45,8 @@ pub struct Call {
     pub direction: Direction,
     /// The peer holds us.
     pub is_held: bool,
+    /// What the script was told of the audio's quality.
+    pub is_hd: Option<bool>,
     pub has_rung: bool,
     pub audio_started: bool,
     pub playback: Option<Playback>,

@@ -356,9 +356,15 @@ impl Session {
             .connected_since()
             .map_or(0, |since| now.saturating_duration_since(since).as_secs());
         self.close_call(now, exchange, object, format!("{internal_code} {reason}"));
-        let event =
-            CallEvent::Disconnected { headers, internal_code, reason, duration_s, is_incoming };
-        self.call_event(exchange, object, event);
+        let event = CallEvent::Disconnected {
+            headers,
+            internal_code,
+            reason,
+            duration_s,
+            is_incoming,
+            statistics: None,
+        };
+        self.tell_end(now, exchange, object, event);
     }
 }
 

@@ -243,6 +243,7 @@ impl Session {
             proposed: None,
             direction: Direction::SendRecv,
             is_held: false,
+            is_hd: None,
             has_rung: false,
             audio_started: false,
             playback: None,

@@ -126,6 +126,7 @@ impl Session {
             proposed: None,
             direction: Direction::SendRecv,
             is_held: false,
+            is_hd: None,
             has_rung: false,
             audio_started: false,
             playback: None,
@@ -347,6 +348,7 @@ impl Session {
         if is_outgoing {
             self.start_audio(exchange, object, headers);
         }
+        self.tell_quality(exchange, object);
         self.begin_held(exchange, object);
     }
 

@@ -59,6 +59,8 @@ pub enum Timer {
     End(SessionId),
     /// The next digit that goes out by SIP INFO.
     Digits(SessionId, Object),
+    /// Figures that an event of a call's end waits for.
+    Figures(SessionId, Object),
     /// A script that is to report on a transfer, a transferor that is to hang up.
     Transfer(SessionId, Object),
 }

@@ -66,6 +66,7 @@ pub struct Session {
     recordings: BTreeMap<UnitId, Recording>,
     /// As many as calls that ended since media was last heard.
     ended: Vec<quality::Ended>,
+    questions: quality::Questions,
     /// Calls made and received so far, failed ones included.
     call_attempts: usize,
     incoming_so_far: u32,
@@ -111,6 +112,7 @@ impl Session {
             players: BTreeMap::new(),
             recordings: BTreeMap::new(),
             ended: Vec::new(),
+            questions: quality::Questions::default(),
             call_attempts: 0,
             incoming_so_far: 0,
             fetches: Vec::new(),

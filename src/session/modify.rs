@@ -131,6 +131,7 @@ impl Session {
         }
         let is_held = call.is_held;
         self.configure(exchange, object, agreed, true);
+        self.tell_quality(exchange, object);
         match (was_held, is_held) {
             (false, true) => {
                 self.log_line(exchange, &hold_line(object, "on hold"));

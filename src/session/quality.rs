@@ -4,29 +4,89 @@
 //! the session is not gone before they came.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Session;
-use super::exchange::{Exchange, Role};
+use super::codecs::media_codec;
+use super::exchange::{Exchange, Role, Timer};
 use crate::media::engine::{Codec, Figures, UnitId};
 use crate::media::frame::Rate;
 use crate::media::quality::Band;
 use crate::scenario::command::Object;
+use crate::scenario::event::{CallEvent, Statistics};
+use crate::scenario::worker::Script;
 use crate::stats;
 use crate::storage::record::AudioRecord;
 
 /// A call that is over and whose figures are awaited.
 pub struct Ended {
-    pub unit: UnitId,
+    unit: UnitId,
+    call: Object,
     /// Of its row in the history.
     row: usize,
+    /// `Disconnected`, where the script wants to know the figures.
+    event: Option<CallEvent>,
+}
+
+/// What few scripts ask about audio, and what costs events and time: told where the name occurs.
+#[derive(Default)]
+pub struct Questions {
+    statistics: bool,
+    audio_quality: bool,
 }
 
 impl Session {
+    pub fn set_questions(&mut self, scripts: &[Script]) {
+        let occurs = |name: &str| scripts.iter().any(|script| script.source.contains(name));
+        self.questions = Questions {
+            statistics: occurs("statistics"),
+            audio_quality: occurs("AudioQualityDetected"),
+        };
+    }
+
+    /// `Disconnected`: at once, or with the figures if the script asks for them.
+    pub(super) fn tell_end(
+        &mut self,
+        now: Instant,
+        exchange: &mut Exchange,
+        object: Object,
+        event: CallEvent,
+    ) {
+        let ended = self.ended.last_mut().filter(|ended| ended.call == object);
+        match ended.filter(|_| self.questions.statistics) {
+            Some(ended) => {
+                ended.event = Some(event);
+                exchange.timers.arm(Timer::Figures(self.place.session, object), now + PATIENCE);
+            }
+            None => self.call_event(exchange, object, event),
+        }
+    }
+
+    /// Media is too late: the event goes without.
+    pub fn on_figures_timer(&mut self, exchange: &mut Exchange, object: Object) {
+        let ended = self.ended.iter_mut().find(|ended| ended.call == object);
+        if let Some(event) = ended.and_then(|ended| ended.event.take()) {
+            self.call_event(exchange, object, event);
+        }
+    }
+
+    /// `AudioQualityDetected`, where it is another than before.
+    pub(super) fn tell_quality(&mut self, exchange: &mut Exchange, object: Object) {
+        let Some(call) = self.calls.get_mut(&object).filter(|_| self.questions.audio_quality)
+        else {
+            return;
+        };
+        let Some(agreed) = &call.agreed else { return };
+        let is_hd = Band::of(media_codec(agreed.codec)) != Band::Narrow;
+        if call.is_hd.replace(is_hd) != Some(is_hd) {
+            self.call_event(exchange, object, CallEvent::AudioQualityDetected { is_hd });
+        }
+    }
+
     /// Lets media close a call's unit; its row is the last one.
     pub(super) fn close_audio(&mut self, exchange: &mut Exchange, object: Object, unit: UnitId) {
         if let Some(row) = self.record.calls.len().checked_sub(1) {
-            self.ended.push(Ended { unit, row });
+            self.ended.push(Ended { unit, call: object, row, event: None });
             exchange.own_unit(unit, self.place.session, Role::Ended(object));
         }
         exchange.close_unit(self.place, unit);
@@ -42,7 +102,14 @@ impl Session {
     ) {
         exchange.forget_unit(unit);
         let Some(place) = self.ended.iter().position(|ended| ended.unit == unit) else { return };
-        let Ended { row, .. } = self.ended.swap_remove(place);
+        let Ended { row, event, .. } = self.ended.remove(place);
+        exchange.timers.disarm(Timer::Figures(self.place.session, object));
+        if let Some(mut event) = event {
+            if let CallEvent::Disconnected { statistics, .. } = &mut event {
+                *statistics = figures.codec.map(|codec| Box::new(told(codec, figures)));
+            }
+            self.call_event(exchange, object, event);
+        }
         if let Some(codec) = figures.codec.filter(|_| has_flowed(figures)) {
             count(codec, figures);
             self.log_call(exchange, object, &Heard { codec, figures }.to_string());
@@ -60,8 +127,31 @@ impl Session {
     /// Media did not say in time.
     pub(super) fn give_figures_up(&mut self, exchange: &mut Exchange) {
         for ended in std::mem::take(&mut self.ended) {
+            exchange.timers.disarm(Timer::Figures(self.place.session, ended.call));
             exchange.forget_unit(ended.unit);
         }
+    }
+}
+
+/// What the script is told.
+fn told(codec: Codec, figures: &Figures) -> Statistics {
+    // Tenths and hundredths say enough, and read well.
+    let tenths = |ms: f32| (f64::from(ms) * 10.0).round() / 10.0;
+    let hundredths = |mos: f32| (f64::from(mos) * 100.0).round() / 100.0;
+    Statistics {
+        codec: name(codec),
+        packets_received: figures.packets_received,
+        packets_sent: figures.packets_sent,
+        packets_lost: figures.packets_lost,
+        packets_discarded: figures.packets_discarded,
+        concealed_ms: figures.concealed.as_millis() as u64,
+        lost_by_peer: figures.lost_by_peer,
+        jitter_ms: tenths(figures.jitter_ms),
+        jitter_most_ms: tenths(figures.jitter_most_ms),
+        jitter_at_peer_ms: tenths(figures.jitter_at_peer_ms),
+        round_trip_ms: tenths(figures.round_trip_ms),
+        mos: hundredths(figures.mos),
+        mos_at_peer: hundredths(figures.mos_at_peer),
     }
 }
 
@@ -172,6 +262,9 @@ impl fmt::Display for Heard<'_> {
         Ok(())
     }
 }
+
+/// Media answers at once, unless its thread is gone or stuck.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

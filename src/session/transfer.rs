@@ -532,6 +532,7 @@ impl Session {
             reason: "Transferred".into(),
             duration_s,
             is_incoming: call.record.is_incoming,
+            statistics: None,
         };
         self.call_event(exchange, object, event);
         Some(call)

@@ -8,6 +8,7 @@ import http_cases
 import modify_cases
 import operator_cases
 import phone_cases
+import quality_cases
 import reliable_cases
 import sample_cases
 import soak_cases
@@ -22,7 +23,7 @@ LANES = {
               + srtp_cases.CASES + modify_cases.CASES),
     "edges": (http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
               + trunk_presets_cases.CASES + transport_cases.CASES + torture_cases.CASES
-              + flow_cases.CASES + soak_cases.CASES),
+              + flow_cases.CASES + soak_cases.CASES + quality_cases.CASES),
 }
 # They take all of the machine: when the rest is done.
 ALONE = flood_cases.CASES

@@ -34,6 +34,37 @@ def recordings_of(gateway, row):
     return found
 
 
+def heard_the_prompt(phone, gateway, name):
+    """What a call of the phone's to 800, with the keys 159#0, left behind; its recording."""
+    row = gateway.latest("inbound")
+    expect("custom data", row["custom_data"], f"800 from {name}: 200 1 5 9 # 0")
+    hears("the phone", phone.heard(), HELLO_HZ, 0.8, PILOT_DBFS)
+    recorded = recordings_of(gateway, row)["inbound"]
+    hears("right: from the phone", recorded.channel(1), 440, 0.5, -20)
+    return recorded
+
+
+def presses_keys(phone, session):
+    """The script that called the phone hears each key once."""
+    phone.press("12#")
+    answer = session.until("three keys", lambda a: sum(
+        e["name"] == "ToneReceived" for e in a["seen"]) >= 3)
+    keys = [e["tone"] for e in answer["seen"] if e["name"] == "ToneReceived"]
+    expect("keys", keys, ["1", "2", "#"])
+
+
+def is_sent_keys(phone, session):
+    session.tell(command="digits", text="90*")
+    wait_for("keys at the phone", lambda: phone.keys() == "90*")
+
+
+def heard_and_was_heard(phone, gateway, session):
+    """What a session that called the phone, played to it and recorded it left behind."""
+    hears("the phone", phone.heard(), SECOND_HZ, 0.8, PILOT_DBFS)
+    recorded = recordings_of(gateway, session.row())["dial"]
+    hears("right: from the phone", recorded.channel(1), 440, 0.5, -20)
+
+
 @shared
 def registers(world, gateway):
     phone = user(world, gateway, "alice")
@@ -70,13 +101,9 @@ def phone_calls_in(world, gateway):
         wait_for("sound", lambda: phone.seconds_heard() > 1.5)
         phone.hang_up()
         phone.expect("CALL_CLOSED")
-        row = gateway.latest("inbound")
-        expect("custom data", row["custom_data"], "800 from alice: 200 1 5 9 # 0")
-        hears("the phone", phone.heard(), HELLO_HZ, 0.8, PILOT_DBFS)
-        recorded = recordings_of(gateway, row)["inbound"]
+        recorded = heard_the_prompt(phone, gateway, "alice")
         expect("channels", len(recorded.channels), 2)
         hears("left: to the phone", recorded.channel(0), HELLO_HZ, 0.8, PILOT_DBFS)
-        hears("right: from the phone", recorded.channel(1), 440, 0.5, -20)
         hears_not("right: from the phone", recorded.channel(1), HELLO_HZ)
     finally:
         phone.end()
@@ -107,21 +134,14 @@ def user_is_called(world, gateway):
                                      "play": "file:prompts/phone-second.wav"})
         session.until_seen("Connected")
         phone.expect("CALL_RTPESTAB")
-        phone.press("12#")
-        answer = session.until("three keys", lambda a: sum(
-            e["name"] == "ToneReceived" for e in a["seen"]) >= 3)
-        keys = [e["tone"] for e in answer["seen"] if e["name"] == "ToneReceived"]
-        expect("keys", keys, ["1", "2", "#"])
-        session.tell(command="digits", text="90*")
-        wait_for("keys at the phone", lambda: phone.keys() == "90*")
+        presses_keys(phone, session)
+        is_sent_keys(phone, session)
         wait_for("sound", lambda: phone.seconds_heard() > 1.5)
         session.tell(command="hangup")
         phone.expect("CALL_CLOSED")
         session.until_seen("Disconnected")
         session.tell(command="end")
-        hears("the phone", phone.heard(), SECOND_HZ, 0.8, PILOT_DBFS)
-        recorded = recordings_of(gateway, session.row())["dial"]
-        hears("right: from the phone", recorded.channel(1), 440, 0.5, -20)
+        heard_and_was_heard(phone, gateway, session)
     finally:
         phone.end()
 

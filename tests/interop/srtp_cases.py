@@ -5,7 +5,8 @@ import re
 
 import pjsip
 from peers import Failure, Phone, free_ports, wait_for
-from phone_cases import HELLO_HZ, PILOT_DBFS, SECOND_HZ, hears, recordings_of
+from phone_cases import (heard_and_was_heard, heard_the_prompt, hears, is_sent_keys,
+                         presses_keys)
 from gateway import Gateway
 from shared import PASSWORD, USERS, expect
 
@@ -93,11 +94,7 @@ def calls_in(name, mediaenc, is_encrypted):
                 expect_clean(gateway)
                 phone.hang_up()
                 phone.expect("CALL_CLOSED")
-                row = gateway.latest("inbound")
-                expect("digits", row["custom_data"], f"800 from {name}: 200 1 5 9 # 0")
-                hears("the phone", phone.heard(), HELLO_HZ, 0.8, PILOT_DBFS)
-                recorded = recordings_of(gateway, row)["inbound"]
-                hears("right: from the phone", recorded.channel(1), 440, 0.5, -20)
+                heard_the_prompt(phone, gateway, name)
             finally:
                 phone.end()
     return case
@@ -113,13 +110,8 @@ def is_called(name, mediaenc, is_encrypted):
                                              "play": "file:prompts/phone-second.wav"})
                 session.until_seen("Connected")
                 phone.expect("CALL_RTPESTAB")
-                phone.press("12#")
-                answer = session.until("three keys", lambda a: sum(
-                    e["name"] == "ToneReceived" for e in a["seen"]) >= 3)
-                keys = [e["tone"] for e in answer["seen"] if e["name"] == "ToneReceived"]
-                expect("keys", keys, ["1", "2", "#"])
-                session.tell(command="digits", text="90*")
-                wait_for("keys at the phone", lambda: phone.keys() == "90*")
+                presses_keys(phone, session)
+                is_sent_keys(phone, session)
                 wait_for("sound", lambda: phone.seconds_heard() > 1.5)
                 expect("encryption", phone.is_encrypted(), is_encrypted)
                 expect_clean(gateway)
@@ -127,9 +119,7 @@ def is_called(name, mediaenc, is_encrypted):
                 phone.expect("CALL_CLOSED")
                 session.until_seen("Disconnected")
                 session.tell(command="end")
-                hears("the phone", phone.heard(), SECOND_HZ, 0.8, PILOT_DBFS)
-                recorded = recordings_of(gateway, session.row())["dial"]
-                hears("right: from the phone", recorded.channel(1), 440, 0.5, -20)
+                heard_and_was_heard(phone, gateway, session)
             finally:
                 phone.end()
     return case
@@ -221,13 +211,9 @@ def pjsip_calls_in(name, srtp, protocol):
             expect_clean(gateway)
             phone.hang_up()
             phone.closed()
-            row = gateway.latest("inbound")
-            expect("digits", row["custom_data"], f"800 from {name}: 200 1 5 9 # 0")
             expect("answer", set(lines_of_keys(phone.received("SIP/2.0 200"))),
                    {(protocol, "AES_256_CM_HMAC_SHA1_80")})
-            hears("the phone", phone.heard(), HELLO_HZ, 0.8, PILOT_DBFS)
-            recorded = recordings_of(gateway, row)["inbound"]
-            hears("right: from the phone", recorded.channel(1), 440, 0.5, -20)
+            heard_the_prompt(phone, gateway, name)
     return case
 
 
@@ -238,18 +224,13 @@ def pjsip_is_called(name, srtp, protocol):
             session = gateway.start(21, {"user": name, "record": True,
                                          "play": "file:prompts/phone-second.wav"})
             session.until_seen("Connected")
-            phone.press("12#")
-            answer = session.until("three keys", lambda a: sum(
-                e["name"] == "ToneReceived" for e in a["seen"]) >= 3)
-            keys = [e["tone"] for e in answer["seen"] if e["name"] == "ToneReceived"]
-            expect("keys", keys, ["1", "2", "#"])
+            presses_keys(phone, session)
             wait_for("sound", lambda: phone.seconds_heard() > 1.5)
             phone.hold()
             session.until_seen("OnHold")
             phone.resume()
             session.until_seen("OffHold")
-            session.tell(command="digits", text="90*")
-            wait_for("keys at the phone", lambda: phone.keys() == "90*")
+            is_sent_keys(phone, session)
             expect_clean(gateway)
             session.tell(command="hangup")
             phone.closed()
@@ -257,9 +238,7 @@ def pjsip_is_called(name, srtp, protocol):
             session.tell(command="end")
             expect("answer", lines_of_keys(phone.sent("SIP/2.0 200"))[0],
                    (protocol, "AES_CM_128_HMAC_SHA1_80"))
-            hears("the phone", phone.heard(), SECOND_HZ, 0.8, PILOT_DBFS)
-            recorded = recordings_of(gateway, session.row())["dial"]
-            hears("right: from the phone", recorded.channel(1), 440, 0.8, -20)
+            heard_and_was_heard(phone, gateway, session)
     return case
 
 

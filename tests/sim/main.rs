@@ -4,6 +4,7 @@
 //! every run the world must be empty.
 
 mod changes;
+mod codecs;
 mod early;
 mod ends;
 mod incoming;

@@ -163,10 +163,10 @@ impl Sounds {
     }
 
     fn name(&mut self, id: Id, key: Key, freshness: Freshness) {
-        if let Some(older) = self.keys.insert(key.clone(), id) {
-            if let Some(held) = self.held.get_mut(&older) {
-                held.key = None;
-            }
+        if let Some(older) = self.keys.insert(key.clone(), id)
+            && let Some(held) = self.held.get_mut(&older)
+        {
+            held.key = None;
         }
         match self.held.get_mut(&id) {
             Some(held) => {

@@ -1,4 +1,3 @@
-
 use super::super::test_folder::TestFolder;
 use super::*;
 use crate::config::{Tts, TtsEngine};

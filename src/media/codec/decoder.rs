@@ -1,7 +1,7 @@
 //! From payloads to samples, whatever the codec, and what is heard when there is no payload.
 
 use super::conceal::Concealer;
-use super::{g722, l16, opus};
+use super::{g722, l16, libopus, opus};
 use crate::media::engine::Codec;
 
 /// The decoding side of one call. All memory is taken when it is made.
@@ -84,6 +84,11 @@ impl Decoder {
     pub fn codec(&self) -> Codec {
         self.codec
     }
+}
+
+/// Whether [`Decoder::recover`] finds a copy of the packet before this one in it.
+pub fn has_copy(codec: Codec, payload: &[u8]) -> bool {
+    codec == Codec::Opus && libopus::has_copy(payload)
 }
 
 /// The longest packet: 120 ms at 48,000 Hz (RFC 6716 §3.2.5).

@@ -96,33 +96,27 @@ impl Qmf {
         self.end += 2;
     }
 
-    /// Products of the even and the odd taps.
-    fn sums(&self) -> (i32, i32) {
-        let taps = &self.line[self.end - TAPS..self.end];
-        let (mut even, mut odd) = (0, 0);
-        for (pair, (&first, &second)) in
-            taps.as_chunks().0.iter().zip(COEFFICIENTS.iter().zip(COEFFICIENTS.iter().rev()))
-        {
-            let [one, two]: &[i16; 2] = pair;
-            even += i32::from(*one) * first;
-            odd += i32::from(*two) * second;
-        }
-        (even, odd)
+    fn taps(&self) -> &[i16; TAPS] {
+        self.line[..self.end].last_chunk().unwrap_or(&[0; TAPS])
     }
 
     /// §6.2.1.1, blocks ACCUMA to LOWT and HIGHT.
     fn analyse(&mut self, pair: [i16; 2]) -> (i32, i32) {
         self.push(pair);
-        let (even, odd) = self.sums();
-        ((odd + even) >> 14, (odd - even) >> 14)
+        (dot(self.taps(), &SUMS) >> 14, dot(self.taps(), &DIFFERENCES) >> 14)
     }
 
     /// §6.2.2.1, blocks RECA to SELECT.
     fn synthesise(&mut self, low: i32, high: i32) -> [i16; 2] {
         self.push([saturate(low + high) as i16, saturate(low - high) as i16]);
-        let (even, odd) = self.sums();
-        [saturate(odd >> 11) as i16, saturate(even >> 11) as i16]
+        // Half of what both have, and of what they have not in common.
+        let (sum, difference) = (dot(self.taps(), &SUMS), dot(self.taps(), &DIFFERENCES));
+        [saturate((sum + difference) >> 12) as i16, saturate((sum - difference) >> 12) as i16]
     }
+}
+
+fn dot(taps: &[i16; TAPS], factors: &[i16; TAPS]) -> i32 {
+    taps.iter().zip(factors).map(|(&tap, &factor)| i32::from(tap) * i32::from(factor)).sum()
 }
 
 /// Both ADPCM coders; the same in encoder and decoder, since both know only what is sent.
@@ -186,11 +180,11 @@ struct Band {
     poles: [i32; 2],
     /// B1 to B6.
     zeros: [i32; 6],
-    /// RLT1 and RLT2.
+    /// RLT1 and RLT2, twice.
     reconstructed: [i32; 2],
     /// Signs of PLT1 and PLT2.
     partial_is_negative: [bool; 2],
-    /// DLT1 to DLT6.
+    /// DLT1 to DLT6, twice.
     differences: [i32; 6],
 }
 
@@ -249,17 +243,12 @@ impl Band {
         let reconstructed = saturate(self.signal + difference);
         let is_negative = saturate(self.zeros_signal + difference) < 0;
         self.update_poles(is_negative);
-        self.update_zeros(difference);
-        self.differences.copy_within(..5, 1);
-        self.differences[0] = difference;
-        self.reconstructed = [reconstructed, self.reconstructed[0]];
         self.partial_is_negative = [is_negative, self.partial_is_negative[0]];
-
+        self.reconstructed = [saturate(2 * reconstructed), self.reconstructed[0]];
         // FILTEP, FILTEZ, PREDIC.
-        let product = |(&factor, &value): (&i32, &i32)| (factor * saturate(value * 2)) >> 15;
-        let poles: i32 = self.poles.iter().zip(&self.reconstructed).map(product).sum();
-        let zeros: i32 = self.zeros.iter().zip(&self.differences).map(product).sum();
-        self.zeros_signal = saturate(zeros);
+        let [one, two] = self.reconstructed;
+        let poles = ((self.poles[0] * one) >> 15) + ((self.poles[1] * two) >> 15);
+        self.zeros_signal = self.update_zeros(difference);
         self.signal = saturate(saturate(poles) + self.zeros_signal);
     }
 
@@ -273,17 +262,22 @@ impl Band {
         let second = ((slope >> 7) + step + ((second * 32512) >> 15)).clamp(-12288, 12288);
         let step = if is_same[0] { 192 } else { -192 };
         let most = 15360 - second;
-        let first = saturate(step + ((first * 32640) >> 15)).clamp(-most, most);
+        let first = (step + ((first * 32640) >> 15)).clamp(-most, most);
         self.poles = [first, second];
     }
 
-    /// Block UPZERO.
-    fn update_zeros(&mut self, difference: i32) {
+    /// Blocks UPZERO, DELAYA and FILTEZ. No factor comes to more than 16 bits.
+    fn update_zeros(&mut self, difference: i32) -> i32 {
         let step = if difference == 0 { 0 } else { 128 };
-        for (zero, &before) in self.zeros.iter_mut().zip(&self.differences) {
-            let step = if (before ^ difference) >= 0 { step } else { -step };
-            *zero = saturate(step + ((*zero * 32640) >> 15));
+        let mut newer = saturate(2 * difference);
+        let mut sum = 0;
+        for (zero, twice) in self.zeros.iter_mut().zip(&mut self.differences) {
+            let step = if (*twice ^ difference) >= 0 { step } else { -step };
+            *zero = step + ((*zero * 32640) >> 15);
+            sum += (*zero * newer) >> 15;
+            std::mem::swap(twice, &mut newer);
         }
+        saturate(sum)
     }
 }
 
@@ -302,8 +296,21 @@ const fn saturate(value: i32) -> i32 {
 const TAPS: usize = 24;
 const LINE: usize = TAPS + 64;
 
-/// Every second one of table 11, times 8192; the others are the same from the end.
-const COEFFICIENTS: [i32; 12] = [3, -11, 12, 32, -210, 951, 3876, -805, 362, -156, 53, -11];
+/// Table 11 times 8192, in the order of time: as they are, for the sum of both phases, and with
+/// every second one negative, for their difference.
+const SUMS: [i16; TAPS] = [
+    3, -11, -11, 53, 12, -156, 32, 362, -210, -805, 951, 3876, 3876, 951, -805, -210, 362, 32,
+    -156, 12, 53, -11, -11, 3,
+];
+const DIFFERENCES: [i16; TAPS] = {
+    let mut factors = SUMS;
+    let mut place = 0;
+    while place < TAPS {
+        factors[place] = -factors[place];
+        place += 2;
+    }
+    factors
+};
 
 /// Decision levels of the lower band (table 14).
 const Q6: [i32; 29] = [

@@ -12,7 +12,7 @@ mod l16;
 mod libopus;
 pub mod noise;
 mod opus;
-pub mod opus_packet;
+mod opus_packet;
 
 use super::engine::Codec;
 use super::frame::Rate;

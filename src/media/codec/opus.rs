@@ -100,3 +100,53 @@ const COMPLEXITY: i32 = 5;
 const EXPECTED_LOSS: i32 = 10;
 /// Samples of the shortest frame, 2.5 ms: all lengths are multiples of it.
 const QUANTUM: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In dB: how much of what others decode from the packets we decode too.
+    fn likeness(packets: &[u8], decoded: &[u8]) -> f64 {
+        let mut decoder = Decoder::new();
+        let mut sound = Vec::new();
+        let mut rest = packets;
+        while let Some((&length, behind)) = rest.split_first_chunk() {
+            let (packet, behind) = behind.split_at(u16::from_le_bytes(length).into());
+            let mut out = [0; 960];
+            assert_eq!(decoder.decode(packet, &mut out), 960);
+            sound.extend(out);
+            rest = behind;
+        }
+        // RFC 7845 §4.2: the encoder's delay is no part of the sound. Every third sample is kept.
+        let sound = sound.iter().skip(312).step_by(3);
+        let (mut power, mut error) = (0.0, 0.0);
+        for (&ours, &theirs) in sound.zip(decoded.as_chunks().0) {
+            let theirs = f64::from(i16::from_le_bytes(theirs));
+            power += theirs * theirs;
+            error += (theirs - f64::from(ours)).powi(2);
+        }
+        10.0 * (power / error).log10()
+    }
+
+    #[test]
+    fn speech_is_decoded_as_libopus_in_floating_point_does_it() {
+        let hybrid = likeness(
+            include_bytes!("../../../tests/data/codec/hybrid.opus-packets"),
+            include_bytes!("../../../tests/data/codec/hybrid.opus.s16"),
+        );
+        let wideband = likeness(
+            include_bytes!("../../../tests/data/codec/wideband.opus-packets"),
+            include_bytes!("../../../tests/data/codec/wideband.opus.s16"),
+        );
+        assert!(hybrid > 80.0 && wideband > 80.0, "{hybrid:.1} {wideband:.1} dB");
+    }
+
+    #[test]
+    fn music_is_decoded_as_ffmpegs_own_decoder_does_it() {
+        let likeness = likeness(
+            include_bytes!("../../../tests/data/codec/music.opus-packets"),
+            include_bytes!("../../../tests/data/codec/music.opus.s16"),
+        );
+        assert!(likeness > 65.0, "{likeness:.1} dB");
+    }
+}

@@ -95,6 +95,12 @@ impl Material {
         self
     }
 
+    /// What was made elsewhere, times `gain`.
+    pub fn sound(mut self, samples: &[i16], gain: f64) -> Self {
+        self.samples.extend(samples.iter().map(|&sample| f64::from(sample) / 32_768.0 * gain));
+        self
+    }
+
     pub fn samples(&self) -> Vec<i16> {
         // Far beyond full scale it is cut off, as a codec does.
         self.samples.iter().map(|sample| (sample * 32_768.0) as i16).collect()

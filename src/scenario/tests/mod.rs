@@ -180,6 +180,7 @@ fn disconnected() -> CallEvent {
         reason: "Normal call clearing".into(),
         duration_s: 3,
         is_incoming: false,
+        statistics: None,
     }
 }
 

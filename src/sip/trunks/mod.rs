@@ -424,6 +424,21 @@ mod tests {
         }
     }
 
+    /// We ask the trunk to register us.
+    fn registers() -> (Bench, Sent) {
+        let mut bench = Bench::with(registering);
+        bench.pass(Duration::ZERO);
+        let register = bench.expect("REGISTER ");
+        (bench, register)
+    }
+
+    fn registered() -> Bench {
+        let (mut bench, register) = registers();
+        bench.receive(&register.response(200, "t1"));
+        assert_eq!(told(&mut bench), TrunkState::Up);
+        bench
+    }
+
     /// The next message that begins with this, as soon as it is sent.
     fn within(bench: &mut Bench, seconds: u64, start: &str) -> Sent {
         let waited = (0..seconds).find_map(|_| {
@@ -480,9 +495,7 @@ mod tests {
 
     #[test]
     fn refused_registration_is_told_with_its_reason() {
-        let mut bench = Bench::with(registering);
-        bench.pass(Duration::ZERO);
-        let register = bench.expect("REGISTER ");
+        let (mut bench, register) = registers();
         bench.receive(&register.response(403, "t1"));
         let reason = "Words".to_owned();
         assert_eq!(told(&mut bench), TrunkState::Down { status: 403, reason });
@@ -490,11 +503,7 @@ mod tests {
 
     #[test]
     fn reload_unregisters_a_trunk_that_is_gone() {
-        let mut bench = Bench::with(registering);
-        bench.pass(Duration::ZERO);
-        let register = bench.expect("REGISTER ");
-        bench.receive(&register.response(200, "t1"));
-        told(&mut bench);
+        let mut bench = registered();
         let mut config = None;
         Bench::with(|wanted| {
             wanted.trunks.clear();
@@ -511,11 +520,7 @@ mod tests {
 
     #[test]
     fn reload_of_other_settings_leaves_a_registration_alone() {
-        let mut bench = Bench::with(registering);
-        bench.pass(Duration::ZERO);
-        let register = bench.expect("REGISTER ");
-        bench.receive(&register.response(200, "t1"));
-        told(&mut bench);
+        let mut bench = registered();
         let mut config = None;
         Bench::with(|wanted| {
             registering(wanted);
@@ -565,9 +570,7 @@ mod tests {
 
     #[test]
     fn registrar_that_cannot_be_reached_takes_the_trunk_down() {
-        let mut bench = Bench::with(registering);
-        bench.pass(Duration::ZERO);
-        bench.expect("REGISTER ");
+        let (mut bench, _) = registers();
         bench.input(Input::Unreachable { to: PBX.parse().unwrap() });
         assert!(matches!(told(&mut bench), TrunkState::Down { status: 503, .. }));
     }
@@ -590,11 +593,7 @@ mod tests {
 
     #[test]
     fn reload_leaves_a_trunk_that_did_not_change_as_it_is() {
-        let mut bench = Bench::with(registering);
-        bench.pass(Duration::ZERO);
-        let register = bench.expect("REGISTER ");
-        bench.receive(&register.response(200, "t1"));
-        assert_eq!(told(&mut bench), TrunkState::Up);
+        let mut bench = registered();
         let mut config = bench.agent.stack.config.clone();
         config.users.clear();
         bench.act(|agent, now| agent.reload(now, config));
