@@ -15,6 +15,7 @@ mod names;
 mod nat;
 mod outgoing;
 mod srtp;
+mod threads;
 mod transfer;
 mod trunks;
 

@@ -4,6 +4,7 @@
 
 mod digits;
 mod life;
+mod pacing;
 mod relay;
 mod reports;
 mod sound;
