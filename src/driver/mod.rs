@@ -33,7 +33,9 @@ mod icmp;
 mod life;
 pub mod media;
 mod outputs;
+mod pace;
 mod poll;
+mod priority;
 mod process;
 mod reactor;
 mod requests;
@@ -47,7 +49,11 @@ mod start;
 mod stream;
 mod tasks;
 #[cfg(test)]
+mod test_allocator;
+#[cfg(test)]
 mod test_folder;
+#[cfg(test)]
+mod test_traffic_class;
 mod trim;
 mod turns;
 mod udp;

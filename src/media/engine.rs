@@ -464,9 +464,15 @@ impl Engine {
         Some(output)
     }
 
-    /// The next packet to send; until `None`, before the next input.
+    /// The next packet to send. They may wait for some inputs, but not past an
+    /// `Output::Unbind`.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         self.transmits.pop()
+    }
+
+    /// How many `poll_transmit` has to give.
+    pub fn packets_to_send(&self) -> usize {
+        self.transmits.waiting()
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {

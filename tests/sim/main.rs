@@ -18,6 +18,7 @@ mod nat;
 mod outgoing;
 mod playing;
 mod srtp;
+mod threads;
 mod transfer;
 mod trunks;
 
