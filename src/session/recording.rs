@@ -8,6 +8,7 @@ use super::Session;
 use super::exchange::{Exchange, Role};
 use super::journal::CallName;
 use crate::media::engine::{Command as MediaCommand, Layout, UnitId};
+use crate::media::frame::Rate;
 use crate::scenario::command::{Object, RecordParameters};
 use crate::scenario::event::CallEvent;
 use crate::storage::record::{RecordingRecord, UnixMs};
@@ -39,10 +40,9 @@ impl Session {
         }
         let unit = exchange.add_unit(self.place.session, Role::Recorder(object));
         call.recorder = Some(unit);
-        let (channels, layout) = match parameters.stereo {
-            true => (2, Layout::Stereo),
-            false => (1, Layout::Mono),
-        };
+        let layout = if parameters.stereo { Layout::Stereo } else { Layout::Mono };
+        let rate = if parameters.hd_audio { Rate::Full } else { Rate::Narrow };
+        let (channels, hertz) = (layout.channels() as u16, rate.hertz());
         let start = exchange.unix_ms();
         let prefix = parameters.name_prefix.as_deref().map(safe_prefix).unwrap_or_default();
         let random = exchange.random.hex(16);
@@ -60,8 +60,8 @@ impl Session {
         };
         self.recordings.insert(unit, recording);
         // The file is asked for before the recorder, so that no sample comes before it.
-        exchange.disk(Operation::OpenRecording { recording: unit.0, file, channels, rate: RATE });
-        exchange.media(self.place, MediaCommand::RecordCall { unit, call: to, layout });
+        exchange.disk(Operation::OpenRecording { recording: unit.0, file, channels, rate: hertz });
+        exchange.media(self.place, MediaCommand::RecordCall { unit, call: to, layout, rate });
         self.call_event(exchange, object, CallEvent::RecordStarted { url });
     }
 
@@ -148,8 +148,6 @@ fn safe_prefix(prefix: &str) -> String {
 }
 
 const PREFIX_CHARS: usize = 64;
-/// Samples per second of recorders: calls are G.711.
-const RATE: u32 = 8000;
 
 #[cfg(test)]
 mod tests {

@@ -308,7 +308,12 @@ fn recording_of_a_replaced_call_goes_on_with_the_new_one() {
     let c = UnitId(3);
     let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
     bench.call(c, Codec::Pcmu);
-    bench.command(Command::RecordCall { unit: RECORDER, call: B, layout: Layout::Mono });
+    bench.command(Command::RecordCall {
+        unit: RECORDER,
+        call: B,
+        layout: Layout::Mono,
+        rate: Rate::Narrow,
+    });
     bench.command(Command::Replace { old: B, new: c });
     bench.command(Command::Close { unit: B });
     let loud = Codec::Pcmu.encode(8000);
