@@ -745,7 +745,7 @@ fn nothing_that_comes_makes_it_panic_or_grow() {
         let mut random = fastrand::Rng::with_seed(seed);
         let epoch = Instant::now();
         let mut receiver = Receiver::new(Codec::Pcmu);
-        let codecs = [Codec::Pcmu, Codec::Pcma, Codec::L16(Rate::Narrow), Codec::L16(Rate::Wide)];
+        let codecs = [Codec::Pcmu, Codec::L16(Rate::Wide), Codec::G722, Codec::Opus];
         let mut now = epoch;
         let (mut sequence, mut timestamp) = (0u16, 0u32);
         for _ in 0..2000 {
