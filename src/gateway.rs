@@ -783,20 +783,7 @@ impl Gateway {
     }
 
     fn on_media(&mut self, now: Instant, event: media::Event) {
-        let unit = match event {
-            media::Event::Opened { unit, .. }
-            | media::Event::OpenFailed { unit }
-            | media::Event::FirstPacket { unit }
-            | media::Event::RtpStopped { unit }
-            | media::Event::RtpResumed { unit }
-            | media::Event::Digit { unit, .. }
-            | media::Event::Started { unit, .. }
-            | media::Event::Buffering { unit }
-            | media::Event::Finished { unit }
-            | media::Event::Marked { unit, .. }
-            | media::Event::Closed { unit, .. } => unit,
-        };
-        if let Some((id, role)) = self.exchange.unit(unit) {
+        if let Some((id, role)) = self.exchange.unit(event.unit()) {
             self.with_session(now, id, |now, session, exchange| {
                 session.on_media(now, exchange, role, event);
             });

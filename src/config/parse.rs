@@ -319,13 +319,9 @@ fn tts(table: Table<'_>) -> Tts {
         voices: table.named_strings("voices"),
         cache_bytes: table.number("cache_mib", 0..=1 << 20, default.cache_bytes / MIB) * MIB,
     };
-    let names_out = tts.command.iter().any(|argument| argument.contains("{out}"));
     match (tts.engine, tts.command.is_empty()) {
         (TtsEngine::Command, true) => {
             table.problem("command", "is empty; engine \"command\" needs the program to run");
-        }
-        (TtsEngine::Command, false) if !names_out => {
-            table.problem("command", "has no {out}: the file that the program is to write");
         }
         (TtsEngine::Command, false) | (_, true) => {}
         (_, false) => {

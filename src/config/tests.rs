@@ -487,10 +487,6 @@ fn tts_command_and_engine_belong_together() {
         &["config.toml:1: [tts] command is empty; engine \"command\" needs the program to run"],
     );
     check(
-        "[tts]\nengine = 'command'\ncommand = ['say', '{text}']\n",
-        &["config.toml:3: [tts] command has no {out}: the file that the program is to write"],
-    );
-    check(
         "[tts]\ncommand = ['say', '{out}']\n",
         &["config.toml:2: [tts] command is for engine = \"command\" only; set that or leave it \
            out"],

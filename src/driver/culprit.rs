@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::gateway::Input;
-use crate::media::engine;
 use crate::scenario::worker::{Output, SessionId};
 use crate::sip::user_agent as sip;
 use crate::stats;
@@ -41,19 +40,7 @@ impl Culprit {
                 | Output::Exception { session, .. } => *session,
             }),
             Input::WorkerLost { thread } => Self::Worker(*thread),
-            Input::Media { event, .. } => Self::Unit(match event {
-                engine::Event::Opened { unit, .. }
-                | engine::Event::OpenFailed { unit }
-                | engine::Event::FirstPacket { unit }
-                | engine::Event::RtpStopped { unit }
-                | engine::Event::RtpResumed { unit }
-                | engine::Event::Digit { unit, .. }
-                | engine::Event::Started { unit, .. }
-                | engine::Event::Buffering { unit }
-                | engine::Event::Finished { unit }
-                | engine::Event::Marked { unit, .. }
-                | engine::Event::Closed { unit, .. } => unit.0,
-            }),
+            Input::Media { event, .. } => Self::Unit(event.unit().0),
             Input::Loaded { request, .. } => Self::Load(*request),
             Input::Fetched { session, .. } => Self::Session(*session),
             Input::Stored(answer) => match answer {

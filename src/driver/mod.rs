@@ -16,6 +16,7 @@
 //! | SIP connections to reactor | bytes | [`STREAM_EVENTS`] | the peer's TCP window closes |
 //! | reactor to a SIP connection | bytes | 64 KiB | the connection is closed |
 //! | TLS peers to reactor | handshakes | `stream::HANDSHAKES` | the busiest source's oldest goes |
+//! | a web server to a decoder | pieces of a sound | `sounds::PARTS` | the server waits |
 //! | tasks to reactor | sounds, fetches, names | [`TASK_RESULTS`] | the task waits |
 //! | signals to reactor | TERM, INT, HUP | [`SIGNALS`] | they gather in the system |
 

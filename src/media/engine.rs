@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use super::detect::{self, Detection, Finding};
 use super::format::{Formats, OpusSettings, Reports};
-use super::frame::Rate;
+use super::frame::{Frame, Rate};
+use super::mixer::Mixer;
 use super::outgoing::{self, Outgoing};
 use super::player::Player;
 use super::ports::PortPool;
@@ -111,6 +113,12 @@ pub enum Command {
         call: UnitId,
         layout: Layout,
     },
+    /// Make a conference: who hears it hears all who are routed to it, but for itself. It works at
+    /// this rate at most.
+    Conference {
+        unit: UnitId,
+        rate: Rate,
+    },
     Mute {
         unit: UnitId,
         muted: bool,
@@ -135,6 +143,20 @@ pub enum Command {
     ListenDigits {
         unit: UnitId,
         sources: DigitSources,
+    },
+    /// Tell when the person on this call speaks.
+    ListenVoice {
+        unit: UnitId,
+        listens: bool,
+    },
+    /// Listen to this call for something else: `Event::Detected` tells what comes of it.
+    Detect {
+        unit: UnitId,
+        detection: Detection,
+    },
+    StopDetecting {
+        unit: UnitId,
+        kind: detect::Kind,
     },
     /// A SIP INFO digit that `session` read: reported like the others, once.
     InfoDigit {
@@ -281,6 +303,21 @@ pub enum Event {
         digit: char,
         source: DigitSource,
     },
+    /// What was listened for with `Detect`.
+    Detected {
+        unit: UnitId,
+        finding: Finding,
+    },
+    /// The person on a call begins or ends to speak (`ListenVoice`).
+    Voice {
+        unit: UnitId,
+        is_speaking: bool,
+    },
+    /// Who speaks in a conference, from now on; `None`: who did is gone.
+    Speaker {
+        unit: UnitId,
+        speaker: Option<UnitId>,
+    },
     /// A player's first sound, with the length of one pass; zero for an endless tone.
     Started {
         unit: UnitId,
@@ -303,6 +340,28 @@ pub enum Event {
         unit: UnitId,
         figures: Figures,
     },
+}
+
+impl Event {
+    /// Whose it is.
+    pub fn unit(&self) -> UnitId {
+        match *self {
+            Self::Opened { unit, .. }
+            | Self::OpenFailed { unit }
+            | Self::FirstPacket { unit }
+            | Self::RtpStopped { unit }
+            | Self::RtpResumed { unit }
+            | Self::Digit { unit, .. }
+            | Self::Voice { unit, .. }
+            | Self::Detected { unit, .. }
+            | Self::Speaker { unit, .. }
+            | Self::Started { unit, .. }
+            | Self::Buffering { unit }
+            | Self::Finished { unit }
+            | Self::Marked { unit, .. }
+            | Self::Closed { unit, .. } => unit,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -351,6 +410,8 @@ pub struct Engine {
     pub(super) clock: Ticks,
     /// The zero of NTP timestamps and arrival times.
     pub(super) epoch: Instant,
+    /// What one listener of a conference hears, used again.
+    pub(super) mixed: Box<Frame>,
     /// Keys of a tick, used again.
     pub(super) keys: Vec<Key>,
     /// The packet that is decrypted, used again.
@@ -369,6 +430,7 @@ impl Engine {
             outputs: VecDeque::new(),
             clock: Ticks::new(now),
             epoch: now,
+            mixed: Box::new(Frame::silence(Rate::Narrow)),
             keys: Vec::new(),
             clear: Vec::new(),
         }
@@ -453,6 +515,9 @@ impl Engine {
                     stats::MEDIA_ROUTES_REFUSED.add(1);
                 }
             }
+            Command::Conference { unit, rate } => {
+                self.insert(unit, Body::Conference(Box::new(Mixer::new(rate))));
+            }
             Command::Mute { unit, muted } => {
                 if let Some(unit) = self.units.key(unit).and_then(|key| self.units.get_mut(key)) {
                     unit.muted = muted;
@@ -471,6 +536,21 @@ impl Engine {
             Command::ListenDigits { unit, sources } => {
                 if let Some(stream) = self.call(unit) {
                     stream.listen(sources);
+                }
+            }
+            Command::Detect { unit, detection } => {
+                if let Some(stream) = self.call(unit) {
+                    stream.detect_also(detection);
+                }
+            }
+            Command::StopDetecting { unit, kind } => {
+                if let Some(stream) = self.call(unit) {
+                    stream.stop_detecting(kind);
+                }
+            }
+            Command::ListenVoice { unit, listens } => {
+                if let Some(stream) = self.call(unit) {
+                    stream.listen_for_voice(listens);
                 }
             }
             Command::InfoDigit { unit, digit } => {
@@ -598,8 +678,10 @@ impl Engine {
 
     fn replace(&mut self, old: UnitId, new: UnitId) {
         let Some(listening) = self.call(old).map(|stream| stream.listening()) else { return };
+        let ear = self.call(old).and_then(Stream::take_ear);
         let Some(stream) = self.call(new) else { return };
         stream.listen(listening);
+        stream.give_ear(ear);
         if let (Some(old), Some(new)) = (self.units.key(old), self.units.key(new)) {
             self.units.replace(old, new);
         }
@@ -617,7 +699,7 @@ impl Engine {
                 self.outputs.push_back(Output::Unbind { socket: stream.socket });
                 stream.figures()
             }
-            Body::Player(_) => Figures::default(),
+            Body::Conference(_) | Body::Player(_) => Figures::default(),
             Body::Recorder(recorder) => {
                 let (samples, recorded) = recorder.finish(now);
                 if !samples.is_empty() {

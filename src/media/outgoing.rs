@@ -32,6 +32,8 @@ enum Speaker {
     Nobody,
     /// Ours: players, tones, digits, silence, and what is decoded and encoded anew.
     Own,
+    /// Ours, in a pause that is not sent.
+    Still,
     Relayed(Relayed),
 }
 
@@ -108,7 +110,7 @@ impl Outgoing {
                 relayed.advance(header.sequence);
                 Some((relayed.timestamp_offset, relayed.sequence_offset))
             }
-            Speaker::Relayed(_) | Speaker::Own | Speaker::Nobody => None,
+            Speaker::Relayed(_) | Speaker::Own | Speaker::Still | Speaker::Nobody => None,
         };
         let clock = self.timestamp_at(now);
         let most_drift = self.clock_rate * MOST_DRIFT_S;
@@ -168,14 +170,25 @@ impl Outgoing {
     pub fn speak(&mut self, now: Instant, payload_type: u8, samples: u32) -> Header {
         let is_late = now.saturating_duration_since(self.end_at) > SLACK;
         let continues = self.speaker == Speaker::Own && !is_late;
-        let timestamp = if continues { self.end_timestamp } else { self.timestamp_at(now) };
+        let goes_on = continues || self.speaker == Speaker::Still && !is_late;
+        let timestamp = if goes_on { self.end_timestamp } else { self.timestamp_at(now) };
         self.end_timestamp = timestamp.wrapping_add(samples);
-        self.end_at = match continues {
+        self.end_at = match goes_on {
             true => self.end_at + self.duration_of(samples),
             false => now + self.duration_of(samples),
         };
         self.speaker = Speaker::Own;
         self.own(now, payload_type, timestamp, !continues)
+    }
+
+    /// Nothing is sent for as long as that packet would last; the receiver makes the pause up. What
+    /// comes after it has a marker (RFC 3551 §4.1), and the timestamp of its time.
+    pub fn be_still(&mut self, now: Instant, units: u32) {
+        let is_first = self.speaker != Speaker::Still;
+        let timestamp = if is_first { self.timestamp_at(now) } else { self.end_timestamp };
+        self.end_timestamp = timestamp.wrapping_add(units);
+        self.end_at = if is_first { now } else { self.end_at } + self.duration_of(units);
+        self.speaker = Speaker::Still;
     }
 
     /// The header of an event packet that we make ourselves (RFC 4733 §2.5.1): all of an event
@@ -399,6 +412,20 @@ mod tests {
         assert!(outgoing.relay(start, first, header(1, 0), 160).is_some());
         let sent = outgoing.relay(start + 20 * MS, first, header(2, 900_000), 160).unwrap();
         assert_eq!((sent.marker, sent.sequence, sent.timestamp), (true, 2, 160));
+    }
+
+    #[test]
+    fn pause_that_is_not_sent_takes_its_time_and_ends_with_a_marker() {
+        let start = Instant::now();
+        let mut outgoing = Outgoing::new(start, 99, 0, 0);
+        outgoing.speak(start, 0, 160);
+        for n in 1..5 {
+            outgoing.be_still(start + n * 20 * MS, 160);
+        }
+        let sent = outgoing.speak(start + 100 * MS, 0, 160);
+        assert_eq!((sent.marker, sent.sequence, sent.timestamp), (true, 2, 800));
+        let sent = outgoing.speak(start + 120 * MS, 0, 160);
+        assert_eq!((sent.marker, sent.sequence, sent.timestamp), (false, 3, 960));
     }
 
     #[test]

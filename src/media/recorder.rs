@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::engine::Layout;
-use super::frame::Rate;
+use super::frame::{Frame, Rate};
 use super::outgoing::samples_in;
-use super::placement::{MOST_DRIFT, Placement};
+use super::resample::Resampler;
 use crate::slots::Key;
 
 /// The open end of a recording.
@@ -38,14 +38,8 @@ pub enum Voice {
 #[derive(Debug)]
 struct Track {
     voice: Voice,
-    placement: Placement,
-}
-
-/// When a source's samples were made: what tells its packets apart.
-#[derive(Debug, Clone, Copy)]
-pub struct Stamp {
-    pub ssrc: u32,
-    pub timestamp: u32,
+    /// For what comes at another rate.
+    resampler: Option<Resampler>,
 }
 
 impl Recorder {
@@ -74,27 +68,26 @@ impl Recorder {
         self.tracks.retain(|track| track.voice != voice);
     }
 
-    /// Adds what a source said. Whether it found its place; what is too late is dropped.
-    pub fn write(
-        &mut self,
-        now: Instant,
-        voice: Voice,
-        stamp: Stamp,
-        samples: impl ExactSizeIterator<Item = i16>,
-    ) -> bool {
+    /// Adds what a source said in a step of 20 ms.
+    pub fn write(&mut self, now: Instant, voice: Voice, frame: &Frame) {
         if self.muted {
-            return true;
+            return;
         }
         let age = self.age(now);
-        let count = samples.len().min(MOST_SAMPLES);
-        let Some(track) = self.track(voice) else { return false };
-        let placed = track.placement.place(age, stamp.ssrc, stamp.timestamp, count as u64);
-        let Some(offset) = placed.and_then(|place| place.checked_sub(self.begin)) else {
-            return false;
+        let Some(track) = self.track(voice) else { return };
+        let converted;
+        let samples = match frame.rate() {
+            Rate::Narrow => frame.samples(),
+            rate => {
+                let new = || Resampler::new(rate, Rate::Narrow);
+                converted = track.resampler.get_or_insert_with(new).process(frame);
+                converted.samples()
+            }
         };
+        let count = samples.len();
+        let Some(offset) = age.checked_sub(self.begin) else { return };
         let first = offset as usize * self.channels;
         let end = first + count * self.channels;
-        // Invariant: a place is at most `MOST_DRIFT` beyond the present, so the block stays short.
         if self.block.len() < end {
             self.block.resize(end, 0);
         }
@@ -104,20 +97,19 @@ impl Recorder {
             (Voice::Unit(_) | Voice::FromEndpoint | Voice::ToEndpoint, _) => Side::All,
         };
         let frames = self.block[first..end].chunks_exact_mut(self.channels);
-        for (frame, sample) in frames.zip(samples) {
+        for (frame, &sample) in frames.zip(samples) {
             match side {
                 Side::Left => frame[0] = frame[0].saturating_add(sample),
                 Side::Right => frame[1] = frame[1].saturating_add(sample),
                 Side::All => frame.iter_mut().for_each(|s| *s = s.saturating_add(sample)),
             }
         }
-        true
     }
 
     /// A block whose time has passed, so that nothing can change it any more.
     pub fn take_block(&mut self, now: Instant) -> Option<Vec<i16>> {
         let frames = BLOCK / self.channels;
-        let closed = self.age(now).saturating_sub(MOST_DRIFT);
+        let closed = self.age(now);
         (closed.saturating_sub(self.begin) >= frames as u64).then(|| self.take(frames))
     }
 
@@ -152,7 +144,7 @@ impl Recorder {
         let place = match self.tracks.iter().position(|track| track.voice == voice) {
             Some(place) => place,
             None if self.tracks.len() < MOST_TRACKS => {
-                self.tracks.push(Track { voice, placement: Placement::default() });
+                self.tracks.push(Track { voice, resampler: None });
                 self.tracks.len() - 1
             }
             None => return None,
@@ -172,97 +164,89 @@ const BLOCK: usize = 8000;
 /// More than the calls and players of a session. Full: what else speaks is not heard, counted as
 /// `rtp_late`.
 const MOST_TRACKS: usize = 64;
-/// A packet of 200 ms.
-const MOST_SAMPLES: usize = 1600;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const FROM: Voice = Voice::FromEndpoint;
+    const TO: Voice = Voice::ToEndpoint;
 
     fn recorder(layout: Layout) -> (Recorder, Instant) {
         let now = Instant::now();
         (Recorder::new(now, None, layout), now)
     }
 
-    fn stamp(timestamp: u32) -> Stamp {
-        Stamp { ssrc: 1, timestamp }
+    fn frame(sample: i16) -> Frame {
+        let mut frame = Frame::silence(Rate::Narrow);
+        frame.samples_mut().fill(sample);
+        frame
     }
 
     #[test]
     fn mono_mixes_both_directions_with_silence_in_the_gaps() {
         let (mut recorder, start) = recorder(Layout::Mono);
-        let now = start + 20 * MS;
-        assert!(recorder.write(now, Voice::FromEndpoint, stamp(0), [100; 160].into_iter()));
-        assert!(recorder.write(now, Voice::ToEndpoint, stamp(7), [20; 80].into_iter()));
-        let (samples, duration) = recorder.finish(start + 50 * MS);
-        assert_eq!(duration, 50 * MS);
-        assert_eq!(samples.len(), 400);
+        recorder.write(start + 20 * MS, FROM, &frame(100));
+        recorder.write(start + 20 * MS, TO, &frame(20));
+        recorder.write(start + 40 * MS, FROM, &frame(100));
+        let (samples, duration) = recorder.finish(start + 70 * MS);
+        assert_eq!(duration, 70 * MS);
+        assert_eq!(samples.len(), 560);
         assert_eq!(samples[..160], [0; 160]);
-        assert_eq!(samples[160..240], [120; 80]);
-        assert_eq!(samples[240..320], [100; 80]);
-        assert_eq!(samples[320..], [0; 80]);
+        assert_eq!(samples[160..320], [120; 160]);
+        assert_eq!(samples[320..480], [100; 160]);
+        assert_eq!(samples[480..], [0; 80]);
     }
 
     #[test]
     fn stereo_has_what_the_endpoint_hears_left_and_what_it_says_right() {
         let (mut recorder, start) = recorder(Layout::Stereo);
-        recorder.write(start, Voice::FromEndpoint, stamp(0), [1; 8].into_iter());
-        recorder.write(start, Voice::ToEndpoint, stamp(0), [2; 4].into_iter());
+        recorder.write(start, FROM, &frame(1));
+        recorder.write(start, TO, &frame(2));
         let (samples, _) = recorder.finish(start + MS);
-        assert_eq!(samples, [2, 1, 2, 1, 2, 1, 2, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+        assert_eq!(samples, [2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1]);
     }
 
     #[test]
     fn sums_are_clipped() {
         let (mut recorder, start) = recorder(Layout::Mono);
-        recorder.write(start, Voice::FromEndpoint, stamp(0), [30_000; 8].into_iter());
-        recorder.write(start, Voice::ToEndpoint, stamp(0), [30_000; 8].into_iter());
+        recorder.write(start, FROM, &frame(30_000));
+        recorder.write(start, TO, &frame(30_000));
         assert_eq!(recorder.finish(start + MS).0, [i16::MAX; 8]);
     }
 
     #[test]
-    fn blocks_are_a_second_long_and_wait_for_late_packets() {
+    fn blocks_are_a_second_long() {
         let (mut recorder, start) = recorder(Layout::Mono);
-        assert!(recorder.write(start, Voice::FromEndpoint, stamp(0), [1; 160].into_iter()));
-        assert_eq!(recorder.take_block(start + 1399 * MS), None);
-        let block = recorder.take_block(start + 1400 * MS).unwrap();
+        recorder.write(start, FROM, &frame(1));
+        assert_eq!(recorder.take_block(start + 999 * MS), None);
+        let block = recorder.take_block(start + 1000 * MS).unwrap();
         assert_eq!(block.len(), 8000);
         assert_eq!((block[159], block[160]), (1, 0));
-        assert_eq!(recorder.take_block(start + 1400 * MS), None);
+        assert_eq!(recorder.take_block(start + 1000 * MS), None);
         let (rest, duration) = recorder.finish(start + 1500 * MS);
         assert_eq!((rest.len(), duration), (4000, 1500 * MS));
-    }
-
-    #[test]
-    fn packet_for_a_block_that_is_gone_is_dropped() {
-        let (mut recorder, start) = recorder(Layout::Mono);
-        let voice = Voice::FromEndpoint;
-        assert!(recorder.write(start + 1000 * MS, voice, stamp(8000), [1; 160].into_iter()));
-        assert!(recorder.take_block(start + 1400 * MS).is_some());
-        // 20 ms before the block's end, 420 ms ago.
-        assert!(!recorder.write(start + 1402 * MS, voice, stamp(7840), [1; 160].into_iter()));
     }
 
     #[test]
     fn muted_recorder_goes_on_in_silence() {
         let (mut recorder, start) = recorder(Layout::Mono);
         recorder.mute(true);
-        assert!(recorder.write(start, Voice::FromEndpoint, stamp(0), [1; 80].into_iter()));
+        recorder.write(start, FROM, &frame(1));
         let (samples, duration) = recorder.finish(start + 10 * MS);
         assert_eq!((samples, duration), (vec![0; 80], 10 * MS));
     }
 
     #[test]
-    fn memory_stays_a_block_and_the_time_for_late_packets() {
+    fn memory_stays_a_block() {
         let (mut recorder, start) = recorder(Layout::Stereo);
         for n in 0..3000u32 {
             let now = start + n * 20 * MS;
-            recorder.write(now, Voice::FromEndpoint, stamp(n * 160), [1; 160].into_iter());
+            recorder.write(now, FROM, &frame(1));
             recorder.take_block(now);
         }
-        // 2 x (4000 + 3200 + 160) samples, and a doubling of the vector.
-        assert!(recorder.block.capacity() <= 2 * 2 * 7360, "{}", recorder.block.capacity());
+        // 2 x (4000 + 160) samples, and a doubling of the vector.
+        assert!(recorder.block.capacity() <= 2 * 2 * 4160, "{}", recorder.block.capacity());
     }
 }

@@ -5,7 +5,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::codec::encoder::EncoderSettings;
 use super::detect::digits::Detector;
+use super::detect::{self, Detection, Ear, Finding, MOST_FINDINGS, voice};
 use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
@@ -14,9 +16,12 @@ use super::figures::{Counts, Playout, Sources};
 use super::format::Format;
 use super::frame::{Frame, Rate};
 use super::latch::{Latch, Pace};
+use super::mixer::Choir;
 use super::outgoing::Outgoing;
-use super::packetizer::{MOST_PTIME, Packetizer};
+use super::packetizer::{Packet as Prepared, Packetizer};
+use super::receiver::Receiver;
 use super::reception::{Arrival, Reception};
+use super::resample::Resampler;
 use super::rtcp::Control;
 use super::rtp::{Header, Packet};
 use super::srtp::{Context, Rejected};
@@ -46,6 +51,12 @@ pub struct Stream {
     latch: Latch,
     pace: Pace,
     reception: Option<Reception>,
+    /// What came last.
+    heard_codec: Codec,
+    /// Makes frames of it, while somebody needs those.
+    receiver: Option<Box<Receiver>>,
+    /// Of receivers that are gone.
+    played_before: Playout,
     /// Counts of SSRCs that are gone.
     before: Counts,
     late: u64,
@@ -56,12 +67,18 @@ pub struct Stream {
     last: i16,
     /// Of the digit that is being sent.
     press_timestamp: u32,
+    carried: Option<Carried>,
     listening: DigitSources,
     events: EventReceiver,
     /// The press under way began while its digits were listened for.
     is_press_ours: bool,
     presses: Presses,
     detector: Option<Box<Detector>>,
+    /// Before the detector, where frames have another rate.
+    narrow: Option<Box<Resampler>>,
+    voice: Option<Box<voice::Detector>>,
+    /// Beeps, fax tones and who answered are listened for.
+    ear: Option<Box<Ear>>,
     /// RFC 4733 digits were seen: tones in the audio are the same ones.
     has_events: bool,
     /// When the peer was last heard, or began to be listened to; `None` while it may be silent.
@@ -77,8 +94,18 @@ pub enum Said {
     Unit(Key),
     /// A digit as a tone.
     Digit,
-    /// A packet of another call as it was.
-    Relayed,
+    /// A call, whose packets go as they are.
+    Relayed(Key),
+}
+
+/// A press at another call, as it is told to this one.
+#[derive(Debug, Clone, Copy)]
+struct Carried {
+    /// Its timestamp there.
+    begin: u32,
+    /// So long the key is down, if no more is heard of it.
+    until: Instant,
+    has_ended: bool,
 }
 
 /// The last packets before the settings. Full: the oldest goes.
@@ -139,6 +166,9 @@ pub struct News {
     pub is_first: bool,
     pub has_resumed: bool,
     pub digit: Option<(char, DigitSource)>,
+    /// The person begins or ends to speak.
+    pub is_speaking: Option<bool>,
+    pub findings: heapless::Vec<Finding, MOST_FINDINGS>,
 }
 
 impl Stream {
@@ -165,17 +195,24 @@ impl Stream {
             latch: Latch::default(),
             pace: Pace::default(),
             reception: None,
+            heard_codec: Codec::Pcmu,
+            receiver: None,
+            played_before: Playout::default(),
             before: Counts::default(),
             late: 0,
             packetizer: None,
             said: Said::Nothing,
             last: 0,
             press_timestamp: 0,
+            carried: None,
             listening: DigitSources::default(),
             events: EventReceiver::default(),
             is_press_ours: false,
             presses: Presses::default(),
             detector: None,
+            narrow: None,
+            voice: None,
+            ear: None,
             has_events: false,
             heard_at: None,
             has_heard: false,
@@ -214,9 +251,11 @@ impl Stream {
             self.heard_at = Some(now);
         }
         if before.is_none_or(|before| before.codec != settings.codec) {
+            self.heard_codec = settings.codec;
             self.outgoing.set_clock_rate(now, settings.codec.clock_rate());
         }
-        let keeps = |packetizer: &Packetizer| packetizer.makes(settings.codec, settings.ptime);
+        let encoding = encoding(&settings);
+        let keeps = |packetizer: &Packetizer| packetizer.makes(settings.codec, encoding);
         if !settings.sends || !self.packetizer.as_deref().is_some_and(keeps) {
             self.packetizer = None;
         }
@@ -268,6 +307,34 @@ impl Stream {
 
     pub fn listening(&self) -> DigitSources {
         self.listening
+    }
+
+    /// Listens for this besides what it listens for already.
+    pub fn detect_also(&mut self, detection: Detection) {
+        self.ear.get_or_insert_default().listen_for(detection);
+    }
+
+    pub fn stop_detecting(&mut self, kind: detect::Kind) {
+        if let Some(ear) = &mut self.ear {
+            ear.stop(kind);
+        }
+        self.ear.take_if(|ear| ear.is_idle());
+    }
+
+    /// What is listened for, and what was heard of it so far, goes to another call.
+    pub fn take_ear(&mut self) -> Option<Box<Ear>> {
+        self.ear.take()
+    }
+
+    pub fn give_ear(&mut self, ear: Option<Box<Ear>>) {
+        self.ear = ear.or(self.ear.take());
+    }
+
+    pub fn listen_for_voice(&mut self, listens: bool) {
+        self.voice = match (listens, self.voice.take()) {
+            (false, _) => None,
+            (true, voice) => Some(voice.unwrap_or_default()),
+        };
     }
 
     /// Whether a SIP INFO digit is to be reported.
@@ -361,14 +428,92 @@ impl Stream {
                 }
                 match kind {
                     Kind::Audio(codec) if receives && !packet.payload.is_empty() => {
-                        let is_digit = self.detect(now, codec, packet.payload, news);
+                        self.heard_codec = codec;
+                        if let Some(receiver) = &mut self.receiver {
+                            receiver.push(now, codec, header, packet.payload);
+                        }
+                        let is_digit = if codec.is_law() {
+                            let samples = packet.payload.iter().map(|&byte| codec.decode(byte));
+                            self.detect(now, samples, news)
+                        } else {
+                            self.detector.as_ref().is_some_and(|d| d.current().is_some())
+                        };
                         Heard::Audio { codec, packet, is_digit }
                     }
-                    Kind::Audio(_) | Kind::Noise if receives => Heard::Pause { header },
+                    Kind::Audio(_) if receives => Heard::Pause { header },
+                    Kind::Noise if receives => {
+                        if let Some(receiver) = &mut self.receiver {
+                            receiver.push_noise(header, packet.payload);
+                        }
+                        Heard::Pause { header }
+                    }
                     Kind::Audio(_) | Kind::Event(_) | Kind::Noise => Heard::Nothing,
                 }
             }
         }
+    }
+
+    /// Makes the frame of this step of what the peer says, and listens to it.
+    pub fn hear(&mut self, now: Instant, news: &mut News) {
+        let mut receiver =
+            self.receiver.take().unwrap_or_else(|| Box::new(Receiver::new(self.heard_codec)));
+        let frame = receiver.pull(now);
+        if let Some(voice) = &mut self.voice {
+            news.is_speaking = voice.feed(frame).map(|change| change == voice::Change::Begins);
+        }
+        if let Some(ear) = &mut self.ear {
+            news.findings.extend(ear.hear(frame));
+        }
+        self.ear.take_if(|ear| ear.is_idle());
+        if self.detects_in_frames() {
+            let narrow = self
+                .narrow
+                .get_or_insert_with(|| Box::new(Resampler::new(frame.rate(), Rate::Narrow)));
+            let frame = narrow.process(frame);
+            self.detect(now, frame.samples().iter().copied(), news);
+        }
+        self.receiver = Some(receiver);
+    }
+
+    /// Somebody listens to what is said, and not only passes it on.
+    pub fn is_listened_to(&self) -> bool {
+        self.voice.is_some() || self.ear.is_some() || self.detects_in_frames()
+    }
+
+    /// In-band digits are found in each packet of G.711 when it comes.
+    fn detects_in_frames(&self) -> bool {
+        self.detector.is_some() && !self.heard_codec.is_law()
+    }
+
+    /// Nobody needs frames.
+    pub fn stop_hearing(&mut self) {
+        if self.receiver.is_some() {
+            self.played_before = Playout { delay: None, ..self.playout() };
+            self.receiver = None;
+        }
+    }
+
+    /// What receivers made of what came.
+    fn playout(&self) -> Playout {
+        let before = self.played_before;
+        let Some(counts) = self.receiver.as_ref().map(|receiver| receiver.counts()) else {
+            return before;
+        };
+        Playout {
+            discarded: before.discarded + counts.late + counts.early,
+            concealed: before.concealed + Duration::from_millis(20) * counts.concealed as u32,
+            delay: Some(Duration::from_millis(counts.delay_ms.into())),
+        }
+    }
+
+    /// What the peer says in this step, if somebody needs it.
+    pub fn heard(&self) -> Option<&Frame> {
+        self.receiver.as_ref().map(|receiver| receiver.frame())
+    }
+
+    /// Whether its packets are passed on to `listener` as they come.
+    pub fn suits(&self, listener: &Self) -> bool {
+        self.heard_codec.is_relayed_as(listener.codec())
     }
 
     /// A packet from the RTCP port, or one of RTCP on the RTP port.
@@ -422,6 +567,12 @@ impl Stream {
         self.settings.as_ref().and_then(|settings| settings.dtmf_payload_type)
     }
 
+    /// Sends a telephone-event under this header.
+    pub fn send_event(&mut self, out: &mut Transmits, header: Header, event: TelephoneEvent) {
+        let clock = self.settings.as_ref().map_or(Rate::Narrow, |settings| settings.dtmf_clock);
+        self.send(out, header, &event.to_bytes(clock), |_| {});
+    }
+
     /// Sends a packet under this header.
     pub fn send(
         &mut self,
@@ -451,54 +602,101 @@ impl Stream {
         });
     }
 
-    /// Sends a telephone-event under this header.
-    pub fn send_event(&mut self, out: &mut Transmits, header: Header, event: TelephoneEvent) {
-        let clock = self.settings.as_ref().map_or(Rate::Narrow, |settings| settings.dtmf_clock);
-        self.send(out, header, &event.to_bytes(clock), |_| {});
-    }
-
     /// Sends 20 ms of our own audio, as soon as they fill a packet.
-    pub fn speak(&mut self, out: &mut Transmits, now: Instant, frame: &Frame, said: Said) {
+    pub fn speak(&mut self, out: &mut Transmits, now: Instant, frame: Option<&Frame>, said: Said) {
         let Some(settings) = &self.settings else { return };
-        let (codec, ptime, payload_type) = (settings.codec, settings.ptime, settings.payload_type);
-        let new = || Box::new(Packetizer::new(codec, ptime));
+        let payload_type = settings.payload_type;
+        let new = || Box::new(Packetizer::new(settings.codec, encoding(settings)));
         let mut packetizer = self.packetizer.take().unwrap_or_else(new);
         let is_cut = std::mem::replace(&mut self.said, said) != said;
         // After a gap there is nothing to lead over from.
         let last_sent = self.outgoing.last_sent();
-        if last_sent.is_none_or(|at| now.saturating_duration_since(at) > MOST_PTIME) {
+        if last_sent.is_none_or(|at| now.saturating_duration_since(at) > GAP) {
             self.last = 0;
         }
         self.last = packetizer.put(frame, is_cut.then_some(self.last));
         let units = packetizer.units();
         while let Some(payload) = packetizer.take() {
-            let header = self.outgoing.speak(now, payload_type, units);
-            self.send(out, header, payload, |_| {});
+            match payload {
+                Prepared::Payload(payload) => {
+                    let header = self.outgoing.speak(now, payload_type, units);
+                    self.send(out, header, payload, |_| {});
+                }
+                Prepared::Pause => self.outgoing.be_still(now, units),
+            }
         }
         self.packetizer = Some(packetizer);
     }
 
+    /// Sends what others hear as well.
+    pub fn sing(&mut self, out: &mut Transmits, now: Instant, choir: &Choir, said: Said) {
+        // Its own encoder begins anew when it is needed again.
+        self.packetizer = None;
+        (self.said, self.last) = (said, 0);
+        let payload_type = self.payload_type();
+        for payload in choir.payloads() {
+            match payload {
+                [] => self.outgoing.be_still(now, choir.units()),
+                payload => {
+                    let header = self.outgoing.speak(now, payload_type, choir.units());
+                    self.send(out, header, payload, |_| {});
+                }
+            }
+        }
+    }
+
+    /// What its packets are to be like.
+    pub fn encoding(&self) -> Option<EncoderSettings> {
+        self.settings.as_ref().map(encoding)
+    }
+
     /// A packet of a key that is down, after `ticks` of it (RFC 4733 §2.5.1.2).
     pub fn press(&mut self, out: &mut Transmits, now: Instant, digit: char, ticks: u32) {
-        self.stop_speaking(0);
+        self.begin_press();
         if ticks == 0 {
             self.press_timestamp = self.outgoing.timestamp_at(now);
         }
-        self.signal(out, now, digit, (ticks + 1) * TICK_SAMPLES, ticks == 0, false);
+        self.signal(out, now, digit, ticks + 1, ticks == 0, false);
+    }
+
+    /// A packet of a key at another call, whose audio is not relayed as it is: the event gets a
+    /// timestamp of ours. `begin` is the one it has there.
+    pub fn carry(&mut self, out: &mut Transmits, now: Instant, event: TelephoneEvent, begin: u32) {
+        let Some(payload_type) = self.dtmf_payload_type() else { return };
+        self.begin_press();
+        let is_first = self.carried.is_none_or(|carried| carried.begin != begin);
+        if is_first {
+            self.press_timestamp = self.outgoing.timestamp_at(now);
+        }
+        let timestamp = self.press_timestamp;
+        let header = self.outgoing.signal(now, payload_type, timestamp, is_first);
+        let has_ended = !is_first && self.carried.is_some_and(|carried| carried.has_ended);
+        if event.is_end && !has_ended {
+            let units = u64::from(event.duration) * u64::from(self.outgoing.clock_rate()) / 8000;
+            self.outgoing.end_signal(now, timestamp, units as u32);
+        }
+        let until = if event.is_end { now } else { now + CARRIED };
+        self.carried = Some(Carried { begin, until, has_ended: has_ended || event.is_end });
+        self.send_event(out, header, event);
+    }
+
+    /// A key is down at the call that this one hears: its audio waits.
+    pub fn is_carrying(&self, now: Instant) -> bool {
+        self.carried.is_some_and(|carried| now < carried.until)
     }
 
     /// One of the three packets of a key that is up again (RFC 4733 §2.5.1.4).
     pub fn release(&mut self, out: &mut Transmits, now: Instant, digit: char, repeat: u32) {
         if repeat == 0 {
-            let units = TONE_TICKS * self.outgoing.clock_rate() / 50;
-            self.outgoing.end_signal(now, self.press_timestamp, units);
+            let duration = TONE_TICKS * self.tick_units();
+            self.outgoing.end_signal(now, self.press_timestamp, duration);
         }
-        self.signal(out, now, digit, TONE_TICKS * TICK_SAMPLES, false, true);
+        self.signal(out, now, digit, TONE_TICKS, false, true);
     }
 
     /// Another speaks, and ends with this sample: half a packet of ours is not sent later.
-    pub fn stop_speaking(&mut self, last: i16) {
-        (self.said, self.last) = (Said::Relayed, last);
+    pub fn stop_speaking(&mut self, source: Key, last: i16) {
+        (self.said, self.last) = (Said::Relayed(source), last);
         if let Some(packetizer) = &mut self.packetizer {
             packetizer.clear();
         }
@@ -563,10 +761,10 @@ impl Stream {
             control: &self.control,
             outgoing: &self.outgoing,
             codec: self.codec(),
-            heard: self.codec(),
+            heard: self.heard_codec,
             ptime: self.settings.as_ref().map_or(DEFAULT_PTIME, |settings| settings.ptime),
             packets_late: self.late,
-            playout: Playout::default(),
+            playout: self.playout(),
         }
     }
 
@@ -577,12 +775,19 @@ impl Stream {
         self.latch.source().or((!is_nowhere).then_some(signalled))
     }
 
+    fn begin_press(&mut self) {
+        (self.said, self.last) = (Said::Digit, 0);
+        if let Some(packetizer) = &mut self.packetizer {
+            packetizer.clear();
+        }
+    }
+
     fn signal(
         &mut self,
         out: &mut Transmits,
         now: Instant,
         digit: char,
-        duration: u32,
+        ticks: u32,
         is_first: bool,
         is_end: bool,
     ) {
@@ -591,8 +796,14 @@ impl Stream {
         };
         let timestamp = self.press_timestamp;
         let header = self.outgoing.signal(now, payload_type, timestamp, is_first);
+        let duration = ticks * Rate::Narrow.frame() as u32;
         let event = TelephoneEvent { event, is_end, volume: VOLUME, duration };
         self.send_event(out, header, event);
+    }
+
+    /// Timestamp units of 20 ms.
+    fn tick_units(&self) -> u32 {
+        self.outgoing.clock_rate() / 50
     }
 
     fn keep_early(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
@@ -643,8 +854,15 @@ impl Stream {
         if !receives {
             return Heard::Nothing;
         }
-        let press =
-            self.events.receive(event, header.timestamp, self.codec().clock_rate(), header.marker);
+        if let Some(receiver) = &mut self.receiver {
+            receiver.pass(header);
+        }
+        let press = self.events.receive(
+            event,
+            header.timestamp,
+            self.heard_codec.clock_rate(),
+            header.marker,
+        );
         // Decided when it begins: a script that stops listening upon the digit must not have the
         // rest of the press passed on as another one.
         if press == Press::Begins {
@@ -666,13 +884,18 @@ impl Stream {
     }
 
     /// Looks for in-band digits; whether one is being pressed.
-    fn detect(&mut self, now: Instant, codec: Codec, payload: &[u8], news: &mut News) -> bool {
+    fn detect(
+        &mut self,
+        now: Instant,
+        samples: impl Iterator<Item = i16>,
+        news: &mut News,
+    ) -> bool {
         let Some(detector) = &mut self.detector else { return false };
         if self.has_events && self.listening.telephone_event {
             return false;
         }
         let source = DigitSource::InBand;
-        let pressed = detector.feed(payload.iter().map(|&byte| codec.decode(byte)));
+        let pressed = detector.feed(samples);
         if let Some(digit) = pressed {
             if self.presses.is_new(now, digit, source) {
                 news.digit = Some((digit, source));
@@ -682,6 +905,10 @@ impl Stream {
         }
         detector.current().is_some()
     }
+}
+
+fn encoding(settings: &StreamSettings) -> EncoderSettings {
+    EncoderSettings { ptime: settings.ptime, opus: settings.opus }
 }
 
 /// Counts a packet that is dropped.
@@ -697,18 +924,20 @@ fn reject(rejected: Rejected) -> Option<&'static [u8]> {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Audio(Codec),
-    /// With the clock of its durations.
+    /// With durations in this clock.
     Event(Rate),
     /// RFC 3389: the pause of a peer that does not send silence.
     Noise,
 }
 
+/// Packets of an event come every 50 ms at most (RFC 4733 §2.5.1.2), and one may be lost.
+const CARRIED: Duration = Duration::from_millis(120);
+/// Longer than the longest packet.
+const GAP: Duration = Duration::from_millis(60);
 /// RFC 3551 table 4.
 const COMFORT_NOISE: u8 = 13;
 /// RFC 3551 §4.2
 const DEFAULT_PTIME: Duration = Duration::from_millis(20);
-/// Of a step, at 8000 Hz.
-const TICK_SAMPLES: u32 = 160;
 /// 160 ms of 20 ms packets.
 const MOST_EARLY: usize = 8;
 /// A header and 20 ms of any codec but L16 at 48,000 Hz.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::engine::UnitId;
+use super::mixer::Mixer;
 use super::player::Player;
 use super::recorder::{Recorder, Voice};
 use super::stream::Stream;
@@ -16,18 +17,26 @@ use crate::slots::{Key, Slots};
 pub struct Unit {
     pub id: UnitId,
     pub body: Body,
-    /// Whom it hears: a call and a player at most one, a recorder many.
+    /// Whom it hears: a call at most one, a conference and a recorder many.
     pub sources: Vec<Key>,
     pub listeners: Vec<Key>,
     /// Recorders of both directions of this call.
     pub taps: Vec<Key>,
     /// What it says reaches nobody.
     pub muted: bool,
+    /// Sources or listeners changed; a conference looks at this.
+    pub is_rewired: bool,
 }
 
 impl Unit {
+    fn forget_listener(&mut self, listener: Key) {
+        self.listeners.retain(|&other| other != listener);
+        self.is_rewired = true;
+    }
+
     fn forget(&mut self, source: Key) {
         self.sources.retain(|&other| other != source);
+        self.is_rewired = true;
         if let Body::Recorder(recorder) = &mut self.body {
             recorder.forget(Voice::Unit(source));
         }
@@ -37,11 +46,12 @@ impl Unit {
 #[derive(Debug)]
 pub enum Body {
     Call(Box<Stream>),
+    Conference(Box<Mixer>),
     Player(Box<Player>),
     Recorder(Box<Recorder>),
 }
 
-/// Call streams, players and recorders together. Full: `Event::OpenFailed`, counted as
+/// Call streams, conferences, players and recorders together. Full: `Event::OpenFailed`, counted as
 /// `media_units_refused`.
 #[derive(Debug)]
 pub struct Units {
@@ -66,6 +76,7 @@ impl Units {
             listeners: Vec::new(),
             taps: Vec::new(),
             muted: false,
+            is_rewired: false,
         };
         let key = self.slots.insert(unit).ok()?;
         self.by_id.insert(id, key);
@@ -78,7 +89,7 @@ impl Units {
         let unit = self.slots.remove(key)?;
         for &source in &unit.sources {
             if let Some(source) = self.slots.get_mut(source) {
-                source.listeners.retain(|&listener| listener != key);
+                source.forget_listener(key);
             }
         }
         for &listener in &unit.listeners {
@@ -101,25 +112,33 @@ impl Units {
 
     /// `to` hears `from`; a call no longer hears whom it heard. Whether such a route can be.
     pub fn route(&mut self, from: Key, to: Key) -> bool {
-        let can_speak = matches!(self.body(from), Some(Body::Call(_) | Body::Player(_)));
-        let Some(unit) = self.slots.get(to) else { return false };
-        if !can_speak || unit.sources.contains(&from) {
-            return can_speak;
-        }
-        match unit.body {
-            Body::Call(_) => {
-                if let Some(&before) = unit.sources.first() {
-                    self.unroute(before, to);
-                }
+        let (Some(speaker), Some(unit)) = (self.slots.get(from), self.slots.get(to)) else {
+            return false;
+        };
+        let can_route = match (&speaker.body, &unit.body) {
+            (Body::Recorder(_), _) | (_, Body::Player(_)) => false,
+            // A conference of a conference would hear itself.
+            (Body::Conference(_), Body::Conference(_)) => false,
+            (Body::Conference(_), Body::Call(_) | Body::Recorder(_)) => {
+                speaker.listeners.len() < MOST_MEMBERS
             }
-            Body::Recorder(_) if unit.sources.len() < MOST_SOURCES => {}
-            Body::Recorder(_) | Body::Player(_) => return false,
+            (_, Body::Conference(_)) => unit.sources.len() < MOST_MEMBERS,
+            (_, Body::Recorder(_)) => unit.sources.len() < MOST_SOURCES,
+            (_, Body::Call(_)) => true,
+        };
+        if unit.sources.contains(&from) || !can_route {
+            return can_route;
+        }
+        if let (Body::Call(_), Some(&before)) = (&unit.body, unit.sources.first()) {
+            self.unroute(before, to);
         }
         if let Some(unit) = self.slots.get_mut(to) {
             unit.sources.push(from);
+            unit.is_rewired = true;
         }
         if let Some(unit) = self.slots.get_mut(from) {
             unit.listeners.push(to);
+            unit.is_rewired = true;
         }
         true
     }
@@ -129,7 +148,7 @@ impl Units {
             unit.forget(from);
         }
         if let Some(unit) = self.slots.get_mut(from) {
-            unit.listeners.retain(|&listener| listener != to);
+            unit.forget_listener(to);
         }
     }
 
@@ -196,9 +215,8 @@ impl Units {
     }
 
     /// Two of them at once; `None` where one is gone, or they are the same.
-    pub fn pair_mut(&mut self, first: Key, second: Key) -> Option<(&mut Body, &mut Body)> {
-        let (first, second) = self.slots.get_pair_mut(first, second)?;
-        Some((&mut first.body, &mut second.body))
+    pub fn pair_mut(&mut self, first: Key, second: Key) -> Option<(&mut Unit, &mut Unit)> {
+        self.slots.get_pair_mut(first, second)
     }
 
     pub fn call_mut(&mut self, key: Key) -> Option<&mut Stream> {
@@ -223,6 +241,10 @@ impl Units {
     }
 }
 
+/// Voices of one conference, and its ears (VoxEngine reference 1.6: 100 participants), with a few
+/// players and recorders beside them. Full: the route is not made, counted as
+/// `media_routes_refused`.
+const MOST_MEMBERS: usize = 108;
 /// Sources of one recorder: more than a session has calls and players. Full: the route is not
 /// made, counted as `media_routes_refused`.
 const MOST_SOURCES: usize = 64;

@@ -176,7 +176,11 @@ const FILES: &[(&str, &str)] = sources![
     "enums",
     "vendor",
     "function",
-    "transfer"
+    "transfer",
+    "conference",
+    "voice",
+    "detect",
+    "amd"
 ];
 
 #[cfg(test)]

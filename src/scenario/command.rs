@@ -1,10 +1,10 @@
 //! What a script asks for: one variant per method that has an effect outside its runtime.
 //!
-//! Objects (calls, players, recorders) are numbers that the runtime gives out when the script
+//! Objects (calls, players, recorders, conferences) are numbers that the runtime gives out when the script
 //! makes them, one sequence per session; incoming calls come numbered by `session` with the top
 //! bit set.
 
-/// Number of a call, player or recorder inside its session.
+/// Number of a call, player, recorder or conference inside its session.
 pub type Object = u32;
 
 /// `X-Name: value` pairs, checked already: names start with `X-` or are User-to-User, in methods
@@ -69,6 +69,32 @@ pub enum Command {
         in_band: bool,
         info: bool,
     },
+    /// `enableBeepDetection`: no frequencies are any; 0 ms are as long as the call lasts.
+    DetectBeep {
+        call: Object,
+        frequencies: Vec<u16>,
+        timeout_ms: u32,
+    },
+    StopBeepDetection {
+        call: Object,
+    },
+    /// An answering machine detector listens to the call from its connection on. `human` and
+    /// `voicemail` are the least confidence, 0 to 100.
+    DetectAnswer {
+        call: Object,
+        timeout_ms: u32,
+        human: u8,
+        voicemail: u8,
+    },
+    /// `detectFaxTone`.
+    DetectFax {
+        call: Object,
+    },
+    /// `call.handleMicStatus`.
+    HandleMicStatus {
+        call: Object,
+        handle: bool,
+    },
     SendDigits {
         call: Object,
         digits: String,
@@ -119,6 +145,11 @@ pub enum Command {
         looped: bool,
         paused: bool,
     },
+    /// Sounds one after the other; a text that can't be spoken comes as its error.
+    CreateSequence {
+        player: Object,
+        parts: Vec<Result<Sound, String>>,
+    },
     PausePlayer {
         player: Object,
     },
@@ -128,9 +159,19 @@ pub enum Command {
     StopPlayer {
         player: Object,
     },
+    /// `part` of a sequence; 0 of others.
     AddMarker {
         player: Object,
+        part: usize,
         offset_ms: i64,
+    },
+
+    CreateConference {
+        conference: Object,
+        hd_audio: bool,
+    },
+    StopConference {
+        conference: Object,
     },
 
     SendMediaTo {
@@ -175,6 +216,9 @@ impl Command {
             }
             Self::Playback { sound, .. } | Self::CreatePlayer { sound, .. } => {
                 sound.payload_bytes()
+            }
+            Self::CreateSequence { parts, .. } => {
+                parts.iter().flatten().map(Sound::payload_bytes).sum()
             }
             Self::HttpRequest(request) => request.payload_bytes(),
             Self::CallPstn(parameters) => {

@@ -5,7 +5,9 @@ use std::string::String as Text;
 
 use rquickjs::{Array, Coerced, Ctx, FromJs, Function, Object, Result, String, TypedArray, Value};
 
-use super::event::{CallAlerting, CallEvent, HttpResult, PlayerEvent, Started, Statistics};
+use super::event::{
+    CallAlerting, CallEvent, ConferenceEvent, HttpResult, PlayerEvent, Started, Statistics,
+};
 use super::worker::{Answer, Script};
 
 /// A text argument; other values as `String(value)` has them.
@@ -275,6 +277,35 @@ pub fn call_event<'js>(ctx: &Ctx<'js>, event: &CallEvent) -> Result<(&'static st
             payload.set("reason", reason.as_str())?;
             "Call.TransferFailed"
         }
+        CallEvent::BeepDetectionComplete { hertz, timeout } => {
+            if let Some(hertz) = hertz {
+                let frequencies = Array::new(ctx.clone())?;
+                frequencies.set(0, i32::from(*hertz))?;
+                payload.set("frequencies", frequencies)?;
+            }
+            if let Some(timeout) = timeout {
+                payload.set("timeout", *timeout)?;
+            }
+            "Call.BeepDetectionComplete"
+        }
+        CallEvent::FaxDetected { tone } => {
+            payload.set("ProgressTone", false)?;
+            payload.set("VoicemailTone", false)?;
+            payload.set("FaxTone", *tone)?;
+            "Call.ToneDetected"
+        }
+        CallEvent::AudioIdentificationStarted => "Call.AudioIdentificationStarted",
+        CallEvent::AudioIdentificationStopped => "Call.AudioIdentificationStopped",
+        CallEvent::AudioIdentificationResult { class, confidence } => {
+            payload.set("audioType", *class)?;
+            payload.set("audioSubType", "NONE")?;
+            payload.set("confidence", i32::from(*confidence))?;
+            "Call.AudioIdentificationResult"
+        }
+        CallEvent::MicStatusChange { is_active } => {
+            payload.set("active", *is_active)?;
+            "Call.MicStatusChange"
+        }
         CallEvent::FirstAudioPacketReceived => "Call.FirstAudioPacketReceived",
         CallEvent::RtpStopped => "Call.RtpStopped",
         CallEvent::RtpResumed => "Call.RtpResumed",
@@ -309,6 +340,31 @@ pub fn player_event<'js>(
             "Player.PlaybackMarkerReached"
         }
         PlayerEvent::PlaybackBuffering => "Player.Buffering",
+    };
+    Ok((name, payload))
+}
+
+/// The event's string and what it carries beyond `conference` and `name` (section 19).
+pub fn conference_event<'js>(
+    ctx: &Ctx<'js>,
+    event: &ConferenceEvent,
+) -> Result<(Text, Object<'js>)> {
+    let payload = Object::new(ctx.clone())?;
+    let name = match event {
+        ConferenceEvent::Started => "Conference.Started".to_owned(),
+        ConferenceEvent::Stopped => "Conference.Stopped".to_owned(),
+        ConferenceEvent::Error { code, error, endpoint } => {
+            payload.set("code", *code)?;
+            set_error(&payload, Some(error))?;
+            if let Some(endpoint) = endpoint {
+                payload.set("endpointId", endpoint.as_str())?;
+            }
+            "Conference.Error".to_owned()
+        }
+        ConferenceEvent::Endpoint { change, endpoint } => {
+            payload.set("endpointId", endpoint.as_str())?;
+            format!("Conference.Endpoint{change}")
+        }
     };
     Ok((name, payload))
 }

@@ -15,6 +15,10 @@ pub enum Event {
         player: Object,
         event: PlayerEvent,
     },
+    Conference {
+        conference: Object,
+        event: ConferenceEvent,
+    },
     /// A request to the access URL. The worker answers with `Output::HttpAnswer`.
     HttpRequest {
         request: u64,
@@ -168,6 +172,27 @@ pub enum CallEvent {
         code: u16,
         reason: String,
     },
+    /// Neither: the beep was heard. `timeout`: none came in time, or (false) it is waited for no
+    /// longer.
+    BeepDetectionComplete {
+        hertz: Option<u16>,
+        timeout: Option<bool>,
+    },
+    /// A fax machine: `CNG` of a caller, `CED` of who is called.
+    FaxDetected {
+        tone: &'static str,
+    },
+    AudioIdentificationStarted,
+    /// After the verdict.
+    AudioIdentificationStopped,
+    /// `class`: `HUMAN`, `VOICEMAIL`, `TIMEOUT`.
+    AudioIdentificationResult {
+        class: &'static str,
+        confidence: u8,
+    },
+    MicStatusChange {
+        is_active: bool,
+    },
     FirstAudioPacketReceived,
     RtpStopped,
     RtpResumed,
@@ -183,6 +208,22 @@ pub enum PlayerEvent {
     Error { error: String },
     PlaybackMarkerReached { offset_ms: i64 },
     PlaybackBuffering,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConferenceEvent {
+    Started,
+    Stopped,
+    Error {
+        code: u16,
+        error: String,
+        endpoint: Option<String>,
+    },
+    /// `EndpointAdded` and so on; `change` is what follows `Endpoint` in its name.
+    Endpoint {
+        change: String,
+        endpoint: String,
+    },
 }
 
 /// What came of a `Net.httpRequest`; `code` below 1 as section 21.2 of the reference has it.

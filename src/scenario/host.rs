@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::command::{Command, ExtraHeaders, HttpRequest, Object};
 use super::convert::Trouble;
-use super::event::{CallEvent, Event, HttpResult, PlayerEvent};
+use super::event::{CallEvent, ConferenceEvent, Event, HttpResult, PlayerEvent};
 use super::heap::{Account, Charge};
 use super::worker::{Answer, Belongings, Limits, Output, Script, SessionId};
 use crate::config::is_reserved_header;
@@ -364,6 +364,11 @@ impl Host {
         ];
         let events = events.into_iter().map(|event| Event::Player { player, event });
         self.local.borrow_mut().extend(events);
+    }
+
+    /// What happens to an endpoint of a conference happens in the script's own runtime.
+    pub fn conference_event(&self, conference: Object, event: ConferenceEvent) {
+        self.local.borrow_mut().push_back(Event::Conference { conference, event });
     }
 
     pub fn next_local(&self) -> Option<Event> {

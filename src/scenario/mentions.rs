@@ -11,7 +11,7 @@ use super::worker::Script;
 pub struct Mentions {
     /// Globals that a file of the prelude defines on first use: file and name.
     pub globals: Vec<(&'static str, &'static str)>,
-    /// Files that give Call more methods.
+    /// Files that give Call and VoxEngine more methods, and the constants that go with them.
     pub files: Vec<&'static str>,
     /// Namespaces of the cloud that this gateway does not have.
     pub missing: Vec<&'static str>,
@@ -86,6 +86,7 @@ const GLOBALS: &[(&str, &[&str])] = &[
         &[
             "Modules",
             "PlayerEvents",
+            "SequencePlayerEvents",
             "DTMFType",
             "URLPlayerRequestMethod",
             "RecordExpireTime",
@@ -93,6 +94,7 @@ const GLOBALS: &[(&str, &[&str])] = &[
         ],
     ),
     ("function", &["Function"]),
+    ("amd", &["AMD"]),
 ];
 
 /// What typed arrays are mentioned by; the last three find any global.
@@ -117,20 +119,33 @@ const TYPED_ARRAYS: &[&str] = &[
     "globalThis",
 ];
 
-const FILES: &[(&str, &[&str])] = &[(
-    "transfer",
-    &[
-        "handleBlindTransfer",
-        "notifyBlindTransferSuccess",
-        "notifyBlindTransferFailed",
-        "transferTo",
-    ],
-)];
+const FILES: &[(&str, &[&str])] = &[
+    (
+        "conference",
+        &[
+            "createConference",
+            "destroyConference",
+            "ConferenceDirection",
+            "ConferenceEvents",
+            "ConferenceMode",
+        ],
+    ),
+    (
+        "transfer",
+        &[
+            "handleBlindTransfer",
+            "notifyBlindTransferSuccess",
+            "notifyBlindTransferFailed",
+            "transferTo",
+        ],
+    ),
+    ("detect", &["enableBeepDetection", "disableBeepDetection", "detectFaxTone"]),
+    ("voice", &["handleMicStatus", "vad"]),
+];
 
 const MISSING: &[&str] = &[
     "ACDEvents",
     "AI",
-    "AMD",
     "ASR",
     "ASRDictionary",
     "ASREvents",
@@ -142,9 +157,6 @@ const MISSING: &[&str] = &[
     "CCAI",
     "CallList",
     "Cartesia",
-    "ConferenceDirection",
-    "ConferenceEvents",
-    "ConferenceMode",
     "Deepgram",
     "ElevenLabs",
     "Gemini",
@@ -159,7 +171,6 @@ const MISSING: &[&str] = &[
     "Pipecat",
     "PushService",
     "RecorderEvents",
-    "SequencePlayerEvents",
     "Silero",
     "SmartQueueEvents",
     "SmartQueueOperatorSettingsMode",
@@ -187,12 +198,9 @@ const REFUSED_OF_ENGINE: &[&str] = &[
     "callConference",
     "callWhatsappUser",
     "createASR",
-    "createConference",
     "createRecorder",
-    "createSequencePlayer",
     "createStreamingAgent",
     "createWebSocket",
-    "destroyConference",
     "disableStatisticsForIncomingWebsockets",
     "disableTraceForIncomingWebsockets",
     "enableStatisticsForIncomingWebsockets",
@@ -201,13 +209,7 @@ const REFUSED_OF_ENGINE: &[&str] = &[
     "enqueueTask",
 ];
 
-const REFUSED_OF_CALL: &[&str] = &[
-    "vad",
-    "handleMicStatus",
-    "enableBeepDetection",
-    "disableBeepDetection",
-    "monitorMediaStatistics",
-];
+const REFUSED_OF_CALL: &[&str] = &["monitorMediaStatistics"];
 
 /// Of QuickJS 0.16: those that loop over `length` without polling the interrupt handler.
 const GUARDED_OF_ARRAY: &[&str] = &[
@@ -253,13 +255,13 @@ mod tests {
     #[test]
     fn only_what_a_script_names_is_found() {
         let found = Mentions::of_text(
-            "Net.httpRequest(url); call.transferTo(x); call.vad(); a.slice(1); OpenAI.x",
+            "Net.httpRequest(url); call.transferTo(x); call.monitorMediaStatistics(); a.slice(1); OpenAI.x",
         );
         assert_eq!(found.globals, [("net", "Net")]);
         // `AI` is part of `OpenAI`; one too many does no harm.
         assert_eq!(found.missing, ["AI", "OpenAI"]);
         assert_eq!(found.files, ["transfer"]);
-        assert_eq!(found.refused_of_call, ["vad"]);
+        assert_eq!(found.refused_of_call, ["monitorMediaStatistics"]);
         assert_eq!(found.refused_of_engine, [""; 0]);
         assert_eq!(found.guarded_of_array, ["slice", "join"]);
         assert_eq!(found.guarded_of_string, [""; 0]);

@@ -7,7 +7,9 @@ use data_encoding::{BASE64, BASE64_MIME_PERMISSIVE, BASE64_NOPAD, HEXLOWER, HEXL
 use md5::{Digest, Md5};
 use ring::{digest, hmac};
 use rquickjs::function::{IntoJsFunc, This};
-use rquickjs::{Coerced, Ctx, Exception, FromJs, Function, Object as JsObject, Result, Value};
+use rquickjs::{
+    Array, Coerced, Ctx, Exception, FromJs, Function, Object as JsObject, Result, Value,
+};
 
 use super::bytecode;
 use super::command::{
@@ -15,6 +17,7 @@ use super::command::{
     UrlSound,
 };
 use super::convert::{Words, bytes, numbers, optional, pairs};
+use super::event::ConferenceEvent;
 use super::host::{Carrier, Host};
 use super::mentions::Mentions;
 use super::text;
@@ -309,6 +312,9 @@ impl<'js> Natives<'_, 'js> {
                     "bytes" => natives.texts()?,
                     "crypto" => natives.hashes()?,
                     "transfer" => natives.transfers()?,
+                    "detect" | "amd" => natives.detections()?,
+                    "conference" => natives.conferences()?,
+                    "voice" => natives.voices()?,
                     _ => {}
                 }
                 let file = bytecode::load(&ctx, &name.0, &host.account)?;
@@ -324,9 +330,21 @@ impl<'js> Natives<'_, 'js> {
         self.send("resumePlayer", |player| Command::ResumePlayer { player })?;
         self.send("stopPlayer", |player| Command::StopPlayer { player })?;
         let host = self.host.clone();
-        self.add("addMarker", move |player: Number, offset: f64| {
-            host.command(Command::AddMarker { player: player.0, offset_ms: offset as i64 });
+        self.add("addMarker", move |player: Number, part: Number, offset: f64| {
+            let (player, part) = (player.0, part.0 as usize);
+            host.command(Command::AddMarker { player, part, offset_ms: offset as i64 });
         })?;
+        let host = self.host.clone();
+        let create_sequence = move |ctx: Ctx<'js>, player: Number, sounds: Vec<JsObject<'js>>| {
+            let part = |sound: &JsObject<'js>| match optional(&ctx, sound.get("error")?)? {
+                Some(error) => Result::Ok(Err(error)),
+                None => sound_of(&ctx, sound).map(Ok),
+            };
+            let parts = sounds.iter().map(part).collect::<Result<_>>()?;
+            host.command(Command::CreateSequence { player: player.0, parts });
+            Result::Ok(())
+        };
+        self.add("createSequence", create_sequence)?;
         let host = self.host.clone();
         self.add("failPlayer", move |player: Number, error: Words| {
             host.fail_player(player.0, error.0);
@@ -416,6 +434,53 @@ impl<'js> Natives<'_, 'js> {
             Result::Ok(())
         };
         self.add("transferTo", transfer)
+    }
+
+    fn detections(&self) -> Result<()> {
+        let host = self.host.clone();
+        let beep = move |call: Number, frequencies: Array<'js>, timeout_ms: f64| {
+            let hertz = frequencies.iter::<Coerced<f64>>().take(MOST_FREQUENCIES);
+            let frequencies = hertz.map(|hertz| hertz.map(|hertz| hertz.0 as u16));
+            let frequencies = frequencies.collect::<Result<_>>()?;
+            let timeout_ms = timeout_ms as u32;
+            host.command(Command::DetectBeep { call: call.0, frequencies, timeout_ms });
+            Result::Ok(())
+        };
+        self.add("detectBeep", beep)?;
+        self.send("stopBeepDetection", |call| Command::StopBeepDetection { call })?;
+        self.send("detectFax", |call| Command::DetectFax { call })?;
+        let host = self.host.clone();
+        let answer = move |call: Number, timeout_ms: f64, human: f64, voicemail: f64| {
+            let (human, voicemail) = (human as u8, voicemail as u8);
+            let (call, timeout_ms) = (call.0, timeout_ms as u32);
+            host.command(Command::DetectAnswer { call, timeout_ms, human, voicemail });
+        };
+        self.add("detectAnswer", answer)
+    }
+
+    fn voices(&self) -> Result<()> {
+        let host = self.host.clone();
+        self.add("handleMicStatus", move |call: Number, handle: bool| {
+            host.command(Command::HandleMicStatus { call: call.0, handle });
+        })
+    }
+
+    fn conferences(&self) -> Result<()> {
+        self.send("stopConference", |conference| Command::StopConference { conference })?;
+        let host = self.host.clone();
+        self.add("createConference", move |conference: Number, hd_audio: bool| {
+            host.command(Command::CreateConference { conference: conference.0, hd_audio });
+        })?;
+        let host = self.host.clone();
+        self.add("endpointChanged", move |conference: Number, change: Words, id: Words| {
+            let event = ConferenceEvent::Endpoint { change: change.0, endpoint: id.0 };
+            host.conference_event(conference.0, event);
+        })?;
+        let host = self.host.clone();
+        self.add("endpointRefused", move |conference: Number, id: Words, error: Words| {
+            let (code, error, endpoint) = (ENDPOINT_REFUSED, error.0, Some(id.0));
+            host.conference_event(conference.0, ConferenceEvent::Error { code, error, endpoint });
+        })
     }
 
     fn hashes(&self) -> Result<()> {
@@ -528,11 +593,15 @@ fn local_time(zone: &str, unix_ms: f64) -> Option<f64> {
 
 /// Characters of a text times characters of a needle: about a second's worth of comparing.
 const LONGEST_SEARCH: f64 = 1e9;
+/// Section 19: an endpoint that cannot be added.
+const ENDPOINT_REFUSED: u16 = 102;
 /// What one `eval` may compile.
 const EVAL_BYTES: usize = 64 << 10;
 /// Section 1.6: body of sendInfo and sendMessage; of reInvite too.
 const IN_DIALOG_BYTES: usize = 8192;
 const MIME_TYPE_BYTES: usize = 200;
+/// That a beep may have.
+const MOST_FREQUENCIES: usize = 8;
 /// Of a reason phrase.
 const REASON_CHARS: usize = 100;
 /// Section 1.6: what the history keeps of customData.

@@ -276,6 +276,11 @@ impl Runtime {
                     let (name, payload) = convert::player_event(ctx, event)?;
                     prepare.call((f64::from(*player), name, payload))
                 }
+                Event::Conference { conference, event } => {
+                    let Some(prepare) = function("prepareConference")? else { return Ok(None) };
+                    let (name, payload) = convert::conference_event(ctx, event)?;
+                    prepare.call((f64::from(*conference), name, payload))
+                }
                 Event::HttpRequest { method, path, content, headers, .. } => {
                     let payload = Object::new(ctx.clone())?;
                     payload.set("method", method.as_str())?;

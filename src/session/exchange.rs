@@ -44,6 +44,7 @@ pub enum Role {
     Player(Object),
     /// The recorder of a call.
     Recorder(Object),
+    Conference(Object),
     /// A call that is over: its figures are to come.
     Ended(Object),
 }

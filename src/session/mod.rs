@@ -15,6 +15,8 @@ mod admission;
 mod call;
 mod codecs;
 mod commands;
+mod conference;
+mod detection;
 mod dial;
 mod ending;
 mod events;
@@ -63,6 +65,7 @@ pub struct Session {
     stage: Stage,
     calls: BTreeMap<Object, Call>,
     players: BTreeMap<Object, Player>,
+    conferences: BTreeMap<Object, UnitId>,
     recordings: BTreeMap<UnitId, Recording>,
     /// As many as calls that ended since media was last heard.
     ended: Vec<quality::Ended>,
@@ -110,6 +113,7 @@ impl Session {
             stage: Stage::Running,
             calls: BTreeMap::new(),
             players: BTreeMap::new(),
+            conferences: BTreeMap::new(),
             recordings: BTreeMap::new(),
             ended: Vec::new(),
             questions: quality::Questions::default(),
@@ -215,10 +219,17 @@ impl Session {
         if let Some(call) = self.calls.get(&object) {
             return Some(call.unit);
         }
+        if let Some(unit) = self.conferences.get(&object) {
+            return Some(*unit);
+        }
         match self.players.get(&object)?.stage {
             sound::Stage::Playing { unit } => Some(unit),
             sound::Stage::Loading { .. } => None,
         }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running)
     }
 
     /// Once the end has begun, scripts hear of nothing but Terminating and Terminated.

@@ -5,6 +5,8 @@
 
 mod changes;
 mod codecs;
+mod conference;
+mod detect;
 mod early;
 mod ends;
 mod incoming;
@@ -14,6 +16,7 @@ mod media;
 mod names;
 mod nat;
 mod outgoing;
+mod playing;
 mod srtp;
 mod transfer;
 mod trunks;

@@ -2,7 +2,9 @@
 //!
 //! Here stands the bench that the tests share.
 
+mod conference;
 mod digits;
+mod joining;
 mod life;
 mod relay;
 mod reports;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use super::codec::decoder::Decoder;
+use super::codec::encoder::{Encoder, EncoderSettings};
 use super::engine::{
     Codec, Command, Config, DigitSource, DigitSources, Engine, Event, Figures, Input, Layout,
     Output, SocketId, Source, StreamSettings, UnitId, Usage,
@@ -30,6 +34,7 @@ const RECORDER: UnitId = UnitId(4);
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const MS: Duration = Duration::from_millis(1);
 const DTMF: u8 = 101;
+const FULL_DTMF: u8 = 110;
 
 /// A packet that left the engine.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,8 +88,12 @@ impl Bench {
     }
 
     fn with_ports(first: u16, last: u16) -> Self {
+        Self::with_units(first, last, 8)
+    }
+
+    fn with_units(first: u16, last: u16, units: usize) -> Self {
         let now = Instant::now();
-        let config = Config { ports: (first, last), units: 8, rtp_timeout: Duration::from_secs(7) };
+        let config = Config { ports: (first, last), units, rtp_timeout: Duration::from_secs(7) };
         Self {
             now,
             engine: Engine::new(now, config, Random::seeded(1)),
@@ -185,11 +194,13 @@ fn settings(unit: UnitId, codec: Codec) -> StreamSettings {
         remote_rtcp: SocketAddr::new(remote.ip(), remote.port() + 1),
         rtcp_mux: false,
         codec,
-        payload_type: if codec == Codec::Pcmu { 0 } else { 8 },
+        payload_type: payload_type(codec),
         formats: Formats::new([
             (0, Format::Audio(Codec::Pcmu)),
             (8, Format::Audio(Codec::Pcma)),
+            (payload_type(codec), Format::Audio(codec)),
             (DTMF, Format::Event(Rate::Narrow)),
+            (FULL_DTMF, Format::Event(Rate::Full)),
         ]),
         dtmf_payload_type: Some(DTMF),
         dtmf_clock: Rate::Narrow,
@@ -200,6 +211,16 @@ fn settings(unit: UnitId, codec: Codec) -> StreamSettings {
         receives: true,
         ptime: 20 * MS,
         srtp: None,
+    }
+}
+
+fn payload_type(codec: Codec) -> u8 {
+    match codec {
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
+        Codec::G722 => 9,
+        Codec::Opus => 111,
+        Codec::L16(_) => 112,
     }
 }
 
@@ -216,6 +237,89 @@ fn rtp(payload_type: u8, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u
 fn event(sequence: u16, timestamp: u32, digit: u8, duration: u16, is_end: bool) -> Vec<u8> {
     let [high, low] = duration.to_be_bytes();
     rtp(DTMF, sequence, timestamp, &[digit, if is_end { 0x8a } else { 0x0a }, high, low])
+}
+
+/// Packet `number` of 20 ms of a tone, in one of the laws.
+fn tone_packet(codec: Codec, number: u16, hertz: f64, amplitude: f64) -> Vec<u8> {
+    let start = u32::from(number) * 160;
+    let payload: Vec<u8> = (start..start + 160)
+        .map(|place| {
+            let at = f64::from(place) / 8000.0 * std::f64::consts::TAU;
+            codec.encode((amplitude * (hertz * at).sin()) as i16)
+        })
+        .collect();
+    rtp(if codec == Codec::Pcmu { 0 } else { 8 }, number, start, &payload)
+}
+
+/// A peer that says one tone after the other.
+struct Talker {
+    unit: UnitId,
+    codec: Codec,
+    encoder: Encoder,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    /// Samples said so far.
+    said: u64,
+}
+
+impl Talker {
+    fn new(unit: UnitId, codec: Codec) -> Self {
+        let settings = EncoderSettings { ptime: 20 * MS, opus: OpusSettings::default() };
+        let encoder = Encoder::new(codec, &settings);
+        Self { unit, codec, encoder, sequence: 100, timestamp: 7000, ssrc: 0xc0ffee, said: 0 }
+    }
+
+    /// The next packet of 20 ms.
+    fn packet(&mut self, hertz: f64, amplitude: f64) -> Vec<u8> {
+        let rate = self.codec.rate();
+        let sample = |place: u64| {
+            let at = (self.said + place) as f64 / f64::from(rate.hertz());
+            (amplitude * (std::f64::consts::TAU * hertz * at).sin()) as i16
+        };
+        let samples: Vec<i16> = (0..rate.frame() as u64).map(sample).collect();
+        let mut payload = [0; 2000];
+        let bytes = self.encoder.encode(&samples, &mut payload);
+        let number = payload_type(self.codec);
+        let mut data = rtp(number, self.sequence, self.timestamp, &payload[..bytes]);
+        data[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+        self.said += rate.frame() as u64;
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(self.codec.clock_rate() / 50);
+        data
+    }
+}
+
+/// What a peer hears that decodes packets as they come.
+fn decode(codec: Codec, sent: &[Sent]) -> Vec<i16> {
+    let mut decoder = Decoder::new(codec);
+    let mut heard = Vec::new();
+    for sent in sent.iter().filter(|sent| sent.payload_type() == payload_type(codec)) {
+        let mut samples = [0; 5760];
+        let count = decoder.decode(sent.payload(), &mut samples);
+        heard.extend_from_slice(&samples[..count]);
+    }
+    heard
+}
+
+/// The samples of packets of one of the laws.
+fn samples(codec: Codec, sent: &[Sent]) -> Vec<i16> {
+    sent.iter().flat_map(|sent| sent.payload()).map(|&byte| codec.decode(byte)).collect()
+}
+
+fn amplitude(samples: &[i16], hertz: f64) -> f64 {
+    amplitude_at(Rate::Narrow, samples, hertz)
+}
+
+/// Amplitude of one frequency: the projection on its sine and cosine.
+fn amplitude_at(rate: Rate, samples: &[i16], hertz: f64) -> f64 {
+    let sum = |f: fn(f64) -> f64| {
+        let step = std::f64::consts::TAU * hertz / f64::from(rate.hertz());
+        let angle = |n: usize| step * n as f64;
+        let products = samples.iter().enumerate().map(|(n, &s)| f64::from(s) * f(angle(n)));
+        products.sum::<f64>() * 2.0 / samples.len().max(1) as f64
+    };
+    sum(f64::sin).hypot(sum(f64::cos))
 }
 
 fn digit(unit: UnitId, digit: char, source: DigitSource) -> Event {

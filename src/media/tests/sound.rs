@@ -101,12 +101,15 @@ fn recording_of_a_call_has_both_sides_in_their_channels_and_places() {
     let left: Vec<i16> = bench.recorded.iter().step_by(2).copied().collect();
     let right: Vec<i16> = bench.recorded.iter().skip(1).step_by(2).copied().collect();
     let (one, two) = (Codec::Pcmu.decode(one), Codec::Pcmu.decode(two));
-    assert_eq!(right[..8000], [0; 8000]);
-    assert_eq!(right[8000..16_000], [one; 8000]);
-    assert_eq!(right[16_000..], [0; 16_000]);
-    assert_eq!(left[..12_000], [0; 12_000]);
-    assert_eq!(left[12_000..16_000], [two; 4000]);
-    assert_eq!(left[16_000..], [0; 16_000]);
+    for (side, value, from, to) in [(right, one, 8000, 16_000), (left, two, 12_000, 16_000)] {
+        // Both are as late as they wait in the receivers, 80 ms at most.
+        let start = side.iter().position(|sample| *sample == value).unwrap();
+        assert!((from..from + 640).contains(&start), "{start}");
+        let end = start + to - from;
+        let loud = side[start..end].iter().filter(|sample| **sample == value).count();
+        assert!(loud > to - from - 480, "{loud}");
+        assert!(side[..from].iter().chain(&side[end + 640..]).all(|sample| *sample == 0));
+    }
 }
 
 #[test]
@@ -138,5 +141,5 @@ fn recorder_mixes_its_sources_and_playback_into_a_recorded_call_is_recorded() {
     bench.command(Command::Close { unit: other });
     let both = 1000 + Codec::Pcmu.decode(said);
     let mixed = bench.recorded.iter().filter(|&&sample| sample == both).count();
-    assert!((1300..=1600).contains(&mixed), "{mixed}");
+    assert!((1100..=1600).contains(&mixed), "{mixed}");
 }

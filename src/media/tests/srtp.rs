@@ -148,7 +148,8 @@ fn sound_is_recorded_in_the_clear() {
     }
     bench.command(Command::Close { unit: RECORDER });
     let loud = bench.recorded.iter().skip(1).step_by(2).filter(|&&s| s == 32_124).count();
-    assert!(loud >= 49 * 160, "{loud}");
+    // But for the delay of its way through the receiver.
+    assert!(loud >= 46 * 160, "{loud}");
 }
 
 #[test]
