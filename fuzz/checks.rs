@@ -1,11 +1,13 @@
 //! What must hold of any bytes that a peer may send. The fuzz targets call it with what the
 //! fuzzer finds, `tests/fuzz.rs` with the corpora and with damaged copies of them.
 
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use branchline::dns::exchange::{Exchange, Input, Output};
 use branchline::dns::{Answer, Kind, Question, Record, Settings};
+use branchline::media::sound::{MOST_SAMPLES, Sound};
 use branchline::random::Random;
 use branchline::sdp::crypto::OwnKeys;
 use branchline::sdp::description::{Description, Direction};
@@ -23,6 +25,45 @@ use branchline::sip::refer::{self, ReferTo, Replaces};
 use branchline::sip::uri::Uri;
 use branchline::sip::via::Via;
 use branchline::sip::websocket::WebSocket;
+
+/// A file of sound gives pieces of a bounded length until its end, or an error that says why not;
+/// and the same, however its bytes come.
+pub fn sound(data: &[u8]) {
+    let whole = samples(data);
+    let byte_by_byte = samples(Trickle(data));
+    assert_eq!(whole, byte_by_byte);
+}
+
+/// What there is before the end, the error, or 20,000 samples.
+fn samples(file: impl Read) -> (Vec<i16>, Option<String>) {
+    let mut samples = Vec::new();
+    let mut sound = match Sound::open(file, None) {
+        Ok(sound) => sound,
+        Err(error) => return (samples, Some(error.to_string())),
+    };
+    assert!((4000..=192_000).contains(&sound.hertz()));
+    while samples.len() < 20_000 {
+        let before = samples.len();
+        if let Err(error) = sound.read(&mut samples) {
+            return (samples, Some(error.to_string()));
+        }
+        assert!(samples.len() - before <= MOST_SAMPLES);
+        if samples.len() == before {
+            break;
+        }
+    }
+    (samples, None)
+}
+
+/// One byte at a time.
+struct Trickle<'a>(&'a [u8]);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let length = out.len().min(1);
+        self.0.read(&mut out[..length])
+    }
+}
 
 /// What is read and written again is read as the same, also what is read only on demand; an
 /// error that can be answered gives a good answer.

@@ -218,7 +218,12 @@ fn session_rows(limits: &Limits) -> Vec<Row> {
     };
     vec![
         row("JavaScript reserve", 1, limits.js_reserve_bytes as u64, ""),
-        row("calls", limits.calls_per_session, CALL_BYTES, "calls"),
+        row(
+            "calls",
+            limits.calls_per_session,
+            CALL_BYTES + limits.call_audio_bytes as u64,
+            "calls",
+        ),
         row("players", limits.players, PLAYER_BYTES, "players"),
         row("queues of sessions", 1, SESSION_QUEUE_BYTES, ""),
     ]
@@ -268,7 +273,8 @@ const SOUND_READER_BYTES: u64 = 768 << 10;
 /// A transaction with the message it repeats.
 const TRANSACTION_BYTES: u64 = 4 << 10;
 
-/// One call: dialog and messages, SDP, jitter ring, recorder block, RTP sockets.
+/// One call: dialog and messages, SDP, jitter buffer and concealment of G.711 (15 KiB), packets
+/// being made, recorder block, RTP sockets. Better codecs take more: `call_audio_bytes`.
 const CALL_BYTES: u64 = 48 << 10;
 
 /// A player's place in its clip and its resampler.
@@ -287,7 +293,8 @@ mod tests {
     fn defaults_fit_a_machine_of_256_megabytes() {
         let mut limits = Limits::default();
         limits.sessions = Budget::sessions_that_fit(&limits, MACHINE_256);
-        assert!(limits.sessions >= 16, "{}", limits.sessions);
+        // 600 calls with Opus.
+        assert!(limits.sessions >= 12, "{}", limits.sessions);
         let budget = Budget::of(&limits, MACHINE_256).unwrap();
         assert_eq!(budget.memory_bytes, 192 << 20);
         assert!(budget.total_bytes <= budget.memory_bytes);
@@ -302,7 +309,11 @@ mod tests {
         let budget = Budget::of(&limits, 64 << 30).unwrap();
         let bytes = |what: &str| budget.rows.iter().find(|row| row.what == what).unwrap().bytes;
         assert_eq!(bytes("JavaScript reserve"), 200 << 20);
-        assert_eq!(bytes("calls"), 200 * 50 * (48 << 10));
+        // 48 KiB each and as much for Opus.
+        assert_eq!(bytes("calls"), 200 * 50 * (96 << 10));
+        let plain = Limits { call_audio_bytes: 0, ..limits.clone() };
+        let plain = Budget::of(&plain, 64 << 30).unwrap();
+        assert_eq!(budget.total_bytes - plain.total_bytes, 200 * 50 * (48 << 10));
         assert_eq!(bytes("SIP streams"), 64 * 307_200);
         assert!(budget.rows.iter().all(|row| row.what != TLS));
         let limits = Limits { tls_streams: 128, ..limits };
@@ -327,9 +338,9 @@ mod tests {
     fn where_not_one_session_fits_the_largest_limit_is_named() {
         let limits = Limits { sessions: 1, memory_bytes: 64 << 20, ..Limits::default() };
         let error = Budget::of(&limits, MACHINE_256).unwrap_err().to_string();
-        // 12 + 4 + 2 + 6 + 16 + 18.75 + 7.8125 + 30 + 24 fixed, 15 pool, 1 + 50 x 48 KiB + 40 KiB +
-        // 64 KiB for the session: 139.01 MiB.
-        assert!(error.ends_with("lower sound_mib or raise memory_mib to 140"), "{error}");
+        // 12 + 4 + 2 + 6 + 16 + 18.75 + 7.8125 + 12 + 24 fixed, 15 pool, 1 + 50 x 96 KiB + 40 KiB +
+        // 64 KiB for the session: 123.35 MiB.
+        assert!(error.ends_with("lower sound_cache_mib or raise memory_mib to 124"), "{error}");
     }
 
     #[test]

@@ -52,6 +52,11 @@ fn digest_proves_one_password() {
 }
 
 #[test]
+fn sound_is_read_in_bounded_pieces_or_refused() {
+    each_file(Path::new("tests/data/sounds"), checks::sound);
+}
+
+#[test]
 fn uri_reads_what_it_writes() {
     each("uri", checks::uri);
 }

@@ -263,6 +263,19 @@ pub enum Codec {
     L16(L16),
 }
 
+impl Codec {
+    /// What a jitter buffer, a decoder and an encoder take beyond those of G.711.
+    pub const fn audio_bytes(self) -> usize {
+        match self {
+            Self::Pcmu | Self::Pcma => 0,
+            Self::G722 | Self::L16(L16::Hz8000) => 8 << 10,
+            Self::L16(L16::Hz16000) => 20 << 10,
+            // Of Opus: 43 kB of receiver, 15 kB of encoder, and frames of 48 kHz.
+            Self::Opus | Self::L16(L16::Hz48000) => 48 << 10,
+        }
+    }
+}
+
 /// Samples per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum L16 {
@@ -354,6 +367,9 @@ pub struct Limits {
     /// by `Config::parse` through the budget.
     pub sessions: usize,
     pub calls_per_session: usize,
+    /// What the audio of a call takes beyond that of G.711, by the codecs of the config; filled in
+    /// by `Config::parse`.
+    pub call_audio_bytes: usize,
     /// Unanswered calls of one session at one time.
     pub calls_in_progress: usize,
     pub js_heap_bytes: usize,
@@ -396,6 +412,7 @@ impl Default for Limits {
             memory_bytes: 0,
             sessions: 0,
             calls_per_session: 50,
+            call_audio_bytes: Codec::Opus.audio_bytes(),
             calls_in_progress: 10,
             js_heap_bytes: 16 << 20,
             js_reserve_bytes: 1 << 20,

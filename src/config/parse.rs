@@ -52,13 +52,18 @@ fn read_document<'s>(source: &'s Source<'s>, document: &'s DeTable<'s>) -> Confi
         || trunks
             .iter()
             .any(|trunk| is_tls(&trunk.server) || is_tls(&trunk.account.outbound_proxy));
-    let limits = limits(root.table("limits"), source, is_secure);
     let users = users(&root);
+    let media = media(root.table("media"));
+    let own = trunks.iter().map(|trunk| &trunk.codecs);
+    let own = own.chain(users.iter().map(|user| &user.codecs));
+    let codecs = own.flatten().chain(&media.codecs);
+    let call_audio_bytes = codecs.map(|codec| codec.audio_bytes()).max().unwrap_or(0);
+    let limits = limits(root.table("limits"), source, is_secure, call_audio_bytes);
     let config = Config {
         control: control(root.table("control")),
         sip,
         dns: super::dns::settings(root.table("dns")),
-        media: media(root.table("media")),
+        media,
         scenario: scenario(root.table("scenario")),
         tts: tts(root.table("tts")),
         storage: storage(root.table("storage")),
@@ -314,13 +319,9 @@ fn tts(table: Table<'_>) -> Tts {
         voices: table.named_strings("voices"),
         cache_bytes: table.number("cache_mib", 0..=1 << 20, default.cache_bytes / MIB) * MIB,
     };
-    let names_out = tts.command.iter().any(|argument| argument.contains("{out}"));
     match (tts.engine, tts.command.is_empty()) {
         (TtsEngine::Command, true) => {
             table.problem("command", "is empty; engine \"command\" needs the program to run");
-        }
-        (TtsEngine::Command, false) if !names_out => {
-            table.problem("command", "has no {out}: the file that the program is to write");
         }
         (TtsEngine::Command, false) | (_, true) => {}
         (_, false) => {
@@ -349,7 +350,12 @@ fn storage(table: Table<'_>) -> Storage {
 }
 
 /// `is_secure`: something speaks TLS.
-fn limits(table: Table<'_>, source: &Source<'_>, is_secure: bool) -> Limits {
+fn limits(
+    table: Table<'_>,
+    source: &Source<'_>,
+    is_secure: bool,
+    call_audio_bytes: usize,
+) -> Limits {
     let default = Limits::default();
     let kibibytes = |key, range: std::ops::RangeInclusive<usize>, default: usize| {
         table.size(key, range, default >> 10) << 10
@@ -361,6 +367,7 @@ fn limits(table: Table<'_>, source: &Source<'_>, is_secure: bool) -> Limits {
         memory_bytes: table.number("memory_mib", 0..=1 << 24, default.memory_bytes / MIB) * MIB,
         sessions: table.size("sessions", 0..=100_000, default.sessions),
         calls_per_session: table.size("calls_per_session", 1..=1000, default.calls_per_session),
+        call_audio_bytes,
         calls_in_progress: table.size("calls_in_progress", 1..=1000, default.calls_in_progress),
         js_heap_bytes: mebibytes("js_heap_mib", 1..=1024, default.js_heap_bytes),
         js_reserve_bytes: kibibytes("js_reserve_kib", 256..=1 << 20, default.js_reserve_bytes),

@@ -467,7 +467,9 @@ fn sessions_are_what_the_memory_allows() {
     };
     assert_eq!(sessions("", 24 << 10), Ok(200));
     let small = sessions("", 256).unwrap();
-    assert!((16..200).contains(&small), "{small}");
+    assert!((12..200).contains(&small), "{small}");
+    // Calls without Opus take less.
+    assert!(sessions("[media]\ncodecs = ['PCMA']", 256).unwrap() > small);
     assert_eq!(sessions("[limits]\nsessions = 7", 256), Ok(7));
     let problems = sessions("[limits]\nsessions = 150", 256).unwrap_err();
     let text = problems[0].to_string();
@@ -483,10 +485,6 @@ fn tts_command_and_engine_belong_together() {
     check(
         "[tts]\nengine = 'command'\n",
         &["config.toml:1: [tts] command is empty; engine \"command\" needs the program to run"],
-    );
-    check(
-        "[tts]\nengine = 'command'\ncommand = ['say', '{text}']\n",
-        &["config.toml:3: [tts] command has no {out}: the file that the program is to write"],
     );
     check(
         "[tts]\ncommand = ['say', '{out}']\n",

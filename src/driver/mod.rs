@@ -16,6 +16,7 @@
 //! | SIP connections to reactor | bytes | [`STREAM_EVENTS`] | the peer's TCP window closes |
 //! | reactor to a SIP connection | bytes | 64 KiB | the connection is closed |
 //! | TLS peers to reactor | handshakes | `stream::HANDSHAKES` | the busiest source's oldest goes |
+//! | a web server to a decoder | pieces of a sound | `sounds::PARTS` | the server waits |
 //! | tasks to reactor | sounds, fetches, names | [`TASK_RESULTS`] | the task waits |
 //! | signals to reactor | TERM, INT, HUP | [`SIGNALS`] | they gather in the system |
 
@@ -32,7 +33,9 @@ mod icmp;
 mod life;
 pub mod media;
 mod outputs;
+mod pace;
 mod poll;
+mod priority;
 mod process;
 mod reactor;
 mod requests;
@@ -46,7 +49,11 @@ mod start;
 mod stream;
 mod tasks;
 #[cfg(test)]
+mod test_allocator;
+#[cfg(test)]
 mod test_folder;
+#[cfg(test)]
+mod test_traffic_class;
 mod trim;
 mod turns;
 mod udp;

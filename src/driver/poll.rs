@@ -140,20 +140,6 @@ pub fn sleep_exactly() {
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }
 
-/// Lets this thread have a processor before most others.
-///
-/// Not SCHED_FIFO: there each packet puts its sender off, and 100 relayed calls took 0.067 CPU-s
-/// per call-minute in the place of 0.042. The p99 of the delay was 0.1 ms (FIFO: 0.2 ms), and
-/// beside three busy loops on two processors 0.2 ms (FIFO: 0.07 ms; neither: 2 ms).
-///
-/// # Errors
-/// Where the system does not permit it: then it competes like any other.
-pub fn run_with_priority() -> io::Result<()> {
-    // Linux keeps this by the thread: nobody named is the calling one (setpriority(2)).
-    Ok(rustix::process::setpriority_process(None, NICE)?)
-}
-
-const NICE: i32 = -10;
 /// Of the timer and the bell.
 const WAKE: u64 = u64::MAX;
 /// Sockets told of in one wake; the others follow in the next.

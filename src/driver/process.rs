@@ -109,7 +109,7 @@ impl Talk {
     pub fn finish(mut self) -> Result<String, Failure> {
         // It has nobody to talk to any more.
         self.output = None;
-        let left = self.time.saturating_sub(self.began.elapsed());
+        let left = self.time.saturating_sub(self.began.elapsed()).min(self.pause);
         let status = wait(&mut self.child, self.pid, &mut self.errors, left);
         self.is_over = matches!(status, Ok(Some(_)));
         finished(status, &self.errors, self.time)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clip::Clip;
+use super::detect::{self, Detection, Finding};
 use super::format::{Formats, OpusSettings, Reports};
 use super::frame::{Frame, Rate};
 use super::mixer::Mixer;
@@ -147,6 +148,15 @@ pub enum Command {
     ListenVoice {
         unit: UnitId,
         listens: bool,
+    },
+    /// Listen to this call for something else: `Event::Detected` tells what comes of it.
+    Detect {
+        unit: UnitId,
+        detection: Detection,
+    },
+    StopDetecting {
+        unit: UnitId,
+        kind: detect::Kind,
     },
     /// A SIP INFO digit that `session` read: reported like the others, once.
     InfoDigit {
@@ -293,6 +303,11 @@ pub enum Event {
         digit: char,
         source: DigitSource,
     },
+    /// What was listened for with `Detect`.
+    Detected {
+        unit: UnitId,
+        finding: Finding,
+    },
     /// The person on a call begins or ends to speak (`ListenVoice`).
     Voice {
         unit: UnitId,
@@ -338,6 +353,7 @@ impl Event {
             | Self::RtpResumed { unit }
             | Self::Digit { unit, .. }
             | Self::Voice { unit, .. }
+            | Self::Detected { unit, .. }
             | Self::Speaker { unit, .. }
             | Self::Started { unit, .. }
             | Self::Buffering { unit }
@@ -448,9 +464,15 @@ impl Engine {
         Some(output)
     }
 
-    /// The next packet to send; until `None`, before the next input.
+    /// The next packet to send. They may wait for some inputs, but not past an
+    /// `Output::Unbind`.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         self.transmits.pop()
+    }
+
+    /// How many `poll_transmit` has to give.
+    pub fn packets_to_send(&self) -> usize {
+        self.transmits.waiting()
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -520,6 +542,16 @@ impl Engine {
             Command::ListenDigits { unit, sources } => {
                 if let Some(stream) = self.call(unit) {
                     stream.listen(sources);
+                }
+            }
+            Command::Detect { unit, detection } => {
+                if let Some(stream) = self.call(unit) {
+                    stream.detect_also(detection);
+                }
+            }
+            Command::StopDetecting { unit, kind } => {
+                if let Some(stream) = self.call(unit) {
+                    stream.stop_detecting(kind);
                 }
             }
             Command::ListenVoice { unit, listens } => {
@@ -652,8 +684,10 @@ impl Engine {
 
     fn replace(&mut self, old: UnitId, new: UnitId) {
         let Some(listening) = self.call(old).map(|stream| stream.listening()) else { return };
+        let ear = self.call(old).and_then(Stream::take_ear);
         let Some(stream) = self.call(new) else { return };
         stream.listen(listening);
+        stream.give_ear(ear);
         if let (Some(old), Some(new)) = (self.units.key(old), self.units.key(new)) {
             self.units.replace(old, new);
         }

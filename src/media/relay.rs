@@ -88,6 +88,9 @@ impl Engine {
         if let Some(is_speaking) = news.is_speaking {
             self.tell(Event::Voice { unit, is_speaking });
         }
+        for &finding in &news.findings {
+            self.tell(Event::Detected { unit, finding });
+        }
     }
 
     /// Audio of a call to all the calls that hear it and can take it as it is.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::codec::encoder::EncoderSettings;
 use super::codec::noise::{self, Pause, Pauses};
 use super::detect::digits::Detector;
-use super::detect::voice;
+use super::detect::{self, Detection, Ear, Finding, MOST_FINDINGS, voice};
 use super::dtmf::{
     EventReceiver, Keypad, Press, Presses, TONE_TICKS, TelephoneEvent, VOLUME, event_of,
 };
@@ -80,6 +80,8 @@ pub struct Stream {
     /// Before the detector, where frames have another rate.
     narrow: Option<Box<Resampler>>,
     voice: Option<Box<voice::Detector>>,
+    /// Beeps, fax tones and who answered are listened for.
+    ear: Option<Box<Ear>>,
     /// RFC 4733 digits were seen: tones in the audio are the same ones.
     has_events: bool,
     /// When the peer was last heard, or began to be listened to; `None` while it may be silent.
@@ -169,6 +171,7 @@ pub struct News {
     pub digit: Option<(char, DigitSource)>,
     /// The person begins or ends to speak.
     pub is_speaking: Option<bool>,
+    pub findings: heapless::Vec<Finding, MOST_FINDINGS>,
 }
 
 impl Stream {
@@ -213,6 +216,7 @@ impl Stream {
             detector: None,
             narrow: None,
             voice: None,
+            ear: None,
             has_events: false,
             heard_at: None,
             has_heard: false,
@@ -307,6 +311,27 @@ impl Stream {
 
     pub fn listening(&self) -> DigitSources {
         self.listening
+    }
+
+    /// Listens for this besides what it listens for already.
+    pub fn detect_also(&mut self, detection: Detection) {
+        self.ear.get_or_insert_default().listen_for(detection);
+    }
+
+    pub fn stop_detecting(&mut self, kind: detect::Kind) {
+        if let Some(ear) = &mut self.ear {
+            ear.stop(kind);
+        }
+        self.ear.take_if(|ear| ear.is_idle());
+    }
+
+    /// What is listened for, and what was heard of it so far, goes to another call.
+    pub fn take_ear(&mut self) -> Option<Box<Ear>> {
+        self.ear.take()
+    }
+
+    pub fn give_ear(&mut self, ear: Option<Box<Ear>>) {
+        self.ear = ear.or(self.ear.take());
     }
 
     pub fn listen_for_voice(&mut self, listens: bool) {
@@ -440,6 +465,10 @@ impl Stream {
         if let Some(voice) = &mut self.voice {
             news.is_speaking = voice.feed(frame).map(|change| change == voice::Change::Begins);
         }
+        if let Some(ear) = &mut self.ear {
+            news.findings.extend(ear.hear(frame));
+        }
+        self.ear.take_if(|ear| ear.is_idle());
         if self.detects_in_frames() {
             let narrow = self
                 .narrow
@@ -452,7 +481,7 @@ impl Stream {
 
     /// Somebody listens to what is said, and not only passes it on.
     pub fn is_listened_to(&self) -> bool {
-        self.voice.is_some() || self.detects_in_frames()
+        self.voice.is_some() || self.ear.is_some() || self.detects_in_frames()
     }
 
     /// In-band digits are found in each packet of G.711 when it comes.

@@ -45,6 +45,11 @@ impl Transmits {
         self.packets.push(Place { socket, is_rtcp, to, start, end: self.data.len() });
     }
 
+    /// Packets that the driver has not taken.
+    pub fn waiting(&self) -> usize {
+        self.packets.len() - self.taken
+    }
+
     pub fn pop(&mut self) -> Option<Transmit<'_>> {
         let place = self.packets.get(self.taken)?;
         self.taken += 1;
@@ -85,6 +90,7 @@ mod tests {
         for _ in 0..MOST_PACKETS + 5 {
             transmits.push(SocketId(0), false, to, |data| data.push(0));
         }
+        assert_eq!(transmits.waiting(), MOST_PACKETS);
         assert_eq!(std::iter::from_fn(|| transmits.pop().map(|_| ())).count(), MOST_PACKETS);
     }
 }

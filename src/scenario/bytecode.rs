@@ -178,7 +178,9 @@ const FILES: &[(&str, &str)] = sources![
     "function",
     "transfer",
     "conference",
-    "voice"
+    "voice",
+    "detect",
+    "amd"
 ];
 
 #[cfg(test)]

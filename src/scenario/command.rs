@@ -69,6 +69,27 @@ pub enum Command {
         in_band: bool,
         info: bool,
     },
+    /// `enableBeepDetection`: no frequencies are any; 0 ms are as long as the call lasts.
+    DetectBeep {
+        call: Object,
+        frequencies: Vec<u16>,
+        timeout_ms: u32,
+    },
+    StopBeepDetection {
+        call: Object,
+    },
+    /// An answering machine detector listens to the call from its connection on. `human` and
+    /// `voicemail` are the least confidence, 0 to 100.
+    DetectAnswer {
+        call: Object,
+        timeout_ms: u32,
+        human: u8,
+        voicemail: u8,
+    },
+    /// `detectFaxTone`.
+    DetectFax {
+        call: Object,
+    },
     /// `call.handleMicStatus`.
     HandleMicStatus {
         call: Object,
@@ -124,6 +145,11 @@ pub enum Command {
         looped: bool,
         paused: bool,
     },
+    /// Sounds one after the other; a text that can't be spoken comes as its error.
+    CreateSequence {
+        player: Object,
+        parts: Vec<Result<Sound, String>>,
+    },
     PausePlayer {
         player: Object,
     },
@@ -133,8 +159,10 @@ pub enum Command {
     StopPlayer {
         player: Object,
     },
+    /// `part` of a sequence; 0 of others.
     AddMarker {
         player: Object,
+        part: usize,
         offset_ms: i64,
     },
 
@@ -188,6 +216,9 @@ impl Command {
             }
             Self::Playback { sound, .. } | Self::CreatePlayer { sound, .. } => {
                 sound.payload_bytes()
+            }
+            Self::CreateSequence { parts, .. } => {
+                parts.iter().flatten().map(Sound::payload_bytes).sum()
             }
             Self::HttpRequest(request) => request.payload_bytes(),
             Self::CallPstn(parameters) => {

@@ -277,6 +277,31 @@ pub fn call_event<'js>(ctx: &Ctx<'js>, event: &CallEvent) -> Result<(&'static st
             payload.set("reason", reason.as_str())?;
             "Call.TransferFailed"
         }
+        CallEvent::BeepDetectionComplete { hertz, timeout } => {
+            if let Some(hertz) = hertz {
+                let frequencies = Array::new(ctx.clone())?;
+                frequencies.set(0, i32::from(*hertz))?;
+                payload.set("frequencies", frequencies)?;
+            }
+            if let Some(timeout) = timeout {
+                payload.set("timeout", *timeout)?;
+            }
+            "Call.BeepDetectionComplete"
+        }
+        CallEvent::FaxDetected { tone } => {
+            payload.set("ProgressTone", false)?;
+            payload.set("VoicemailTone", false)?;
+            payload.set("FaxTone", *tone)?;
+            "Call.ToneDetected"
+        }
+        CallEvent::AudioIdentificationStarted => "Call.AudioIdentificationStarted",
+        CallEvent::AudioIdentificationStopped => "Call.AudioIdentificationStopped",
+        CallEvent::AudioIdentificationResult { class, confidence } => {
+            payload.set("audioType", *class)?;
+            payload.set("audioSubType", "NONE")?;
+            payload.set("confidence", i32::from(*confidence))?;
+            "Call.AudioIdentificationResult"
+        }
         CallEvent::MicStatusChange { is_active } => {
             payload.set("active", *is_active)?;
             "Call.MicStatusChange"

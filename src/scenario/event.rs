@@ -172,6 +172,24 @@ pub enum CallEvent {
         code: u16,
         reason: String,
     },
+    /// Neither: the beep was heard. `timeout`: none came in time, or (false) it is waited for no
+    /// longer.
+    BeepDetectionComplete {
+        hertz: Option<u16>,
+        timeout: Option<bool>,
+    },
+    /// A fax machine: `CNG` of a caller, `CED` of who is called.
+    FaxDetected {
+        tone: &'static str,
+    },
+    AudioIdentificationStarted,
+    /// After the verdict.
+    AudioIdentificationStopped,
+    /// `class`: `HUMAN`, `VOICEMAIL`, `TIMEOUT`.
+    AudioIdentificationResult {
+        class: &'static str,
+        confidence: u8,
+    },
     MicStatusChange {
         is_active: bool,
     },

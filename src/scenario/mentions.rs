@@ -86,6 +86,7 @@ const GLOBALS: &[(&str, &[&str])] = &[
         &[
             "Modules",
             "PlayerEvents",
+            "SequencePlayerEvents",
             "DTMFType",
             "URLPlayerRequestMethod",
             "RecordExpireTime",
@@ -93,6 +94,7 @@ const GLOBALS: &[(&str, &[&str])] = &[
         ],
     ),
     ("function", &["Function"]),
+    ("amd", &["AMD"]),
 ];
 
 /// What typed arrays are mentioned by; the last three find any global.
@@ -137,13 +139,13 @@ const FILES: &[(&str, &[&str])] = &[
             "transferTo",
         ],
     ),
+    ("detect", &["enableBeepDetection", "disableBeepDetection", "detectFaxTone"]),
     ("voice", &["handleMicStatus", "vad"]),
 ];
 
 const MISSING: &[&str] = &[
     "ACDEvents",
     "AI",
-    "AMD",
     "ASR",
     "ASRDictionary",
     "ASREvents",
@@ -169,7 +171,6 @@ const MISSING: &[&str] = &[
     "Pipecat",
     "PushService",
     "RecorderEvents",
-    "SequencePlayerEvents",
     "Silero",
     "SmartQueueEvents",
     "SmartQueueOperatorSettingsMode",
@@ -198,7 +199,6 @@ const REFUSED_OF_ENGINE: &[&str] = &[
     "callWhatsappUser",
     "createASR",
     "createRecorder",
-    "createSequencePlayer",
     "createStreamingAgent",
     "createWebSocket",
     "disableStatisticsForIncomingWebsockets",
@@ -209,8 +209,7 @@ const REFUSED_OF_ENGINE: &[&str] = &[
     "enqueueTask",
 ];
 
-const REFUSED_OF_CALL: &[&str] =
-    &["enableBeepDetection", "disableBeepDetection", "monitorMediaStatistics"];
+const REFUSED_OF_CALL: &[&str] = &["monitorMediaStatistics"];
 
 /// Of QuickJS 0.16: those that loop over `length` without polling the interrupt handler.
 const GUARDED_OF_ARRAY: &[&str] = &[

@@ -7,7 +7,9 @@ use data_encoding::{BASE64, BASE64_MIME_PERMISSIVE, BASE64_NOPAD, HEXLOWER, HEXL
 use md5::{Digest, Md5};
 use ring::{digest, hmac};
 use rquickjs::function::{IntoJsFunc, This};
-use rquickjs::{Coerced, Ctx, Exception, FromJs, Function, Object as JsObject, Result, Value};
+use rquickjs::{
+    Array, Coerced, Ctx, Exception, FromJs, Function, Object as JsObject, Result, Value,
+};
 
 use super::bytecode;
 use super::command::{
@@ -310,6 +312,7 @@ impl<'js> Natives<'_, 'js> {
                     "bytes" => natives.texts()?,
                     "crypto" => natives.hashes()?,
                     "transfer" => natives.transfers()?,
+                    "detect" | "amd" => natives.detections()?,
                     "conference" => natives.conferences()?,
                     "voice" => natives.voices()?,
                     _ => {}
@@ -327,9 +330,21 @@ impl<'js> Natives<'_, 'js> {
         self.send("resumePlayer", |player| Command::ResumePlayer { player })?;
         self.send("stopPlayer", |player| Command::StopPlayer { player })?;
         let host = self.host.clone();
-        self.add("addMarker", move |player: Number, offset: f64| {
-            host.command(Command::AddMarker { player: player.0, offset_ms: offset as i64 });
+        self.add("addMarker", move |player: Number, part: Number, offset: f64| {
+            let (player, part) = (player.0, part.0 as usize);
+            host.command(Command::AddMarker { player, part, offset_ms: offset as i64 });
         })?;
+        let host = self.host.clone();
+        let create_sequence = move |ctx: Ctx<'js>, player: Number, sounds: Vec<JsObject<'js>>| {
+            let part = |sound: &JsObject<'js>| match optional(&ctx, sound.get("error")?)? {
+                Some(error) => Result::Ok(Err(error)),
+                None => sound_of(&ctx, sound).map(Ok),
+            };
+            let parts = sounds.iter().map(part).collect::<Result<_>>()?;
+            host.command(Command::CreateSequence { player: player.0, parts });
+            Result::Ok(())
+        };
+        self.add("createSequence", create_sequence)?;
         let host = self.host.clone();
         self.add("failPlayer", move |player: Number, error: Words| {
             host.fail_player(player.0, error.0);
@@ -419,6 +434,28 @@ impl<'js> Natives<'_, 'js> {
             Result::Ok(())
         };
         self.add("transferTo", transfer)
+    }
+
+    fn detections(&self) -> Result<()> {
+        let host = self.host.clone();
+        let beep = move |call: Number, frequencies: Array<'js>, timeout_ms: f64| {
+            let hertz = frequencies.iter::<Coerced<f64>>().take(MOST_FREQUENCIES);
+            let frequencies = hertz.map(|hertz| hertz.map(|hertz| hertz.0 as u16));
+            let frequencies = frequencies.collect::<Result<_>>()?;
+            let timeout_ms = timeout_ms as u32;
+            host.command(Command::DetectBeep { call: call.0, frequencies, timeout_ms });
+            Result::Ok(())
+        };
+        self.add("detectBeep", beep)?;
+        self.send("stopBeepDetection", |call| Command::StopBeepDetection { call })?;
+        self.send("detectFax", |call| Command::DetectFax { call })?;
+        let host = self.host.clone();
+        let answer = move |call: Number, timeout_ms: f64, human: f64, voicemail: f64| {
+            let (human, voicemail) = (human as u8, voicemail as u8);
+            let (call, timeout_ms) = (call.0, timeout_ms as u32);
+            host.command(Command::DetectAnswer { call, timeout_ms, human, voicemail });
+        };
+        self.add("detectAnswer", answer)
     }
 
     fn voices(&self) -> Result<()> {
@@ -563,6 +600,8 @@ const EVAL_BYTES: usize = 64 << 10;
 /// Section 1.6: body of sendInfo and sendMessage; of reInvite too.
 const IN_DIALOG_BYTES: usize = 8192;
 const MIME_TYPE_BYTES: usize = 200;
+/// That a beep may have.
+const MOST_FREQUENCIES: usize = 8;
 /// Of a reason phrase.
 const REASON_CHARS: usize = 100;
 /// Section 1.6: what the history keeps of customData.

@@ -10,6 +10,7 @@ use super::security::{Security, media_keys};
 use super::sound::Playback;
 use super::transfer::{Referral, Transfers};
 use crate::config::Dtmf;
+use crate::media::detect::answer;
 use crate::media::engine::{StreamSettings, UnitId};
 use crate::media::frame::Rate;
 use crate::scenario::command::{ExtraHeaders, Object};
@@ -58,6 +59,9 @@ pub struct Call {
     pub wishes: Wishes,
     /// Digits still to be sent by SIP INFO.
     pub info_digits: VecDeque<char>,
+    /// Who answers shall be detected when the call is connected.
+    pub answer_detection: Option<answer::Settings>,
+    pub waits_for_beep: bool,
     /// For the history; its duration and end are filled in when the call ends.
     pub record: CallRecord,
 }

@@ -1,6 +1,6 @@
 //! Down: what a script asked for becomes what `sip` and `media` do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::call::{Phase, Wish};
 use super::dial::Dialled;
@@ -10,6 +10,7 @@ use super::refusal::{Refusal, reject_status};
 use super::{Session, sound};
 use crate::config::Dtmf;
 use crate::gateway::Output;
+use crate::media::detect::answer;
 use crate::media::engine::{Command as MediaCommand, DigitSources};
 use crate::scenario::command::{Command, ExtraHeaders, HttpRequest, Object};
 use crate::scenario::event::{CallEvent, Event as ScriptEvent, HttpResult};
@@ -83,6 +84,16 @@ impl Session {
                     exchange.media(self.place, MediaCommand::ListenVoice { unit, listens });
                 }
             }
+            Command::DetectBeep { call, frequencies, timeout_ms } => {
+                self.detect_beep(exchange, call, &frequencies, timeout_ms);
+            }
+            Command::StopBeepDetection { call } => self.stop_beep_detection(exchange, call),
+            Command::DetectAnswer { call, timeout_ms, human, voicemail } => {
+                let timeout = Duration::from_millis(timeout_ms.into());
+                let settings = answer::Settings { timeout, human, voicemail };
+                self.detect_answer(exchange, call, settings);
+            }
+            Command::DetectFax { call } => self.detect_fax(exchange, call),
             Command::SendDigits { call, digits } => {
                 self.send_digits(now, exchange, call, digits);
             }
@@ -119,11 +130,14 @@ impl Session {
             Command::CreatePlayer { player, sound, looped, paused } => {
                 self.create_player(exchange, player, sound, looped, paused);
             }
+            Command::CreateSequence { player, parts } => {
+                self.create_sequence(exchange, player, parts);
+            }
             Command::PausePlayer { player } => self.pause_player(exchange, player, true),
             Command::ResumePlayer { player } => self.pause_player(exchange, player, false),
             Command::StopPlayer { player } => self.stop_player(exchange, player),
-            Command::AddMarker { player, offset_ms } => {
-                self.add_marker(exchange, player, offset_ms);
+            Command::AddMarker { player, part, offset_ms } => {
+                self.add_marker(exchange, player, part, offset_ms);
             }
             Command::CreateConference { conference, hd_audio } => {
                 self.create_conference(exchange, conference, hd_audio);

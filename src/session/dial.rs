@@ -252,6 +252,8 @@ impl Session {
             codecs: Vec::new(),
             wishes: Wishes::default(),
             info_digits: VecDeque::new(),
+            answer_detection: None,
+            waits_for_beep: false,
             record,
         };
         self.calls.insert(object, call);

@@ -8,11 +8,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::Session;
 use super::call::{Call, Phase};
 use super::exchange::{Exchange, Timer};
 use super::journal::{Seconds, TARGET};
 use super::refusal::Refusal;
-use super::{Session, sound};
 use crate::gateway::{Output, Reply};
 use crate::scenario::command::Object;
 use crate::scenario::event::Event as ScriptEvent;
@@ -127,10 +127,7 @@ impl Session {
             self.close_call(now, exchange, object, format!("{status} {reason}"));
         }
         for player in std::mem::take(&mut self.players).into_values() {
-            match player.stage {
-                sound::Stage::Loading { request } => exchange.cancel_load(request),
-                sound::Stage::Playing { unit } => exchange.close_unit(self.place, unit),
-            }
+            self.end_player(exchange, player);
         }
         for unit in std::mem::take(&mut self.conferences).into_values() {
             exchange.close_unit(self.place, unit);

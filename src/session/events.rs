@@ -135,6 +135,8 @@ impl Session {
             codecs,
             wishes: Wishes::default(),
             info_digits: VecDeque::new(),
+            answer_detection: None,
+            waits_for_beep: false,
             record: CallRecord { id, start, is_incoming: true, ..record },
         };
         self.calls.insert(object, call);
@@ -350,6 +352,7 @@ impl Session {
         }
         self.tell_quality(exchange, object);
         self.begin_held(exchange, object);
+        self.begin_answer_detection(exchange, object);
     }
 
     /// `AudioStarted`, once.
@@ -514,6 +517,9 @@ impl Session {
             (MediaEvent::Voice { is_speaking, .. }, Role::Call(object)) => {
                 let event = CallEvent::MicStatusChange { is_active: is_speaking };
                 self.call_event(exchange, object, event);
+            }
+            (MediaEvent::Detected { finding, .. }, Role::Call(object)) => {
+                self.on_detected(exchange, object, finding);
             }
             (MediaEvent::FirstPacket { .. }, Role::Call(object)) => {
                 self.call_event(exchange, object, CallEvent::FirstAudioPacketReceived);

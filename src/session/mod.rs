@@ -16,6 +16,7 @@ mod call;
 mod codecs;
 mod commands;
 mod conference;
+mod detection;
 mod dial;
 mod ending;
 mod events;

@@ -11,6 +11,7 @@ use super::exchange::{Exchange, Role};
 use super::journal::CallName;
 use crate::media::clip::Clip;
 use crate::media::engine::{Command as MediaCommand, Source, UnitId};
+use crate::media::frame::Rate;
 use crate::media::tone::Script as ToneScript;
 use crate::scenario::command::{Object, Sound};
 use crate::scenario::event::{CallEvent, PlayerEvent};
@@ -21,6 +22,8 @@ pub struct Playback {
     pub looped: bool,
     /// Progress tones fire no events.
     pub is_silent: bool,
+    /// What plays: it may still fail while it comes.
+    pub clip: Option<Arc<Clip>>,
 }
 
 /// A player object of the script.
@@ -30,15 +33,36 @@ pub struct Player {
     pub paused: bool,
     /// Routes asked for while the sound was loading.
     pub listeners: Vec<Object>,
-    /// Markers asked for while the sound was loading.
-    pub markers: Vec<i64>,
+    /// Markers asked for while the sound was loading: part and offset.
+    pub markers: Vec<(usize, i64)>,
     pub has_started: bool,
+    /// Of a sequence all, of others one; empty for a tone.
+    pub parts: Vec<Part>,
+    /// The first trouble of a part, for the end of a sequence.
+    pub error: Option<String>,
+    pub is_sequence: bool,
+}
+
+/// A sound of a player.
+pub enum Part {
+    Loading { request: u64 },
+    Loaded(Arc<Clip>),
+    Failed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Loading { request: u64 },
     Playing { unit: UnitId },
+}
+
+impl Part {
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Loaded(clip) => clip.error(),
+            Self::Loading { .. } | Self::Failed => None,
+        }
+    }
 }
 
 impl Session {
@@ -59,8 +83,12 @@ impl Session {
         self.start_early_media(now, exchange, call, Vec::new());
         let request = exchange.load(self.place.session, Role::Playback(call), sound);
         if let Some(call) = self.calls.get_mut(&call) {
-            call.playback =
-                Some(Playback { stage: Stage::Loading { request }, looped, is_silent: false });
+            call.playback = Some(Playback {
+                stage: Stage::Loading { request },
+                looped,
+                is_silent: false,
+                clip: None,
+            });
         }
     }
 
@@ -73,8 +101,12 @@ impl Session {
         self.stop_playback(exchange, object);
         let Some(call) = self.calls.get_mut(&object) else { return };
         let unit = exchange.add_unit(self.place.session, Role::Playback(object));
-        call.playback =
-            Some(Playback { stage: Stage::Playing { unit }, looped: true, is_silent: true });
+        call.playback = Some(Playback {
+            stage: Stage::Playing { unit },
+            looped: true,
+            is_silent: true,
+            clip: None,
+        });
         let source = Source::Tone(Arc::new(ToneScript::progress(country)));
         let to = call.unit;
         exchange
@@ -113,6 +145,9 @@ impl Session {
             listeners: Vec::new(),
             markers: Vec::new(),
             has_started: false,
+            parts: Vec::new(),
+            error: None,
+            is_sequence: false,
         };
         let script = match sound {
             Sound::Tone(text) => ToneScript::parse(&text).map_err(|error| error.to_string()),
@@ -128,10 +163,110 @@ impl Session {
         self.player_loaded(exchange, player, source);
     }
 
+    /// `createSequencePlayer`: it plays when all of its parts are there.
+    pub(super) fn create_sequence(
+        &mut self,
+        exchange: &mut Exchange,
+        object: Object,
+        sounds: Vec<Result<Sound, String>>,
+    ) {
+        self.player_event(exchange, object, PlayerEvent::Created);
+        let mut player = Player {
+            stage: Stage::Loading { request: 0 },
+            looped: false,
+            paused: false,
+            listeners: Vec::new(),
+            markers: Vec::new(),
+            has_started: false,
+            parts: Vec::with_capacity(sounds.len()),
+            error: None,
+            is_sequence: true,
+        };
+        let mut errors = Vec::new();
+        for sound in sounds {
+            player.parts.push(match sound {
+                Ok(sound) => {
+                    let role = Role::Player(object);
+                    let request = exchange.load(self.place.session, role, sound);
+                    Part::Loading { request }
+                }
+                Err(error) => {
+                    errors.push(error);
+                    Part::Failed
+                }
+            });
+        }
+        self.players.insert(object, player);
+        for error in errors {
+            self.part_failed(exchange, object, error);
+        }
+        self.play_sequence_if_complete(exchange, object);
+    }
+
+    /// A part of a sequence is there, or will never be.
+    fn part_loaded(
+        &mut self,
+        exchange: &mut Exchange,
+        object: Object,
+        request: u64,
+        result: Result<Arc<Clip>, String>,
+    ) {
+        let Some(player) = self.players.get_mut(&object) else { return };
+        let is_it =
+            |part: &&mut Part| matches!(part, Part::Loading { request: r } if *r == request);
+        let Some(part) = player.parts.iter_mut().find(is_it) else { return };
+        match result {
+            Ok(clip) => *part = Part::Loaded(clip),
+            Err(error) => {
+                *part = Part::Failed;
+                self.part_failed(exchange, object, error);
+            }
+        }
+        self.play_sequence_if_complete(exchange, object);
+    }
+
+    fn part_failed(&mut self, exchange: &mut Exchange, object: Object, error: String) {
+        self.log_line(exchange, &format!("player {object}: {error}"));
+        if let Some(player) = self.players.get_mut(&object) {
+            player.error.get_or_insert_with(|| error.clone());
+        }
+        self.player_event(exchange, object, PlayerEvent::Error { error });
+    }
+
+    fn play_sequence_if_complete(&mut self, exchange: &mut Exchange, object: Object) {
+        let Some(player) = self.players.get_mut(&object) else { return };
+        let mut clips = Vec::with_capacity(player.parts.len());
+        for part in &player.parts {
+            clips.push(match part {
+                Part::Loading { .. } => return,
+                Part::Loaded(clip) => clip.clone(),
+                // Skipped, but markers count it.
+                Part::Failed => Arc::new(Clip::whole(Rate::Narrow, &[])),
+            });
+        }
+        if player.parts.iter().all(|part| matches!(part, Part::Failed)) {
+            let error = player.error.take();
+            self.players.remove(&object);
+            self.player_event(exchange, object, PlayerEvent::PlaybackFinished { error });
+            return;
+        }
+        self.player_loaded(exchange, object, Ok(Source::Sequence(clips.into())));
+    }
+
     pub(super) fn stop_player(&mut self, exchange: &mut Exchange, object: Object) {
         let Some(player) = self.players.remove(&object) else { return };
-        self.end_stage(exchange, player.stage);
+        self.end_player(exchange, player);
         self.player_event(exchange, object, PlayerEvent::Stopped);
+    }
+
+    /// Ends what a player does, without an event.
+    pub(super) fn end_player(&mut self, exchange: &mut Exchange, player: Player) {
+        self.end_stage(exchange, player.stage);
+        for part in player.parts {
+            if let Part::Loading { request } = part {
+                exchange.cancel_load(request);
+            }
+        }
     }
 
     pub(super) fn pause_player(&mut self, exchange: &mut Exchange, object: Object, paused: bool) {
@@ -146,14 +281,20 @@ impl Session {
         }
     }
 
-    pub(super) fn add_marker(&mut self, exchange: &mut Exchange, object: Object, offset_ms: i64) {
+    pub(super) fn add_marker(
+        &mut self,
+        exchange: &mut Exchange,
+        object: Object,
+        part: usize,
+        offset_ms: i64,
+    ) {
         let Some(player) = self.players.get_mut(&object) else { return };
         match player.stage {
             Stage::Playing { unit } => {
-                exchange.media(self.place, MediaCommand::Mark { unit, part: 0, offset_ms });
+                exchange.media(self.place, MediaCommand::Mark { unit, part, offset_ms });
             }
             Stage::Loading { .. } if player.markers.len() < MARKERS_WHILE_LOADING => {
-                player.markers.push(offset_ms);
+                player.markers.push((part, offset_ms));
             }
             Stage::Loading { .. } => self.log_line(exchange, "marker dropped: too many"),
         }
@@ -168,19 +309,23 @@ impl Session {
         result: Result<Arc<Clip>, String>,
     ) {
         let stage = Stage::Loading { request };
-        let source = result.map(Source::Clip);
         match role {
             Role::Playback(call) => {
                 let playback = self.calls.get(&call).and_then(|call| call.playback.as_ref());
                 if playback.is_some_and(|playback| playback.stage == stage) {
-                    self.playback_loaded(exchange, call, source);
+                    self.playback_loaded(exchange, call, result);
                 }
             }
-            Role::Player(player) => {
-                if self.players.get(&player).is_some_and(|player| player.stage == stage) {
-                    self.player_loaded(exchange, player, source);
+            Role::Player(object) => match self.players.get_mut(&object) {
+                Some(player) if player.is_sequence => {
+                    self.part_loaded(exchange, object, request, result);
                 }
-            }
+                Some(player) if player.stage == stage => {
+                    player.parts.extend(result.iter().cloned().map(Part::Loaded));
+                    self.player_loaded(exchange, object, result.map(Source::Clip));
+                }
+                Some(_) | None => {}
+            },
             Role::Call(_) | Role::Conference(_) | Role::Recorder(_) | Role::Ended(_) => {}
         }
     }
@@ -189,12 +334,12 @@ impl Session {
         &mut self,
         exchange: &mut Exchange,
         object: Object,
-        source: Result<Source, String>,
+        result: Result<Arc<Clip>, String>,
     ) {
         let Some(call) = self.calls.get_mut(&object) else { return };
         let Some(playback) = call.playback.as_mut() else { return };
-        let source = match source {
-            Ok(source) => source,
+        let clip = match result {
+            Ok(clip) => clip,
             Err(error) => {
                 call.playback = None;
                 let name = CallName(object);
@@ -206,7 +351,9 @@ impl Session {
         };
         let unit = exchange.add_unit(self.place.session, Role::Playback(object));
         playback.stage = Stage::Playing { unit };
+        playback.clip = Some(clip.clone());
         let (looped, to) = (playback.looped, call.unit);
+        let source = Source::Clip(clip);
         self.call_event(exchange, object, CallEvent::PlaybackReady);
         exchange.media(self.place, MediaCommand::Play { unit, source, looped, paused: false });
         exchange.media(self.place, MediaCommand::Route { from: unit, to });
@@ -237,8 +384,8 @@ impl Session {
         let markers = std::mem::take(&mut player.markers);
         self.player_event(exchange, object, PlayerEvent::PlaybackReady);
         exchange.media(self.place, MediaCommand::Play { unit, source, looped, paused });
-        for offset_ms in markers {
-            exchange.media(self.place, MediaCommand::Mark { unit, part: 0, offset_ms });
+        for (part, offset_ms) in markers {
+            exchange.media(self.place, MediaCommand::Mark { unit, part, offset_ms });
         }
         for to in listeners {
             if let Some(to) = self.unit_of(to) {
@@ -273,21 +420,29 @@ impl Session {
             Role::Playback(object) => {
                 let Some(call) = self.calls.get_mut(&object) else { return };
                 if call.playback.as_ref().is_some_and(|playback| playback.stage == stage) {
-                    let is_silent = call.playback.take().is_some_and(|p| p.is_silent);
+                    let playback = call.playback.take();
                     exchange.close_unit(self.place, unit);
-                    if !is_silent {
-                        let event = CallEvent::PlaybackFinished { error: None };
+                    if let Some(playback) = playback.filter(|playback| !playback.is_silent) {
+                        let error = playback.clip.as_deref().and_then(Clip::error);
+                        let error = error.map(str::to_owned);
+                        let event = CallEvent::PlaybackFinished { error };
                         self.call_event(exchange, object, event);
                     }
                 }
             }
             Role::Player(object) => {
-                if self.players.get(&object).is_some_and(|player| player.stage == stage) {
-                    self.players.remove(&object);
-                    exchange.close_unit(self.place, unit);
-                    let event = PlayerEvent::PlaybackFinished { error: None };
-                    self.player_event(exchange, object, event);
+                if self.players.get(&object).is_none_or(|player| player.stage != stage) {
+                    return;
                 }
+                let Some(player) = self.players.remove(&object) else { return };
+                exchange.close_unit(self.place, unit);
+                // What failed while it came: the others were told before.
+                let late = player.parts.iter().filter_map(Part::error).next().map(str::to_owned);
+                if let Some(error) = late.clone() {
+                    self.player_event(exchange, object, PlayerEvent::Error { error });
+                }
+                let event = PlayerEvent::PlaybackFinished { error: player.error.or(late) };
+                self.player_event(exchange, object, event);
             }
             Role::Call(_) | Role::Conference(_) | Role::Recorder(_) | Role::Ended(_) => {}
         }

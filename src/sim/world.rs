@@ -18,7 +18,7 @@ use crate::gateway::{
     Access, Gateway, Input, Output, Reply, SessionUrls, Setup, StartSession, worker_limits,
 };
 use crate::media::clip::Clip;
-use crate::media::engine::{self, Engine, SocketId};
+use crate::media::engine::{self, Command, Engine, SocketId, UnitId};
 use crate::media::frame::Rate;
 use crate::random::Random;
 use crate::scenario::command::{HttpRequest, Sound};
@@ -106,6 +106,8 @@ pub struct World {
     pub answers: Vec<(u64, Option<Answer>)>,
     /// How often a script threw and its session went on.
     pub exceptions: usize,
+    /// Which media thread each unit was on; here they all share one engine.
+    pub media_threads: BTreeMap<UnitId, usize>,
     engine: Engine,
     worker: Worker,
     link: Link,
@@ -174,6 +176,7 @@ impl World {
             started: Vec::new(),
             answers: Vec::new(),
             exceptions: 0,
+            media_threads: BTreeMap::new(),
             engine: Engine::new(start, engine_config, random.fork()),
             worker: Worker::new(worker_limits, stopwatch, random.fork()),
             link: Link::new(plan.weather, plan.seed),
@@ -449,7 +452,7 @@ impl World {
                 self.worker.handle_input(now, input);
             }
             Output::Media { thread, command } => {
-                assert_eq!(thread, 0, "the world has one media thread");
+                self.note_thread(thread, &command);
                 self.engine.handle_input(now, engine::Input::Command(command));
             }
             Output::Load { request, sound } => {
@@ -470,6 +473,19 @@ impl World {
                 self.answers.push((request, answer));
             }
             Output::Reply(Reply::Busy { request }) => self.answers.push((request, None)),
+        }
+    }
+
+    /// A unit stays on one thread, and those that hear each other are on the same.
+    fn note_thread(&mut self, thread: usize, command: &Command) {
+        let units = match command {
+            Command::Open { unit, .. } | Command::Configure { unit, .. } => [*unit; 2],
+            Command::Route { from, to } => [*from, *to],
+            _ => return,
+        };
+        for unit in units {
+            let noted = *self.media_threads.entry(unit).or_insert(thread);
+            assert_eq!(noted, thread, "{unit:?} is told on two threads");
         }
     }
 

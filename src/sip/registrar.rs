@@ -865,6 +865,23 @@ mod tests {
     }
 
     #[test]
+    fn phone_is_near_from_its_address_and_from_its_host() {
+        let mut bench = Bench::new();
+        bench.register("1", 1, &["<sip:a@192.0.2.10>"]);
+        let near = |bench: &Bench, user, address: &str| {
+            bench.registrar.nearness(user, address.parse().unwrap())
+        };
+        assert_eq!(near(&bench, "alice", "192.0.2.10:5060"), Some(Nearness::Phone));
+        assert_eq!(near(&bench, "alice", "192.0.2.10:49152"), Some(Nearness::Host));
+        assert_eq!(near(&bench, "alice", "192.0.2.11:5060"), None);
+        assert_eq!(near(&bench, "bob", "192.0.2.10:5060"), None);
+        assert_eq!(near(&bench, "carol", "192.0.2.10:5060"), None);
+        // Its registration is over.
+        bench.pass(3600);
+        assert_eq!(near(&bench, "alice", "192.0.2.10:5060"), None);
+    }
+
+    #[test]
     fn path_that_nobody_could_follow_is_refused() {
         let mut bench = Bench::new();
         let long = format!("<sip:{}@edge.example;lr>", "x".repeat(MAX_PATH_BYTES));

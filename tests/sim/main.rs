@@ -6,6 +6,7 @@
 mod changes;
 mod codecs;
 mod conference;
+mod detect;
 mod early;
 mod ends;
 mod incoming;
@@ -15,7 +16,9 @@ mod media;
 mod names;
 mod nat;
 mod outgoing;
+mod playing;
 mod srtp;
+mod threads;
 mod transfer;
 mod trunks;
 

@@ -163,9 +163,8 @@ impl Sounds {
     }
 
     fn name(&mut self, id: Id, key: Key, freshness: Freshness) {
-        if let Some(older) = self.keys.insert(key.clone(), id)
-            && let Some(held) = self.held.get_mut(&older)
-        {
+        let older = self.keys.insert(key.clone(), id);
+        if let Some(held) = older.and_then(|older| self.held.get_mut(&older)) {
             held.key = None;
         }
         match self.held.get_mut(&id) {

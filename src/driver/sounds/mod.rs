@@ -84,7 +84,7 @@ impl Sounds {
         let limits = &config.limits;
         let most_decoded = (2 * limits.sound_bytes).min(limits.sound_cache_bytes);
         let keeping = Keeping {
-            most_rate: highest_rate(config),
+            most_rate: highest_rate(config).min(Rate::Narrow),
             most_samples: most_decoded / size_of::<i16>(),
             most_bytes: limits.sound_bytes,
         };

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::ssml;
 use super::voice::{Gender, Voice};
 use crate::config::{Tts, TtsEngine};
 use crate::driver::process::{self, Job};
@@ -25,7 +26,8 @@ enum Kind {
     },
     Pico2wave,
     Flite,
-    /// The config's own: arguments with `{text} {voice} {rate} {out}`.
+    /// The config's own: arguments with `{text} {voice} {rate} {out}`; without `{out}` the sound
+    /// is on its output.
     Command(Vec<String>),
 }
 
@@ -33,7 +35,7 @@ enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Utterance {
     pub program: PathBuf,
-    /// `{out}` stands for the file.
+    /// `{out}` stands for the file; without it the sound comes on standard output.
     pub arguments: Vec<String>,
     /// Standard input.
     pub input: String,
@@ -72,26 +74,32 @@ impl Engine {
         Ok(Self { program, kind, voices: tts.voices.clone() })
     }
 
-    /// How to speak `text`, plain already. May ask the program what it has, and waits for that.
+    /// How to speak `text`, plain or SSML. May ask the program what it has, and waits for that.
     pub fn utterance(&self, text: &str, voice: &Voice, rate: f32) -> Utterance {
         let rate = if rate.is_finite() { rate.clamp(LEAST_RATE, MOST_RATE) } else { 1.0 };
         let mapped = voice.mapped(&self.voices).map(str::to_owned);
-        let mut input = text.to_owned();
+        let plain = ssml::plain(text);
+        let mut input = plain.clone().into_owned();
         let arguments = match &self.kind {
             Kind::EspeakNg { languages } => {
                 let languages = languages.get_or_init(|| espeak_languages(&self.program));
                 let voice = mapped.unwrap_or_else(|| espeak_voice(voice, languages));
                 let speed = (WORDS_PER_MINUTE * rate).round();
-                // 1: UTF-8.
-                let options =
-                    ["-b", "1", "-v", &voice, "-s", &speed.to_string(), "--stdin", "-w", OUT];
-                options.map(str::to_owned).to_vec()
+                // 1: UTF-8. On its output it is heard while it speaks.
+                let speed = speed.to_string();
+                let options = ["-b", "1", "-v", &voice, "-s", &speed, "--stdin", "--stdout"];
+                let mut options = options.map(str::to_owned).to_vec();
+                if ssml::is_ssml(text) {
+                    input = ssml::harmless(text);
+                    options.push("-m".to_owned());
+                }
+                options
             }
             Kind::Pico2wave => {
                 let voice = mapped.unwrap_or_else(|| voice.pico_name().to_owned());
                 // It takes text from its arguments only, and its speed as a tag in the text.
                 let percent = (rate * 100.0).round();
-                let text = format!("<speed level=\"{percent}\">{}</speed>", without_markup(text));
+                let text = format!("<speed level=\"{percent}\">{}</speed>", without_markup(&plain));
                 input = String::new();
                 vec!["-l".into(), voice, "-w".into(), OUT.into(), "--".into(), text]
             }
@@ -104,7 +112,7 @@ impl Engine {
             Kind::Command(arguments) => {
                 let voice = mapped.unwrap_or_else(|| voice.locale());
                 let rate = format!("{rate:.2}");
-                let fill = |argument: &String| fill(argument, text, &voice, &rate);
+                let fill = |argument: &String| fill(argument, &plain, &voice, &rate);
                 arguments.iter().map(fill).collect()
             }
         };
@@ -277,10 +285,14 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
         let engine = engine(&["espeak-ng"], auto()).unwrap();
         let utterance = engine.utterance("-v x", &Voice::parse("Default.de_DE_Female"), 2.0);
         assert_eq!(utterance.input, "-v x");
-        let expected = ["-b", "1", "-v", "de+f2", "-s", "350", "--stdin", "-w", "{out}"];
+        let expected = ["-b", "1", "-v", "de+f2", "-s", "350", "--stdin", "--stdout"];
         assert_eq!(utterance.arguments, expected);
+        let ssml = "<speak>a<break time='1s'/><audio src='\"; id'>b</audio></speak>";
+        let utterance = engine.utterance(ssml, &Voice::parse("Default.de_DE_Female"), 2.0);
+        assert_eq!(utterance.input, "<speak>a<break time='1s'/>b</speak>");
+        assert_eq!(utterance.arguments.last().map(String::as_str), Some("-m"));
         let voice = |name: &str| arguments(&engine, "", name, 1.0)[3].clone();
-        assert_eq!(voice("Amazon.en_US_Joanna"), "en-us");
+        assert_eq!(voice("Amazon.en_US_Joanna"), "en-us+f2");
         assert_eq!(voice("Default.fr_FR_Male"), "en-us");
     }
 

@@ -21,6 +21,7 @@ use self::voice::Voice;
 use super::process::{self, Failure, Job, Talk};
 use super::sounds::{Abandoned, Begun, Bounded, ClipCache, Keeping, read};
 use crate::config::Tts;
+use crate::media::frame::Rate;
 use crate::scenario::command::Speech;
 use crate::stats;
 
@@ -53,6 +54,9 @@ impl Speaker {
         }
         let folder = data_dir.join("tts");
         let cache = SpeechCache::new(folder, tts.cache_bytes, keeping.most_bytes as u64);
+        // Voices speak at 16,000 to 24,000 Hz: the highest rate would triple the memory for what a
+        // telephone hardly carries.
+        let keeping = Keeping { most_rate: keeping.most_rate.min(Rate::Wide), ..keeping };
         Self { engine, cache, pause: PAUSE, keeping }
     }
 
@@ -66,7 +70,7 @@ impl Speaker {
             return Err(format!("the text is longer than {MOST_CHARACTERS} characters"));
         }
         // A NUL ends an argument, and no engine speaks it.
-        let text = ssml::plain(&speech.text).replace('\0', " ");
+        let text = speech.text.replace('\0', " ");
         let utterance = engine.utterance(&text, &Voice::parse(&speech.voice), speech.rate);
         let key = key(&utterance);
         Ok(Spoken { utterance, key })
@@ -128,17 +132,20 @@ impl Speaker {
         } else {
             let mut talk = Talk::start(job, self.pause).map_err(|failure| for_script(&failure))?;
             let copy = draft.create().map_err(failed)?;
-            let mut tee = Tee { talk: &mut talk, copy, is_late: false };
+            let mut tee = Tee { talk: &mut talk, copy, has_spoken: false, is_late: false };
             let read = self.read(clips, &mut tee, None, begin);
-            let is_late = tee.is_late;
-            match (read, talk.finish()) {
-                (Err(_), _) if is_late => return Err(for_script(&Failure::Late(self.pause))),
+            let Tee { has_spoken, is_late, .. } = tee;
+            match read {
+                // Dropped, it ends.
+                Err(_) if is_late => return Err(for_script(&Failure::Late(self.pause))),
+                Err(error) if has_spoken => return Err(error),
                 // Why there is no sound, where it says so.
-                (Err(_), Err(failure)) => return Err(for_script(&failure)),
-                (Err(_), Ok(said)) if !said.is_empty() => return Err(format!("TTS: {said}")),
-                (Err(error), Ok(_)) => return Err(error),
-                (Ok(()), Err(failure)) => return Err(for_script(&failure)),
-                (Ok(()), Ok(_)) => {}
+                Err(error) => match talk.finish() {
+                    Err(failure) => return Err(for_script(&failure)),
+                    Ok(said) if said.is_empty() => return Err(error),
+                    Ok(said) => return Err(format!("TTS: {said}")),
+                },
+                Ok(()) => drop(talk.finish().map_err(|failure| for_script(&failure))?),
             }
         }
         if let Err(error) = self.cache.keep(&spoken.key, draft) {
@@ -175,6 +182,7 @@ impl Speaker {
 struct Tee<'a> {
     talk: &'a mut Talk,
     copy: File,
+    has_spoken: bool,
     is_late: bool,
 }
 
@@ -183,6 +191,7 @@ impl Read for Tee<'_> {
         let read = self.talk.read(out).inspect_err(|error| {
             self.is_late = error.kind() == io::ErrorKind::TimedOut;
         })?;
+        self.has_spoken |= read > 0;
         self.copy.write_all(out.get(..read).unwrap_or_default())?;
         Ok(read)
     }
@@ -228,7 +237,6 @@ mod tests {
 
     use crate::config::TtsEngine;
     use crate::media::clip::Clip;
-    use crate::media::frame::Rate;
 
     const KEEPING: Keeping =
         Keeping { most_rate: Rate::Wide, most_samples: 1 << 20, most_bytes: 1 << 20 };
@@ -280,7 +288,7 @@ mod tests {
         let script = "(printf %01000d 0; sleep 0.3; echo x >> $0; printf %0500d 0) | wav";
         let speaker = speaker_with(&folder, script, &[folder.path("count").to_str().unwrap()]);
         let (clip, begun) = spoken(&speaker, &speech("Hello")).unwrap();
-        assert_eq!((clip.len(), begun), (1500, 1000));
+        assert_eq!((clip.len(), begun), (1500, 800));
         assert_eq!(std::fs::read_dir(folder.path("tts")).unwrap().count(), 1);
         // From the disk it is all there.
         assert_eq!(spoken(&speaker, &speech("Hello")).unwrap().0.len(), 1500);

@@ -1,18 +1,56 @@
-//! SSML (W3C Speech Synthesis Markup Language 1.1) as plain text.
+//! SSML (W3C Speech Synthesis Markup Language 1.1), for engines that read it and those that do not.
 //!
-//! `break`, `p` and `s` become pauses that any engine makes at punctuation, `sub` its alias,
-//! entities and CDATA their text. Everything else about the voice (`prosody`, `emphasis`,
-//! `say-as`, `phoneme`, `audio`) is **not** supported: what is inside is spoken plainly.
+//! What an engine gets is cut to the elements that only change how it speaks. espeak-ng plays what
+//! `audio` names, and does so by a shell (soundicon.c of 1.51): no text of a script may get there.
+//!
+//! As plain text `break`, `p` and `s` become pauses that any engine makes at punctuation, `sub` its
+//! alias, entities and CDATA their text; `prosody`, `emphasis`, `say-as` and `phoneme` are **not**
+//! supported then: what is inside is spoken plainly.
 
 use std::borrow::Cow;
 
 /// Text that begins with `<speak` is SSML; the rest is text already.
-pub fn plain(text: &str) -> Cow<'_, str> {
+pub fn is_ssml(text: &str) -> bool {
     let trimmed = text.trim_start();
-    match trimmed.starts_with("<speak") || trimmed.starts_with("<?xml") {
-        true => Cow::Owned(strip(trimmed)),
-        false => Cow::Borrowed(text),
+    trimmed.starts_with("<speak") || trimmed.starts_with("<?xml")
+}
+
+/// What can be spoken by any engine.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if is_ssml(text) { Cow::Owned(strip(text.trim_start())) } else { Cow::Borrowed(text) }
+}
+
+/// SSML without the elements that do more than change the voice; their content stays.
+pub fn harmless(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(begin) = rest.find('<') {
+        let (before, tag) = rest.split_at(begin);
+        kept.push_str(before);
+        let Some((tag, after)) = split_tag(tag) else { return kept };
+        rest = after;
+        match tag {
+            Tag::Comment => {}
+            Tag::Text(text) => {
+                kept.push_str(
+                    &text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
+                );
+            }
+            Tag::Element(element) => {
+                let name = element.strip_prefix('/').unwrap_or(element);
+                let end = name.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(name.len());
+                let is_harmless = name.get(..end).is_some_and(|name| HARMLESS.contains(&name));
+                // No engine may see in it another element, nor a path in the name of a voice.
+                if is_harmless && !element.contains(['<', '\\']) && !element.contains("..") {
+                    kept.push('<');
+                    kept.push_str(element);
+                    kept.push('>');
+                }
+            }
+        }
     }
+    kept.push_str(rest);
+    kept
 }
 
 fn strip(text: &str) -> String {
@@ -140,6 +178,10 @@ fn tidy(text: &str) -> String {
     plain
 }
 
+/// Elements that espeak-ng knows and that only change how it speaks.
+const HARMLESS: &[&str] =
+    &["speak", "voice", "prosody", "say-as", "sub", "break", "emphasis", "p", "s"];
+
 /// A character that no text holds, as a word of its own.
 const PAUSE: &str = " \u{fdd0} ";
 const PAUSE_WORD: &str = "\u{fdd0}";
@@ -152,6 +194,30 @@ mod tests {
     fn text_is_left_alone() {
         for text in ["", "Hello", " 3 < 4 & 5 > 2", "a &amp; b", "-v"] {
             assert_eq!(plain(text), text);
+        }
+    }
+
+    #[test]
+    fn engines_that_read_ssml_get_only_what_changes_the_voice() {
+        let cases = [
+            (
+                "<speak>a <prosody rate='slow'>b</prosody><break time=\"1s\"/></speak>",
+                "<speak>a <prosody rate='slow'>b</prosody><break time=\"1s\"/></speak>",
+            ),
+            ("<speak><audio src='x\";id;\"'>a</audio></speak>", "<speak>a</speak>"),
+            ("<speak><AUDIO src='x'/><p <audio src='x'>a</p></speak>", "<speak>a</p></speak>"),
+            ("<speak><break x='><audio src=y>'/>a</speak>", "<speak><break x='>'/>a</speak>"),
+            ("<speak><voice name='../../x'>a</voice></speak>", "<speak>a</voice></speak>"),
+            (
+                "<speak><![CDATA[<audio src='x'>&]]></speak>",
+                "<speak>&lt;audio src='x'&gt;&amp;</speak>",
+            ),
+            ("<speak>a<!-- <p> -->b &amp; c<audio src='x'", "<speak>ab &amp; c"),
+            ("<?xml version='1.0'?><speak>a</speak>", "<speak>a</speak>"),
+        ];
+        for (ssml, kept) in cases {
+            assert!(is_ssml(ssml));
+            assert_eq!(harmless(ssml), kept, "{ssml}");
         }
     }
 

@@ -26,7 +26,13 @@ impl Voice {
     pub fn parse(name: &str) -> Self {
         let constant = name.rsplit('.').next().unwrap_or_default();
         let voice = Self::from_locale(constant).or_else(|| Self::from_words(constant));
-        Self { name: name.to_owned(), ..voice.unwrap_or_default() }
+        let mut voice = Self { name: name.to_owned(), ..voice.unwrap_or_default() };
+        if name.starts_with(FIRST_NAMES) && voice.gender.is_none() {
+            let first_name = constant.rsplit('_').next().unwrap_or_default();
+            let is_male = MEN.contains(&first_name);
+            voice.gender = Some(if is_male { Gender::Male } else { Gender::Female });
+        }
+        voice
     }
 
     /// `en_US_Joanna`, `arb_Zeina`, `de_DE_Female`.
@@ -140,6 +146,46 @@ fn is_same(one: &str, other: &str) -> bool {
     one.bytes().map(letter).eq(other.bytes().map(letter))
 }
 
+/// Whose voices are called by a first name; the default voice of the API is one of them.
+const FIRST_NAMES: &str = "Amazon.";
+
+/// Those of them that are men's.
+const MEN: &[&str] = &[
+    "Adriano",
+    "Andres",
+    "Arthur",
+    "Brian",
+    "Cristiano",
+    "Daniel",
+    "Enrique",
+    "Geraint",
+    "Giorgio",
+    "Gregory",
+    "Hans",
+    "Jacek",
+    "Jan",
+    "Joey",
+    "Justin",
+    "Karl",
+    "Kevin",
+    "Liam",
+    "Mads",
+    "Mathieu",
+    "Matthew",
+    "Maxim",
+    "Miguel",
+    "Pedro",
+    "Remi",
+    "Ricardo",
+    "Ruben",
+    "Russell",
+    "Sergio",
+    "Stephen",
+    "Takumi",
+    "Thiago",
+    "Zayd",
+];
+
 /// The cloud's default voice is American.
 const DEFAULT: &str = "en-us";
 
@@ -180,9 +226,10 @@ mod tests {
     fn names_of_voicelist_carry_their_locale() {
         use Gender::*;
         let cases = [
-            ("Amazon.en_US_Joanna", "en_US", None),
-            ("Amazon.Neural.en_US_Danielle", "en_US", None),
-            ("Amazon.arb_Zeina", "arb", None),
+            ("Amazon.en_US_Joanna", "en_US", Some(Female)),
+            ("Amazon.Neural.en_US_Matthew", "en_US", Some(Male)),
+            ("Amazon.Neural.en_US_Danielle", "en_US", Some(Female)),
+            ("Amazon.arb_Zeina", "arb", Some(Female)),
             ("Default.de_DE_Female", "de_DE", Some(Female)),
             ("Default.ru_RU_Male", "ru_RU", Some(Male)),
             ("Google.cmn_CN_Wavenet_A", "cmn_CN", None),

@@ -43,7 +43,7 @@ pub struct Verdict {
 pub struct Detector {
     settings: Settings,
     frames: u32,
-    /// Loud frames in a row: a word has a few.
+    /// Loud frames, less those that were not: a word has a few.
     run: u32,
     /// From the first word to the end of the last one, in frames, and those of them that were loud.
     greeting: Option<Greeting>,
@@ -65,29 +65,38 @@ impl Detector {
     pub fn feed(&mut self, is_loud: bool, heard: Heard) -> Option<Verdict> {
         self.frames = self.frames.saturating_add(1);
         if let Heard::Ended(tone) = heard
-            && self.greeting.is_some()
+            && self.greeting.is_some_and(|greeting| greeting.loud >= SPOKEN_FRAMES)
             && BEEP.contains(&tone.frames)
-            && (BEEP_HERTZ).contains(&tone.hertz)
+            && BEEP_HERTZ.contains(&tone.hertz)
         {
             return Some(Verdict { class: Class::Voicemail, confidence: 99 });
         }
         // Ringing and beeps are nobody's voice.
         let is_tone = matches!(heard, Heard::Sounds(tone) if tone.frames >= TONE_FRAMES);
+        if is_tone {
+            self.run = 0;
+        }
         self.take(is_loud && !is_tone);
-        let verdict = self.judge();
+        // It may turn out to be the beep.
+        let verdict = if is_tone { None } else { self.judge() };
         let is_late = self.settings.timeout <= Duration::from_millis(20) * self.frames;
         verdict.or(is_late.then(|| self.last_verdict()))
     }
 
     fn take(&mut self, is_loud: bool) {
-        self.run = if is_loud { self.run.saturating_add(1) } else { 0 };
-        if self.run < WORD_FRAMES {
-            return;
+        self.run = if is_loud { self.run + 1 } else { self.run.saturating_sub(1) };
+        match &mut self.greeting {
+            // In noise little of a word stands out.
+            Some(greeting) if is_loud => {
+                greeting.end = self.frames;
+                greeting.loud += 1;
+            }
+            None if self.run >= WORD_FRAMES => {
+                let (begin, end) = (self.frames.saturating_sub(WORD_FRAMES), self.frames);
+                self.greeting = Some(Greeting { begin, end, loud: WORD_FRAMES });
+            }
+            Some(_) | None => {}
         }
-        let begin = self.frames - WORD_FRAMES;
-        let greeting = self.greeting.get_or_insert(Greeting { begin, end: begin, loud: 0 });
-        greeting.loud += if self.run == WORD_FRAMES { WORD_FRAMES } else { 1 };
-        greeting.end = self.frames;
     }
 
     fn judge(&self) -> Option<Verdict> {
@@ -135,10 +144,12 @@ fn line(frames: u32, points: &[(u32, u8)]) -> u8 {
     (low + part).clamp(0, 100) as u8
 }
 
-/// 60 ms in a row begin a word: a click or a cough's end does not.
-const WORD_FRAMES: u32 = 3;
-/// A tone is one after 60 ms.
-const TONE_FRAMES: u32 = 3;
+/// 100 ms begin a word: neither a click nor the beginning of a tone does.
+const WORD_FRAMES: u32 = 5;
+/// A tone is one after 40 ms.
+const TONE_FRAMES: u32 = 2;
+/// 200 ms of voice: then a beep is that of a voicemail.
+const SPOKEN_FRAMES: u32 = 10;
 /// 100 ms to 2 s at 390 Hz and more.
 const BEEP: std::ops::RangeInclusive<u32> = 5..=100;
 const BEEP_HERTZ: std::ops::Range<f32> = 390.0..2210.0;
@@ -146,8 +157,8 @@ const BEEP_HERTZ: std::ops::Range<f32> = 390.0..2210.0;
 const PAUSE_FRAMES: u32 = 50;
 /// 2 s more of it make a person 20 more likely.
 const MOST_PATIENCE: u32 = 100;
-/// Of a voicemail, by the length of what has been said without such a silence: 2, 3, 4, 5 s.
-const TALKING_ON: [(u32, u8); 5] = [(100, 0), (125, 50), (150, 70), (200, 85), (250, 95)];
+/// Of a voicemail, by the length of what has been said without such a silence: 2 to 5 s.
+const TALKING_ON: [(u32, u8); 5] = [(100, 0), (130, 50), (165, 70), (210, 85), (250, 95)];
 /// Of a person, by the length of what was said before it: 1, 1.6, 2.2, 3, 4 s.
 const SAID_AND_WAITS: [(u32, u8); 5] = [(50, 92), (80, 85), (110, 65), (150, 50), (200, 30)];
 

@@ -120,5 +120,7 @@ impl Ear {
     }
 }
 
+/// Of one frame: each kind at most once.
+pub const MOST_FINDINGS: usize = 3;
 /// 400 ms of voice: somebody has spoken.
 const SPOKEN_FRAMES: u32 = 20;

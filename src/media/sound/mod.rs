@@ -1,13 +1,16 @@
-//! Files of sound as samples, while they come: WAV, MP3 and FLAC.
+//! Files of sound as samples, while they come: WAV, MP3, FLAC, and Opus in Ogg.
 //!
 //! A format is told by the first bytes, never by a name. All channels are mixed to one. What a
 //! file says of itself is believed only as far as it costs nothing: no length in it makes memory
-//! be set aside beyond a named bound. Ogg, AAC, and MPEG layers I and II are **not** supported.
+//! be set aside beyond a named bound. Vorbis and Speex in Ogg, AAC, and MPEG layers I and II are
+//! **not** supported.
 
 mod converter;
 mod flac;
 mod input;
 mod mp3;
+mod ogg;
+mod opus;
 mod wav;
 
 use std::fmt;
@@ -17,6 +20,7 @@ pub use self::converter::Converter;
 use self::flac::Flac;
 use self::input::Input;
 use self::mp3::Mp3;
+use self::opus::Opus;
 use self::wav::Wav;
 
 /// A sound that is being read.
@@ -29,6 +33,7 @@ enum Decoder {
     Wav(Wav),
     Mp3(Box<Mp3>),
     Flac(Box<Flac>),
+    Opus(Box<Opus>),
 }
 
 impl<'a> Sound<'a> {
@@ -47,6 +52,7 @@ impl<'a> Sound<'a> {
                 Decoder::Wav(Wav::open(&mut input)?)
             }
             [b'f', b'L', b'a', b'C', ..] => Decoder::Flac(Box::new(Flac::open(&mut input)?)),
+            [b'O', b'g', b'g', b'S', ..] => Decoder::Opus(Box::new(Opus::open(&mut input)?)),
             beginning if mp3::is_frame(beginning) => Decoder::Mp3(Box::new(Mp3::open(&mut input)?)),
             beginning => return Err(Error::unknown(beginning)),
         };
@@ -59,6 +65,7 @@ impl<'a> Sound<'a> {
             Decoder::Wav(wav) => wav.hertz(),
             Decoder::Mp3(mp3) => mp3.hertz(),
             Decoder::Flac(flac) => flac.hertz(),
+            Decoder::Opus(_) => opus::HERTZ,
         }
     }
 
@@ -68,6 +75,7 @@ impl<'a> Sound<'a> {
             Decoder::Wav(wav) => wav.expected(),
             Decoder::Mp3(mp3) => mp3.expected(),
             Decoder::Flac(flac) => flac.expected(),
+            Decoder::Opus(_) => None,
         }
     }
 
@@ -81,6 +89,7 @@ impl<'a> Sound<'a> {
             Decoder::Wav(wav) => wav.read(input, samples),
             Decoder::Mp3(mp3) => mp3.read(input, samples),
             Decoder::Flac(flac) => flac.read(input, samples),
+            Decoder::Opus(opus) => opus.read(input, samples),
         }
     }
 }
@@ -110,7 +119,6 @@ impl Error {
             [b'F', b'O', b'R', b'M', ..] => "AIFF",
             [b'#', b'!', b'A', b'M', b'R', ..] => "AMR",
             [0x1a, 0x45, 0xdf, 0xa3, ..] => "WebM",
-            [b'O', b'g', b'g', b'S', ..] => "Ogg",
             [b'<', ..] => "HTML",
             _ => return Self::Unknown,
         };
@@ -157,7 +165,7 @@ fn mixed(sum: i64, channels: usize) -> i16 {
     mean.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
-const SUPPORTED: &str = "WAV, MP3 and FLAC are";
+const SUPPORTED: &str = "WAV, MP3, FLAC and Opus in Ogg are";
 /// Tells every format.
 const BEGINNING: usize = 12;
 /// Samples that one call of [`Sound::read`] appends at most: the largest block of FLAC.

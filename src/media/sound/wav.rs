@@ -65,7 +65,8 @@ impl Wav {
 
     pub fn read(&mut self, input: &mut Input<'_>, samples: &mut Vec<i16>) -> Result<(), Error> {
         let frame = self.format.frame_bytes();
-        let most = self.claimed.min((PIECE / frame * frame) as u64) as usize;
+        let piece = (self.format.hertz as usize / PIECES_PER_SECOND * frame).min(MOST_PIECE);
+        let most = self.claimed.min((piece / frame * frame) as u64) as usize;
         let read = self.format.mix(input, most, samples)?;
         input.advance(read);
         self.claimed -= read as u64;
@@ -196,5 +197,7 @@ const EXTENSIBLE: u16 = 0xfffe;
 const SUBFORMAT_TAIL: &[u8] = &[0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71];
 /// What is read of a fmt chunk.
 const FORMAT_BYTES: usize = 40;
-/// What is decoded at a time: 4 ms of the largest rate with the most channels, 256 ms of speech.
-const PIECE: usize = 2048;
+/// What is decoded at a time is 20 ms, so that a slow source is heard as it comes, and no more than
+/// this.
+const PIECES_PER_SECOND: usize = 50;
+const MOST_PIECE: usize = 4096;

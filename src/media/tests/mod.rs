@@ -6,6 +6,7 @@ mod conference;
 mod digits;
 mod joining;
 mod life;
+mod pacing;
 mod relay;
 mod reports;
 mod sound;

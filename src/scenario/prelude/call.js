@@ -31,6 +31,10 @@
         case 'Call.Failed':
           shared.endSound(call);
           list = call.#enter('TERMINATED');
+          list = shared.concludeDetector?.(call, 'CALL_ENDED', 0, list) ?? list;
+          break;
+        case 'Call.AudioIdentificationResult':
+          list = shared.concludeDetector?.(call, payload.audioType, payload.confidence);
           break;
         case 'Call.PlaybackFinished':
           shared.endSound(call);
@@ -110,7 +114,7 @@
 
     startPlayback(url, parameters) {
       if (!this.#isOver('startPlayback')) {
-        this.#play(shared.urlSound(url), shared.isLooped(parameters));
+        this.#play(shared.urlSound(url, parameters), shared.isLooped(parameters));
       }
     }
 

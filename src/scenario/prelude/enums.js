@@ -20,6 +20,10 @@
     PlaybackBuffering: 'Player.Buffering',
   }));
 
+  define('SequencePlayerEvents', Object.freeze(Object.fromEntries(['Created', 'PlaybackReady',
+    'Started', 'Stopped', 'PlaybackFinished', 'Error', 'PlaybackMarkerReached']
+    .map((name) => [name, `SequencePlayer.${name}`]))));
+
   define('DTMFType', Object.freeze({ ALL: 0, TELEPHONE_EVENT: 1, IN_BAND: 2, SIP_INFO: 3 }));
   define('URLPlayerRequestMethod', Object.freeze({ GET: 'GET', POST: 'POST' }));
   define('CallAudioQuality', Object.freeze({ HD: 'HD', Standard: 'Standard' }));

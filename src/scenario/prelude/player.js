@@ -1,22 +1,25 @@
-// Player (section 15 of the reference): URL, speech and tone script players.
+// Player and SequencePlayer (section 15 of the reference): URLs, speech, tone scripts.
 (function (host, shared) {
   const { Unit } = shared;
   const players = new Map();
 
   class Player extends Unit {
     #number;
+    #isSequence;
     #isOver = false;
 
-    constructor(number) {
+    constructor(number, isSequence) {
       super(number);
       this.#number = number;
+      this.#isSequence = isSequence;
     }
 
     static prepare(player, event, payload) {
-      payload.player = player;
-      payload.name = event;
+      const name = player.#isSequence ? `Sequence${event}` : event;
+      payload[player.#isSequence ? 'sequencePlayer' : 'player'] = player;
+      payload.name = name;
       if (event === 'Player.PlaybackFinished' || event === 'Player.Stopped') player.#end();
-      return Unit.collect(player, event, payload, undefined);
+      return Unit.collect(player, name, payload, undefined);
     }
 
     pause() {
@@ -34,8 +37,9 @@
       shared.endSound(this);
     }
 
-    addMarker(offset) {
-      if (!this.#isOver) host.addMarker(this.#number, Number(offset) || 0);
+    addMarker(offset, segment) {
+      const part = this.#isSequence ? Number(segment) || 0 : 0;
+      if (!this.#isOver) host.addMarker(this.#number, part, Number(offset) || 0);
     }
 
     #end() {
@@ -45,21 +49,29 @@
     }
   }
 
-  const create = (sound, isLooped, isPaused) => {
+  const make = (isSequence) => {
     const number = host.nextObject();
-    const player = new Player(number);
+    const player = new Player(number, isSequence);
     shared.beginSound(player);
     players.set(number, player);
+    return [number, player];
+  };
+
+  const create = (sound, isLooped, isPaused) => {
+    const [number, player] = make(false);
     if (sound.error === undefined) host.createPlayer(number, sound, isLooped, isPaused);
     else host.failPlayer(number, sound.error);
     return player;
   };
 
+  const LONGEST_SEQUENCE = 64;
+
   const isPaused = (parameters) => Boolean(parameters?.onPause);
 
   shared.player = {
     createURLPlayer: (request, parameters) =>
-      create(shared.urlSound(request), shared.isLooped(parameters), isPaused(parameters)),
+      create(shared.urlSound(request, parameters), shared.isLooped(parameters),
+        isPaused(parameters)),
 
     createTTSPlayer: (text, parameters, options) => {
       const sound = shared.speech(text, parameters, options);
@@ -69,6 +81,19 @@
 
     createToneScriptPlayer: (script, parameters) =>
       create({ tone: String(script) }, shared.isLooped(parameters), isPaused(parameters)),
+
+    createSequencePlayer: (parameters) => {
+      const segments = Array.from(parameters?.segments ?? []);
+      if (segments.length > LONGEST_SEQUENCE) {
+        throw new Error(`createSequencePlayer: more than ${LONGEST_SEQUENCE} segments`);
+      }
+      const sounds = segments.map((segment) => (segment?.url === undefined
+        ? shared.speech(segment?.text ?? '', segment?.parameters)
+        : shared.urlSound(segment.url, segment.parameters)));
+      const [number, player] = make(true);
+      host.createSequence(number, sounds);
+      return player;
+    },
   };
 
   shared.preparePlayer = (number, event, payload) => {

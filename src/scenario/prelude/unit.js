@@ -70,6 +70,7 @@
     }
 
     sendMediaTo(unit) {
+      if (shared.attachDetector?.(unit, this)) return;
       const to = Unit.number(unit);
       if (to === undefined) throw new TypeError('sendMediaTo: the argument is not a media unit');
       host.sendMediaTo(this.#number, to);
@@ -134,9 +135,10 @@
   };
 
   /** A URL, or a request object. */
-  shared.urlSound = (request) => {
+  shared.urlSound = (request, parameters) => {
+    const progressive = Boolean(parameters?.progressivePlayback);
     if (typeof request !== 'object' || request === null) {
-      return { url: String(request), method: 'GET', headers: [] };
+      return { url: String(request), method: 'GET', headers: [], progressive };
     }
     const { body } = request;
     return {
@@ -145,6 +147,7 @@
       headers: Array.from(request.headers ?? [], ({ name, value }) => [name, value]),
       body: body?.text,
       base64: body?.binary,
+      progressive,
     };
   };
 

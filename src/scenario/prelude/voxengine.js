@@ -21,6 +21,11 @@
     return [object, addCall(object, facts)];
   };
 
+  /** An answering machine detector among the parameters. */
+  const attach = (parameters, call) => {
+    if (parameters?.amd) shared.attachDetector?.(parameters.amd, call);
+  };
+
   const VoxEngine = {
     addEventListener(event, callback) {
       listeners.add(event, callback);
@@ -54,6 +59,7 @@
       // `headers` as of callSIP: the cloud has none here, but its trunks are not yours.
       host.callPstn(object, to, from || undefined, Boolean(parameters?.followDiversion),
         parameters?.headers);
+      attach(parameters, call);
       return call;
     },
 
@@ -68,6 +74,7 @@
       const uri = textOf(to);
       const [object, call] = newCall('sip', uri, callerid, textOf(options.displayName));
       host.callSip(object, uri, callerid || undefined, options);
+      attach(options, call);
       return call;
     },
 
@@ -78,6 +85,7 @@
       const from = calleridOf(options.callerid);
       const [object, call] = newCall('user', username, from, textOf(options.displayName));
       host.callUser(object, username, from, options.displayName, options.extraHeaders);
+      attach(options, call);
       return call;
     },
 
@@ -109,7 +117,8 @@
   };
   deferred('join', ['easyProcess', 'forwardCallToPSTN', 'forwardCallToSIP', 'forwardCallToUser',
     'forwardCallToUserDirect', 'playSoundAndHangup']);
-  deferred('player', ['createURLPlayer', 'createTTSPlayer', 'createToneScriptPlayer']);
+  deferred('player', ['createURLPlayer', 'createTTSPlayer', 'createToneScriptPlayer',
+    'createSequencePlayer']);
 
   shared.VoxEngine = VoxEngine;
   shared.define('VoxEngine', VoxEngine);

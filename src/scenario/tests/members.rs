@@ -440,11 +440,93 @@ fn players_take_every_form() {
             create(5, Sound::Tone("440@-19;1(1/0/1)".into()), true, false),
             Command::PausePlayer { player: 1 },
             Command::ResumePlayer { player: 1 },
-            Command::AddMarker { player: 1, offset_ms: -500 },
+            Command::AddMarker { player: 1, part: 0, offset_ms: -500 },
             Command::Log { text: "1".into() },
             Command::StopPlayer { player: 1 },
         ]
     );
+}
+
+#[test]
+fn progressive_playback_is_asked_for_by_its_parameter() {
+    let source = "const call = VoxEngine.callPSTN('1', '2');
+        call.startPlayback('u', { progressivePlayback: true });
+        VoxEngine.createURLPlayer({ url: 'u' }, { progressivePlayback: true });
+        VoxEngine.createURLPlayer('u', { loop: true });";
+    let (_, outputs) = Stage::run(source);
+    let progressive: Vec<bool> = commands(&outputs)
+        .iter()
+        .filter_map(|command| match command {
+            Command::Playback { sound: Sound::Url(sound), .. }
+            | Command::CreatePlayer { sound: Sound::Url(sound), .. } => Some(sound.progressive),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(progressive, [true, true, false]);
+}
+
+#[test]
+fn sequences_take_texts_and_urls_in_order() {
+    let source = "const p = VoxEngine.createSequencePlayer({ segments: [
+            { url: 'u', parameters: { progressivePlayback: true } },
+            { text: 't', parameters: { voice: VoiceList.Amazon.tr_TR_Filiz } },
+            { text: 'x'.repeat(1501) } ] });
+        p.addMarker(-500, 1); p.addMarker(20);
+        try { VoxEngine.createSequencePlayer({ segments: Array(65).fill({ url: 'u' }) }); }
+        catch (e) { Logger.write(e.message); }
+        VoxEngine.createSequencePlayer();";
+    let (_, outputs) = Stage::run(source);
+    let url = UrlSound {
+        url: "u".into(),
+        method: "GET".into(),
+        progressive: true,
+        ..UrlSound::default()
+    };
+    let speech = Speech { text: "t".into(), voice: "Amazon.tr_TR_Filiz".into(), rate: 1.0 };
+    assert_eq!(
+        commands(&outputs),
+        [
+            Command::CreateSequence {
+                player: 1,
+                parts: vec![
+                    Ok(Sound::Url(url)),
+                    Ok(Sound::Speech(speech)),
+                    Err("The text is longer than 1500 characters".into()),
+                ],
+            },
+            Command::AddMarker { player: 1, part: 1, offset_ms: -500 },
+            Command::AddMarker { player: 1, part: 0, offset_ms: 20 },
+            Command::Log { text: "createSequencePlayer: more than 64 segments".into() },
+            Command::CreateSequence { player: 2, parts: Vec::new() },
+        ]
+    );
+}
+
+#[test]
+fn sequence_events_have_names_of_their_own() {
+    let source = "const p = VoxEngine.createSequencePlayer({ segments: [{ url: 'u' }] });
+        for (const name in SequencePlayerEvents)
+          p.addEventListener(SequencePlayerEvents[name], ({ sequencePlayer, ...e }) =>
+            Logger.write(JSON.stringify(e) + (sequencePlayer === p)));";
+    let (mut stage, _) = Stage::run(source);
+    let cases = [
+        (PlayerEvent::Created, r#"{"name":"SequencePlayer.Created"}true"#),
+        (
+            PlayerEvent::PlaybackMarkerReached { offset_ms: -20 },
+            r#"{"offset":-20,"name":"SequencePlayer.PlaybackMarkerReached"}true"#,
+        ),
+        (
+            PlayerEvent::Error { error: "404".into() },
+            r#"{"error":"404","name":"SequencePlayer.Error"}true"#,
+        ),
+        (
+            PlayerEvent::PlaybackFinished { error: None },
+            r#"{"name":"SequencePlayer.PlaybackFinished"}true"#,
+        ),
+    ];
+    for (event, expected) in cases {
+        assert_eq!(logs(&stage.player(1, event)), [expected]);
+    }
 }
 
 #[test]
@@ -466,6 +548,7 @@ fn player_events_carry_their_payload() {
             PlayerEvent::Error { error: "404".into() },
             r#"{"error":"404","name":"Player.Error"}true"#,
         ),
+        (PlayerEvent::PlaybackBuffering, r#"{"name":"Player.Buffering"}true"#),
         (
             PlayerEvent::PlaybackFinished { error: Some("404".into()) },
             r#"{"error":"404","name":"Player.PlaybackFinished"}true"#,

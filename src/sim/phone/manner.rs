@@ -1,5 +1,6 @@
 //! What a phone is like, as a case writes it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Change, OnChange, Prack};
@@ -19,6 +20,8 @@ pub struct Manner {
     pub refuses: Option<u16>,
     /// A tone of this pitch while the call stands.
     pub speaks: Option<f64>,
+    /// This sound at 8000 Hz, once, from its first packet on; then silence.
+    pub plays: Option<Arc<[i16]>>,
     /// RFC 4733 digits.
     pub presses: Vec<(Duration, char)>,
     /// 302 to this URI in the place of 200.
@@ -88,6 +91,7 @@ impl Default for Manner {
             answers_after: Some(Duration::from_secs(1)),
             refuses: None,
             speaks: None,
+            plays: None,
             presses: Vec::new(),
             redirects_to: None,
             sends_info: Vec::new(),

@@ -10,7 +10,7 @@ impl Phone {
     /// One packet of 20 ms: the tone, silence, or a digit.
     pub(super) fn send_frame(&mut self, at: Instant) {
         let Described { law, digits, .. } = self.described;
-        let pitch = self.manner.speaks;
+        let (pitch, sound) = (self.manner.speaks, self.manner.plays.as_deref());
         let from = self.rtp;
         let Some(leg) = &mut self.call else { return };
         if leg.state == State::Over {
@@ -40,9 +40,11 @@ impl Phone {
                 vec![event, flags, (duration >> 8) as u8, duration as u8]
             }
             None => {
-                let samples = match pitch {
-                    Some(hertz) => sound::sine(hertz, AMPLITUDE, u64::from(number) * 160),
-                    None => [0; 160],
+                let part = sound.and_then(|sound| sound.as_chunks().0.get(number as usize));
+                let samples = match (part, pitch) {
+                    (Some(part), _) => *part,
+                    (None, Some(hertz)) => sound::sine(hertz, AMPLITUDE, u64::from(number) * 160),
+                    (None, None) => [0; 160],
                 };
                 let encode = match law {
                     Law::Mu => sound::encode_ulaw,

@@ -23,6 +23,8 @@ tone 44100 2 -f wav - | lame --quiet -t --nores -b 128 - cbr128-stereo.mp3
 tone 24000 1 -f wav - | lame --quiet -t -b 64 - cbr64.mp3
 tone 44100 1 -f wav - | lame --quiet -V 5 - vbr-tagged.mp3
 tone 8000 1 -f wav - | lame --quiet -t -b 16 --resample 8 - mpeg25.mp3
+tone 48000 1 -f wav - | opusenc --quiet --serial 1 --bitrate 24 --framesize 20 - mono.opus
+tone 48000 2 -f wav - | opusenc --quiet --serial 1 --bitrate 48 --framesize 60 - stereo60ms.opus
 tone 16000 1 flac.wav
 flac --silent --force --no-padding --no-seektable --blocksize=1152 -o mono16.flac flac.wav
 tone 32000 2 -c:a pcm_s24le flac.wav
