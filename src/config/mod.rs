@@ -336,12 +336,20 @@ pub enum TtsEngine {
     Off,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingsFormat {
+    Wav,
+    /// In Ogg; stereo is WAV all the same.
+    Opus,
+}
+
 /// `[storage]`: size and age limits of what is kept; the oldest go first.
 #[derive(Debug, Clone)]
 pub struct Storage {
     pub history_age: Duration,
     pub recordings_bytes: u64,
     pub recordings_age: Duration,
+    pub recordings_format: RecordingsFormat,
     pub logs_bytes: u64,
     pub logs_age: Duration,
 }
@@ -352,6 +360,7 @@ impl Default for Storage {
             history_age: DAY * 90,
             recordings_bytes: 1024 * MIB,
             recordings_age: DAY * 30,
+            recordings_format: RecordingsFormat::Wav,
             logs_bytes: 64 * MIB,
             logs_age: DAY * 30,
         }

@@ -11,8 +11,9 @@ use super::read::{Environment, Item, Source, Table, not_one_of};
 use super::tls::tls;
 use super::{
     Application, Codec, Config, Control, Digest, Dtmf, From, Gateway, L16, Limits, Media, Network,
-    OnError, Prack, Problem, Route, Rule, Scenario, Script, Sip, SipListen, SipTransport, Srtp,
-    Storage, Strangers, TLS_HANDSHAKES, Tls, Trunk, Tts, TtsEngine, User, trunk,
+    OnError, Prack, Problem, RecordingsFormat, Route, Rule, Scenario, Script, Sip, SipListen,
+    SipTransport, Srtp, Storage, Strangers, TLS_HANDSHAKES, Tls, Trunk, Tts, TtsEngine, User,
+    trunk,
 };
 use crate::budget::Budget;
 use crate::logger::Filter;
@@ -337,11 +338,13 @@ fn storage(table: Table<'_>) -> Storage {
     let days = |key, default: Duration| {
         Duration::from_secs(table.number(key, 1..=36_500, default.as_secs() / DAY_S) * DAY_S)
     };
+    let formats = [("wav", RecordingsFormat::Wav), ("opus", RecordingsFormat::Opus)];
     let mebibytes = |key, default: u64| table.number(key, 1..=1 << 30, default / MIB) * MIB;
     let storage = Storage {
         history_age: days("history_days", default.history_age),
         recordings_bytes: mebibytes("recordings_mib", default.recordings_bytes),
         recordings_age: days("recordings_days", default.recordings_age),
+        recordings_format: table.choice("recordings_format", &formats, default.recordings_format),
         logs_bytes: mebibytes("logs_mib", default.logs_bytes),
         logs_age: days("logs_days", default.logs_age),
     };

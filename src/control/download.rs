@@ -3,6 +3,7 @@
 
 use super::message::{ApiError, Body, Folder, Request, Response};
 use super::not_allowed;
+use crate::storage::recording::Format;
 
 /// The answer where the path is that of a download.
 pub fn answer(request: &Request) -> Option<Response> {
@@ -10,7 +11,7 @@ pub fn answer(request: &Request) -> Option<Response> {
     let (folder, name, content_type) = if let Some(name) = path.strip_prefix("/logs/") {
         (Folder::Logs, name, "text/plain; charset=utf-8")
     } else if let Some(name) = path.strip_prefix("/records/") {
-        (Folder::Recordings, name, "audio/wav")
+        (Folder::Recordings, name, Format::of_name(name).map_or("", Format::media_type))
     } else {
         return None;
     };
@@ -35,16 +36,18 @@ pub fn not_found() -> Response {
 /// Names as sessions give them: letters, digits, `.`, `_` and `-`, an extension, and nothing that
 /// could lead out of the folder or to a hidden or unfinished file.
 fn is_file_name(folder: Folder, name: &str) -> bool {
-    let extension = match folder {
-        Folder::Logs => ".log",
-        Folder::Recordings => ".wav",
+    let extensions: &[&str] = match folder {
+        Folder::Logs => &[".log"],
+        Folder::Recordings => &Format::ALL.map(Format::extension),
     };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     name.len() <= MOST_NAME
         && name.bytes().all(is_plain)
         && !name.starts_with('.')
         && !name.contains("..")
-        && name.strip_suffix(extension).is_some_and(|stem| !stem.is_empty())
+        && extensions
+            .iter()
+            .any(|extension| name.len() > extension.len() && name.ends_with(extension))
 }
 
 /// Longest name of a file on every file system that counts.
@@ -77,6 +80,8 @@ mod tests {
         }
         assert!(!is_log(&format!("{}.log", "a".repeat(252))));
         assert!(is_file_name(Folder::Recordings, "survey-1767225600000-7-00ff.wav"));
+        assert!(is_file_name(Folder::Recordings, "1767225600000-7-00ff.opus"));
+        assert!(!is_file_name(Folder::Recordings, ".opus"));
         assert!(!is_file_name(Folder::Recordings, "7.log"));
     }
 }

@@ -1,4 +1,4 @@
-//! Recordings of calls and of what is sent to recorders: a recorder in media, a WAV file on the disk thread, events in between.
+//! Recordings of calls and of what is sent to recorders: a recorder in media, a file on the disk thread, events in between.
 //!
 //! The file is complete, and `RecordStopped` fires, when the disk thread has given it its name.
 
@@ -8,12 +8,13 @@ use super::Session;
 use super::ending::truncate_bytes;
 use super::exchange::{Exchange, Role};
 use super::journal::CallName;
+use crate::config::RecordingsFormat;
 use crate::media::engine::{Command as MediaCommand, Layout, UnitId};
 use crate::media::frame::Rate;
 use crate::scenario::command::{Object, RecordParameters};
 use crate::scenario::event::{CallEvent, Event as ScriptEvent, RecorderEvent};
 use crate::storage::record::{RecordingRecord, UnixMs};
-use crate::storage::recording::file_name;
+use crate::storage::recording::{Format as FileFormat, file_name};
 use crate::storage::store::{Answer as StoreAnswer, Operation};
 
 /// A recording that is not finished.
@@ -50,7 +51,7 @@ impl Session {
         }
         let to = call.unit;
         let (unit, format) = self.begin_recording(exchange, Owner::Call(object), parameters);
-        let Format { layout, rate } = format;
+        let Format { layout, rate, .. } = format;
         exchange.media(self.place, MediaCommand::RecordCall { unit, call: to, layout, rate });
         let url = self.recordings.get(&unit).map(|recording| recording.url.clone());
         if let Some(call) = self.calls.get_mut(&object) {
@@ -75,7 +76,7 @@ impl Session {
             return self.recorder_event(exchange, object, RecorderEvent::Error { error });
         }
         let (unit, format) = self.begin_recording(exchange, Owner::Recorder(object), parameters);
-        let Format { layout, rate } = format;
+        let Format { layout, rate, .. } = format;
         exchange.media(self.place, MediaCommand::Record { unit, layout, rate });
         self.recorders.insert(object, unit);
         let url = self.recordings.get(&unit).map(|recording| recording.url.clone());
@@ -105,12 +106,12 @@ impl Session {
     ) -> (UnitId, Format) {
         let (Owner::Call(object) | Owner::Recorder(object)) = owner;
         let unit = exchange.add_unit(self.place.session, Role::Recorder(object));
-        let format = Format::of(parameters);
+        let format = Format::of(parameters, exchange.config.storage.recordings_format);
         let start = exchange.unix_ms();
         let prefix = parameters.name_prefix.as_deref().map(safe_prefix).unwrap_or_default();
         let random = exchange.random.hex(16);
         let expire = parameters.expire.as_deref();
-        let file = file_name(&prefix, start, self.record.id, &random, expire);
+        let file = file_name(&prefix, start, self.record.id, &random, expire, format.file);
         let mut name = parameters.name.clone().unwrap_or_else(|| file.clone());
         truncate_bytes(&mut name, NAME_BYTES);
         let recording = Recording {
@@ -227,14 +228,24 @@ impl Session {
 struct Format {
     layout: Layout,
     rate: Rate,
+    file: FileFormat,
 }
 
 impl Format {
-    fn of(parameters: &RecordParameters) -> Self {
-        Self {
-            layout: if parameters.stereo { Layout::Stereo } else { Layout::Mono },
-            rate: if parameters.hd_audio { Rate::Full } else { Rate::Narrow },
-        }
+    fn of(parameters: &RecordParameters, wanted: RecordingsFormat) -> Self {
+        let layout = if parameters.stereo { Layout::Stereo } else { Layout::Mono };
+        let file = match (wanted, layout) {
+            (RecordingsFormat::Opus, Layout::Mono) => FileFormat::Opus,
+            (RecordingsFormat::Opus, Layout::Stereo) | (RecordingsFormat::Wav, _) => {
+                FileFormat::Wav
+            }
+        };
+        // Opus keeps what there is of it, and takes as much room for either.
+        let rate = match (file, parameters.hd_audio) {
+            (FileFormat::Opus, _) | (_, true) => Rate::Full,
+            (FileFormat::Wav, false) => Rate::Narrow,
+        };
+        Self { layout, rate, file }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Name and header of a recording's file: WAVE with 16-bit PCM (RIFF, "Multimedia Programming
+//! Name of a recording's file, and the header of one that is not Opus: WAVE with 16-bit PCM (RIFF, "Multimedia Programming
 //! Interface and Data Specifications 1.0", 1991, chapter 3).
 //!
 //! ```text
@@ -10,6 +10,39 @@ use std::time::Duration;
 
 use super::record::UnixMs;
 
+/// What a file holds; its name ends accordingly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// WAVE with 16-bit PCM.
+    Wav,
+    /// Opus in Ogg, mono at 48 kHz: RFC 7845.
+    Opus,
+}
+
+impl Format {
+    pub const ALL: [Self; 2] = [Self::Wav, Self::Opus];
+
+    /// What a name ends with (RFC 7845 section 9).
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Wav => ".wav",
+            Self::Opus => ".opus",
+        }
+    }
+
+    /// The media type that HTTP calls it by (RFC 7845 section 9).
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Wav => "audio/wav",
+            Self::Opus => "audio/ogg; codecs=opus",
+        }
+    }
+
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| name.ends_with(format.extension()))
+    }
+}
+
 /// The name of a recording. It sorts by its start behind a prefix; the random part keeps its URL
 /// from being guessed, and what follows says how long it is to be kept at least
 /// (`RecordExpireTime`, section 14 of the VoxEngine reference; other values say nothing).
@@ -19,15 +52,16 @@ pub fn file_name(
     session: u64,
     random: &str,
     expire: Option<&str>,
+    format: Format,
 ) -> String {
     let hint = HINTS.iter().find(|(value, ..)| Some(*value) == expire);
     let hint = hint.map_or("", |(value, _)| value);
-    format!("{prefix}{start}-{session}-{random}{hint}.wav")
+    format!("{prefix}{start}-{session}-{random}{hint}{}", format.extension())
 }
 
 /// How long a recording of this name is to be kept at least, if it says so.
 pub fn wanted_age(name: &str) -> Option<Duration> {
-    let stem = name.strip_suffix(".wav")?;
+    let stem = name.strip_suffix(Format::of_name(name)?.extension())?;
     let (_, days) = HINTS.iter().find(|(value, _)| stem.ends_with(value))?;
     Some(Duration::from_secs(days * 86_400))
 }
@@ -96,13 +130,17 @@ mod tests {
 
     #[test]
     fn name_says_how_long_a_recording_is_kept() {
-        let name = |expire| file_name("p-", 7, 3, "00ff", expire);
+        let name = |expire| file_name("p-", 7, 3, "00ff", expire, Format::Wav);
         assert_eq!(name(Some("-2y")), "p-7-3-00ff-2y.wav");
         assert_eq!(wanted_age("p-7-3-00ff-2y.wav"), Some(Duration::from_secs(730 * 86_400)));
         for other in [None, Some(""), Some("../x"), Some("-9y")] {
             assert_eq!(name(other), "p-7-3-00ff.wav");
         }
         assert_eq!(wanted_age("p-7-3-00ff.wav"), None);
+        let opus = file_name("", 7, 3, "00ff", Some("-1y"), Format::Opus);
+        assert_eq!(opus, "7-3-00ff-1y.opus");
+        assert_eq!(wanted_age(&opus), Some(Duration::from_secs(365 * 86_400)));
+        assert_eq!(wanted_age("7-3-00ff-1y.mp3"), None);
     }
 
     #[test]

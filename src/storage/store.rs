@@ -125,8 +125,8 @@ pub enum Operation {
     CloseLog {
         file: String,
     },
-    /// Begin a WAV file (a name inside `data_dir/recordings`, 16-bit PCM), written under a
-    /// temporary name until `FinishRecording`.
+    /// Begin a file (a name inside `data_dir/recordings`, whose end says what it holds), apart from
+    /// the others until `FinishRecording`.
     OpenRecording {
         recording: u64,
         file: String,

@@ -110,3 +110,27 @@ fn call_recorded_in_high_quality_has_48_khz() {
     let second = &recorded.samples[48_000..96_000];
     assert!(sound::purity(second, 400.0 / 6.0) > 0.95);
 }
+
+#[test]
+fn recordings_are_opus_where_the_configuration_says_so_and_stereo_is_wav() {
+    let script = r#"
+        const mono = VoxEngine.createRecorder({ recordNamePrefix: "m" });
+        mono.addEventListener(RecorderEvents.Started, e => Logger.write("> " + e.url.slice(-5)));
+        const call = VoxEngine.callPSTN("7001", "100");
+        call.addEventListener(CallEvents.RecordStarted, e => Logger.write("> " + e.url.slice(-4)));
+        call.addEventListener(CallEvents.Connected, () => {
+            call.sendMediaTo(mono);
+            call.record({ stereo: true });
+        });
+        setTimeout(VoxEngine.terminate, 3000);
+    "#;
+    let config = "[storage]\nrecordings_format = \"opus\"\n".to_owned();
+    let phones = vec![phone("7001", speaks(400.0, Law::A))];
+    let mut world = World::new(Plan { rules: rule(script), phones, config, ..Plan::default() });
+    world.start_scenario(1, "");
+    finish(&mut world);
+    assert_eq!(said(&world), [".opus", ".wav"]);
+    let rates: Vec<(u16, u32)> =
+        world.recordings.values().map(|recorded| (recorded.channels, recorded.rate)).collect();
+    assert_eq!(rates, [(1, 48_000), (2, 8000)]);
+}

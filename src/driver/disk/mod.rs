@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! data_dir/branchline.db      history and registered contacts; .damaged: one that was set aside
-//! data_dir/recordings/*.wav   whole recordings
-//! data_dir/unfinished/*.wav   recordings under way
+//! data_dir/recordings/*       whole recordings
+//! data_dir/unfinished/*       recordings under way
 //! data_dir/logs/*.log         session logs
 //! ```
 //! Everything comes through one bounded queue, and nobody who sends waits. When it is full:
@@ -21,6 +21,7 @@
 
 mod database;
 mod logs;
+mod opus_file;
 mod queue;
 mod recordings;
 mod sweep;

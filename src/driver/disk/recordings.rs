@@ -1,7 +1,7 @@
-//! WAV files of recordings.
+//! Files of recordings: WAV, or Opus in Ogg.
 //!
 //! A recording grows in `data_dir/unfinished` and moves to `data_dir/recordings` when it ends, so
-//! that every file there is whole. Its sizes are written at the end, and the samples are on the
+//! that every file there is whole. The sizes of WAV are written at the end, and the samples are on the
 //! disk (`fdatasync`) before the file gets its name. What a crash or power cut leaves unfinished
 //! becomes a whole file at the next start, as long as it is.
 
@@ -11,9 +11,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::opus_file::{self, OpusFile};
 use crate::stats;
 use crate::storage::file_name;
-use crate::storage::recording::{HEADER_BYTES, MOST_DATA_BYTES, header, repaired};
+use crate::storage::recording::{Format, HEADER_BYTES, MOST_DATA_BYTES, header, repaired};
 
 /// The recordings under way.
 #[derive(Debug)]
@@ -33,7 +34,9 @@ struct Recording {
     name: String,
     channels: u16,
     rate: u32,
+    /// Of samples, or of Ogg pages.
     data_bytes: u64,
+    opus: Option<Box<OpusFile>>,
 }
 
 impl Recordings {
@@ -74,48 +77,77 @@ impl Recordings {
         if !file_name::is_plain(&name) {
             return Err(failed(format!("{name:?} is no name for a file")));
         }
+        let (opus, head) = match (Format::of_name(&name), channels, rate) {
+            (Some(Format::Opus), 1, OPUS_RATE) => {
+                let (opus, head) = OpusFile::new(recording as u32);
+                (Some(Box::new(opus)), head)
+            }
+            (Some(Format::Opus), ..) => {
+                return Err(failed(format!("{channels} channels at {rate} Hz are not for Opus")));
+            }
+            (Some(Format::Wav) | None, ..) => (None, header(channels, rate, 0).to_vec()),
+        };
         let path = self.unfinished.join(&name);
         let mut file = File::create_new(&path).map_err(|error| failed(text(&error)))?;
         let mut entry = || {
             self.check_room(&file)?;
-            file.write_all(&header(channels, rate, 0))
+            file.write_all(&head)
         };
         if let Err(error) = entry() {
             remove(&path);
             return Err(failed(text(&error)));
         }
-        self.open.insert(recording, Recording { file, name, channels, rate, data_bytes: 0 });
+        let data_bytes = if opus.is_some() { head.len() as u64 } else { 0 };
+        let entry = Recording { file, name, channels, rate, data_bytes, opus };
+        self.open.insert(recording, entry);
         Ok(())
     }
 
     /// Adds samples after `gap` samples of silence. An error ends the recording; what it has
     /// stays. One that is not under way takes none.
     pub fn append(&mut self, recording: u64, gap: u64, samples: &[i16]) -> Result<(), String> {
-        let Some(entry) = self.open.get(&recording) else { return Ok(()) };
+        let Some(entry) = self.open.get_mut(&recording) else { return Ok(()) };
         // Silence for what was lost, left as a hole in the file; more than a minute of it would be
         // another fault.
         let most_gap = MOST_GAP_S * u64::from(entry.channels) * u64::from(entry.rate);
-        let gap_bytes = gap.min(most_gap) * 2;
+        let gap = gap.min(most_gap);
         self.buffer.clear();
-        self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
-        let added = gap_bytes + self.buffer.len() as u64;
-        let result = match entry.data_bytes + added > MOST_DATA_BYTES {
-            true => Err(io::Error::other("a WAV file holds 4 GiB at most")),
-            false => self.check_room(&entry.file).and_then(|()| {
-                // At its place: what a write that failed half-way left is written over.
-                let place = HEADER_BYTES as u64 + entry.data_bytes + gap_bytes;
-                entry.file.write_all_at(&self.buffer, place)
-            }),
+        let gap_bytes = match &mut entry.opus {
+            Some(opus) => {
+                opus.append(gap, samples, &mut self.buffer);
+                0
+            }
+            None => {
+                self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+                gap * 2
+            }
         };
-        self.buffer.shrink_to(BUFFER_BYTES);
+        let added = gap_bytes + self.buffer.len() as u64;
+        if added == 0 {
+            return Ok(());
+        }
+        // At its place: what a write that failed half-way left is written over.
+        let (place, is_full) =
+            (entry.length() + gap_bytes, entry.data_bytes + added > MOST_DATA_BYTES);
+        let result = match self.open.get(&recording) {
+            Some(_) if is_full => Err(io::Error::other("a recording holds 4 GiB at most")),
+            Some(entry) => self
+                .check_room(&entry.file)
+                .and_then(|()| entry.file.write_all_at(&self.buffer, place)),
+            None => Ok(()),
+        };
         match result {
             Ok(()) => {
                 if let Some(entry) = self.open.get_mut(&recording) {
                     entry.data_bytes += added;
                 }
+                self.buffer.shrink_to(BUFFER_BYTES);
                 Ok(())
             }
             Err(error) => {
+                if let Some(opus) = self.open.get_mut(&recording).and_then(|e| e.opus.as_mut()) {
+                    opus.take_back(&self.buffer);
+                }
                 // The first error is the one to tell.
                 let _ = self.finish(recording);
                 Err(failed(text(&error)))
@@ -143,10 +175,24 @@ impl Recordings {
         }
     }
 
-    fn complete(&self, entry: Recording) -> io::Result<u64> {
-        let bytes = HEADER_BYTES as u64 + entry.data_bytes;
+    fn complete(&self, mut entry: Recording) -> io::Result<u64> {
+        let mut bytes = entry.length();
         entry.file.set_len(bytes)?;
-        entry.file.write_all_at(&header(entry.channels, entry.rate, entry.data_bytes), 0)?;
+        match entry.opus.take() {
+            Some(opus) => {
+                let mut tail = Vec::new();
+                opus.finish(&mut tail);
+                match entry.file.write_all_at(&tail, bytes) {
+                    Ok(()) => bytes += tail.len() as u64,
+                    // The pages so far are heard without the last.
+                    Err(_) => entry.file.set_len(bytes)?,
+                }
+            }
+            None => {
+                let header = header(entry.channels, entry.rate, entry.data_bytes);
+                entry.file.write_all_at(&header, 0)?;
+            }
+        }
         entry.file.sync_data()?;
         std::fs::rename(self.unfinished.join(&entry.name), self.finished.join(&entry.name))?;
         Ok(bytes)
@@ -161,9 +207,23 @@ impl Recordings {
     }
 }
 
-/// Gives a file the sizes it should have.
+impl Recording {
+    /// Bytes of the file so far.
+    fn length(&self) -> u64 {
+        match self.opus {
+            Some(_) => self.data_bytes,
+            None => HEADER_BYTES as u64 + self.data_bytes,
+        }
+    }
+}
+
+/// Gives a file the sizes, or the end, that it should have.
 fn repair(path: &Path) -> io::Result<()> {
     let mut file = File::options().read(true).write(true).open(path)?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if Format::of_name(name) == Some(Format::Opus) {
+        return opus_file::repair(&file);
+    }
     let mut found = [0; HEADER_BYTES];
     file.read_exact(&mut found)?;
     let length = file.metadata()?.len();
@@ -200,6 +260,9 @@ const MOST_OPEN: usize = 256;
 /// Seconds of silence that stand for samples that were lost, at most.
 const MOST_GAP_S: u64 = 60;
 
+/// Samples per second of Opus.
+const OPUS_RATE: u32 = 48_000;
+
 /// A second of stereo.
 const BUFFER_BYTES: usize = 32 << 10;
 
@@ -207,6 +270,7 @@ const BUFFER_BYTES: usize = 32 << 10;
 mod tests {
     use super::super::super::test_folder::TestFolder;
     use super::*;
+    use crate::media::sound::Sound;
 
     fn recordings(folder: &TestFolder, free_bytes: u64) -> Recordings {
         let (finished, unfinished) = (folder.path("recordings"), folder.path("unfinished"));
@@ -253,6 +317,116 @@ mod tests {
         assert_eq!((format.sample_rate, samples.len()), (48_000, 61 * 48_000 + 2));
         assert_eq!((samples[47_999], samples[48_000], samples[48_001]), (0, 1, 0));
         assert_eq!(samples.last(), Some(&2));
+    }
+
+    const OPUS: &str = "a.opus";
+
+    /// Seconds of 440 Hz in blocks as the engine hands them over.
+    fn append_tone(recordings: &mut Recordings, seconds: u32) {
+        let angle = |n: u32| f64::from(n) * 440.0 * std::f64::consts::TAU / 48_000.0;
+        let tone: Vec<i16> =
+            (0..seconds * 48_000).map(|n| (angle(n).sin() * 10_000.0) as i16).collect();
+        for block in tone.chunks(8000) {
+            recordings.append(1, 0, block).unwrap();
+        }
+    }
+
+    /// What players make of it: without what is to be skipped and what is behind the end.
+    fn read_opus(path: &Path) -> Vec<i16> {
+        let file = File::open(path).unwrap();
+        let mut sound = Sound::open(file, None).unwrap();
+        let mut samples = Vec::new();
+        loop {
+            let before = samples.len();
+            sound.read(&mut samples).unwrap();
+            if samples.len() == before {
+                return samples;
+            }
+        }
+    }
+
+    /// The share of 440 Hz, of 1.
+    fn purity(samples: &[i16]) -> f64 {
+        let (mut sine, mut cosine, mut power) = (0.0, 0.0, 0.0);
+        for (n, &sample) in samples.iter().enumerate() {
+            let angle = n as f64 * 440.0 * std::f64::consts::TAU / 48_000.0;
+            let sample = f64::from(sample);
+            sine += sample * angle.sin();
+            cosine += sample * angle.cos();
+            power += sample * sample;
+        }
+        2.0 * (sine * sine + cosine * cosine) / (samples.len() as f64 * power)
+    }
+
+    #[test]
+    fn an_opus_recording_has_every_sample_at_its_place() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        recordings.begin(1, OPUS.into(), 1, 48_000).unwrap();
+        append_tone(&mut recordings, 2);
+        recordings.append(1, 48_000, &[0; 100]).unwrap();
+        append_tone(&mut recordings, 1);
+        let bytes = recordings.finish(1).unwrap().unwrap();
+        let path = folder.path("recordings/a.opus");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
+        // 32 kbit/s and the pages.
+        assert!((6000..24_000).contains(&bytes), "{bytes}");
+        let samples = read_opus(&path);
+        assert_eq!(samples.len(), 4 * 48_000 + 100);
+        let quarter = |at: usize| &samples[at * 12_000..][..12_000];
+        assert!(purity(quarter(3)) > 0.95 && purity(quarter(14)) > 0.95);
+        assert!(quarter(9).iter().all(|sample| sample.unsigned_abs() < 100));
+    }
+
+    #[test]
+    fn an_opus_recording_that_a_crash_cut_anywhere_is_played_up_to_there() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        recordings.begin(1, OPUS.into(), 1, 48_000).unwrap();
+        append_tone(&mut recordings, 3);
+        let unfinished = folder.path("unfinished/a.opus");
+        let bytes = std::fs::read(&unfinished).unwrap();
+        drop(recordings);
+        std::fs::remove_file(&unfinished).unwrap();
+        for cut in (0..=bytes.len()).rev().step_by(997).chain([0, 40]) {
+            std::fs::write(&unfinished, &bytes[..cut]).unwrap();
+            let recordings = self::recordings(&folder, 0);
+            let repaired = recordings.repair().unwrap();
+            let path = folder.path("recordings/a.opus");
+            if cut < 100 {
+                assert_eq!((repaired, path.exists()), (0, false));
+                continue;
+            }
+            assert_eq!(repaired, 1);
+            let samples = read_opus(&path);
+            // Whole seconds, less what the encoder delays.
+            assert!(samples.is_empty() || samples.len() % 48_000 == 48_000 - 312, "{cut}");
+            // The third is not written before what follows it.
+            assert!(cut < bytes.len() || samples.len() == 2 * 48_000 - 312);
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_opus_recording_on_a_disk_that_fills_up_keeps_what_was_recorded() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        recordings.begin(1, OPUS.into(), 1, 48_000).unwrap();
+        append_tone(&mut recordings, 2);
+        recordings.free_bytes = u64::MAX;
+        assert_eq!(recordings.append(1, 0, &[0; 48_000]), Err("the disk is full".into()));
+        assert_eq!(recordings.finish(1), None);
+        let samples = read_opus(&folder.path("recordings/a.opus"));
+        assert!(samples.len() >= 2 * 48_000 - 312, "{}", samples.len());
+        assert!(purity(&samples[12_000..84_000]) > 0.95);
+    }
+
+    #[test]
+    fn opus_is_mono_at_48_khz() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        assert!(recordings.begin(1, OPUS.into(), 2, 48_000).is_err());
+        assert!(recordings.begin(1, OPUS.into(), 1, 8000).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod flac;
 mod input;
 mod mp3;
 mod ogg;
+pub mod ogg_writer;
 mod opus;
 mod wav;
 
