@@ -240,6 +240,7 @@ metrics! {
     counter RECORDING_SAMPLES_LOST "recording_samples_lost_total" "Samples that became silence in a recording because the disk did not keep up.";
     counter FILES_EXPIRED "files_expired_total" "Recordings and session logs removed by their size or age limit.";
     counter SPEECH_FAILURES "speech_failures_total" "Texts that the TTS engine could not speak.";
+    counter SOUNDS_FAILED "sounds_failed_total" "Sounds that could not be loaded, or broke off while they were played.";
     counter SOUNDS_REFUSED "sounds_refused_total" "Sounds refused because sound_cache_mib was full of sounds being played.";
     counter PANICS "panics_total" "Bugs met by an input; its session was ended.";
     counter SIP_SEND_DROPPED "sip_send_dropped_total" "SIP packets dropped because the send buffer was full.";

@@ -48,7 +48,7 @@ static COUNTING: Counting = Counting;
 
 const TICK: Duration = Duration::from_millis(20);
 /// Until every buffer has its size.
-const WARM_UP: u32 = 150;
+const WARM_UP: u32 = 400;
 /// 6 seconds, with a round of reports in them.
 const MEASURED: u32 = 300;
 

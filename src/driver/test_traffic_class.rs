@@ -35,7 +35,7 @@ pub fn next_traffic_class(socket: &UdpSocket) -> Option<u8> {
     }
     // SAFETY: the kernel filled in the message that lies here.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-    while header != ptr::null_mut() {
+    while !header.is_null() {
         // SAFETY: not null, so it is a header within `control`.
         let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
         // IPv4 gives an octet, IPv6 an int (ip(7), ipv6(7)).

@@ -1,5 +1,6 @@
-//! Extended reports of RTCP (RFC 3611): the VoIP metrics block, and the receiver reference time with
-//! its answer, by which who sends nothing knows the round trip too. Other blocks are **not** read.
+//! Extended reports of RTCP (RFC 3611): the VoIP metrics block, and the receiver reference time
+//! with its answer, by which who sends nothing knows the round trip too. Other blocks are **not**
+//! read.
 //!
 //! What is asked for in `a=rtcp-xr` (§5) is sent; what comes is read, asked for or not.
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::codec::encoder::EncoderSettings;
+use super::codec::noise::{self, Pause, Pauses};
 use super::detect::digits::Detector;
 use super::detect::{self, Detection, Ear, Finding, MOST_FINDINGS, voice};
 use super::dtmf::{
@@ -62,6 +63,8 @@ pub struct Stream {
     late: u64,
     /// Makes the packets of what is not relayed.
     packetizer: Option<Box<Packetizer>>,
+    /// Of who takes comfort noise, while we make our own packets.
+    pauses: Option<Box<Pauses>>,
     said: Said,
     /// The sample that was heard last, so that what follows does not click.
     last: i16,
@@ -201,6 +204,7 @@ impl Stream {
             before: Counts::default(),
             late: 0,
             packetizer: None,
+            pauses: None,
             said: Said::Nothing,
             last: 0,
             press_timestamp: 0,
@@ -604,6 +608,10 @@ impl Stream {
 
     /// Sends 20 ms of our own audio, as soon as they fill a packet.
     pub fn speak(&mut self, out: &mut Transmits, now: Instant, frame: Option<&Frame>, said: Said) {
+        if self.rests(out, now, frame) {
+            self.said = said;
+            return;
+        }
         let Some(settings) = &self.settings else { return };
         let payload_type = settings.payload_type;
         let new = || Box::new(Packetizer::new(settings.codec, encoding(settings)));
@@ -626,6 +634,31 @@ impl Stream {
             }
         }
         self.packetizer = Some(packetizer);
+    }
+
+    /// Whether these 20 ms are a pause to a peer that takes comfort noise: it gets a description
+    /// of the silence now and then, and no audio (RFC 3389).
+    fn rests(&mut self, out: &mut Transmits, now: Instant, frame: Option<&Frame>) -> bool {
+        let Some(settings) = &self.settings else { return false };
+        let Some(number) = settings.noise_payload_type else { return false };
+        let silence = Frame::silence(settings.codec.rate());
+        let is_speech = frame.is_some_and(|frame| !frame.is_silence());
+        let mut payload = [0; noise::MOST_BYTES];
+        let pauses = self.pauses.get_or_insert_default();
+        let pause = pauses.take(silence.samples(), is_speech, &mut payload);
+        let units = self.outgoing.clock_rate() / 50;
+        match pause {
+            Pause::Speech => return false,
+            Pause::Noise(bytes) => {
+                let header = Header { marker: false, ..self.outgoing.speak(now, number, units) };
+                self.send(out, header, &payload[..bytes], |_| {});
+            }
+            Pause::Nothing => self.outgoing.be_still(now, units),
+        }
+        if let Some(packetizer) = &mut self.packetizer {
+            packetizer.clear();
+        }
+        true
     }
 
     /// Sends what others hear as well.

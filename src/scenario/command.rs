@@ -1,8 +1,8 @@
 //! What a script asks for: one variant per method that has an effect outside its runtime.
 //!
-//! Objects (calls, players, recorders, conferences) are numbers that the runtime gives out when the script
-//! makes them, one sequence per session; incoming calls come numbered by `session` with the top
-//! bit set.
+//! Objects (calls, players, recorders, conferences) are numbers that the runtime gives out when
+//! the script makes them, one sequence per session; incoming calls come numbered by `session`
+//! with the top bit set.
 
 /// Number of a call, player, recorder or conference inside its session.
 pub type Object = u32;

@@ -3,8 +3,8 @@
 //! ```text
 //! calls torn down -> Requests (up to 90 s) -> Terminating (one request) -> Terminated -> Closing
 //! ```
-//! `Closing` waits for the files of recordings and the figures of calls; then the session is `Gone` and the gateway
-//! removes it.
+//! `Closing` waits for the files of recordings and the figures of calls; then the session is
+//! `Gone` and the gateway removes it.
 
 use std::time::{Duration, Instant};
 

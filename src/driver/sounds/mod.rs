@@ -39,6 +39,7 @@ use crate::media::clip::Clip;
 use crate::media::frame::Rate;
 use crate::scenario::command::{HttpRequest, Sound, Speech, UrlSound};
 use crate::scenario::event::HttpResult;
+use crate::stats;
 
 /// Loads sounds, and keeps what it can.
 pub struct Sounds {
@@ -84,7 +85,7 @@ impl Sounds {
         let limits = &config.limits;
         let most_decoded = (2 * limits.sound_bytes).min(limits.sound_cache_bytes);
         let keeping = Keeping {
-            most_rate: highest_rate(config).min(Rate::Narrow),
+            most_rate: highest_rate(config),
             most_samples: most_decoded / size_of::<i16>(),
             most_bytes: limits.sound_bytes,
         };
@@ -219,6 +220,9 @@ impl Sounds {
         let Some(flight) = flight.upgrade() else { return };
         if let Some(task) = flight.task.take() {
             task.detach();
+        }
+        if outcome.is_err() {
+            stats::SOUNDS_FAILED.add(1);
         }
         // Who asks from now on finds it in the cache, or tries again.
         self.flights.borrow_mut().remove(key);

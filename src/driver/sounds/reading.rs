@@ -12,6 +12,7 @@ use crate::driver::http_client::Part;
 use crate::media::clip::Clip;
 use crate::media::frame::Rate;
 use crate::media::sound::{Converter, Sound};
+use crate::stats;
 
 /// How sounds are kept.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +77,7 @@ pub fn read(
         }
         // Its writer and we know the clip, and the cache.
         if begin.is_none() && abandoned == Abandoned::Stop && writer.is_unheard(2) {
-            return Err("nobody plays it any more".into());
+            return Err(ABANDONED.into());
         }
         let is_over = samples.is_empty();
         if (is_over || clip.len() >= enough)
@@ -93,6 +94,9 @@ pub fn read(
             Err(error) => break Err(error),
         }
     };
+    if begin.is_none() && end.as_ref().is_err_and(|error| error.as_str() != ABANDONED) {
+        stats::SOUNDS_FAILED.add(1);
+    }
     writer.finish(end.clone());
     end
 }
@@ -184,6 +188,7 @@ impl Read for Body {
     }
 }
 
+const ABANDONED: &str = "nobody plays it any more";
 /// The transfer broke off.
 pub const CUT_OFF: &str = "the transfer of the sound broke off";
 /// What there must be of a sound to begin: 100 ms.

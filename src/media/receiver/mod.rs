@@ -211,7 +211,7 @@ impl Receiver {
         let at = self.units_at(now);
         self.keep_pace(at);
         self.drop_stale(at);
-        let concealed = self.concealed;
+        let concealed = self.counts.concealed_ms;
         match self.state {
             State::Flowing => self.catch_up(at),
             State::Still(_) => self.start(at),
@@ -222,7 +222,7 @@ impl Receiver {
                 State::Still(pause) => self.rest(pause),
             }
         }
-        if self.concealed > concealed {
+        if self.counts.concealed_ms > concealed {
             self.counts.concealed += 1;
         } else if self.state == State::Flowing {
             self.stretch(at);

@@ -305,7 +305,7 @@ fn packets_of_opus_that_are_lost_are_taken_from_the_next() {
     let counts = heard.counts();
     // Half of the time nothing is said: there is no copy of that.
     assert!(counts.recovered * 10 >= heard.lost * 4, "{} {counts:?}", heard.lost);
-    assert!(counts.recovered + counts.concealed <= heard.lost * 12 / 10, "{counts:?}");
+    assert!(counts.recovered + counts.concealed_ms / 20 <= heard.lost * 12 / 10, "{counts:?}");
     assert!(heard.delay(30) <= 70, "{:?}", heard.delays);
     let even = link().run();
     assert_eq!((even.counts().concealed, even.delay(30) <= 45), (0, true), "{:?}", even.delays);
@@ -745,7 +745,7 @@ fn nothing_that_comes_makes_it_panic_or_grow() {
         let mut random = fastrand::Rng::with_seed(seed);
         let epoch = Instant::now();
         let mut receiver = Receiver::new(Codec::Pcmu);
-        let codecs = [Codec::Pcmu, Codec::Pcma, Codec::L16(Rate::Narrow), Codec::L16(Rate::Wide)];
+        let codecs = [Codec::Pcmu, Codec::L16(Rate::Wide), Codec::G722, Codec::Opus];
         let mut now = epoch;
         let (mut sequence, mut timestamp) = (0u16, 0u32);
         for _ in 0..2000 {

@@ -143,3 +143,39 @@ fn recorder_mixes_its_sources_and_playback_into_a_recorded_call_is_recorded() {
     let mixed = bench.recorded.iter().filter(|&&sample| sample == both).count();
     assert!((1100..=1600).contains(&mixed), "{mixed}");
 }
+
+/// RFC 3389 §4 and RFC 3551 §4.1: a description of the silence now and then, and a marker on what
+/// comes after it.
+#[test]
+fn pauses_are_comfort_noise_to_who_takes_it() {
+    let mut bench = Bench::new();
+    bench.call(A, Codec::Pcmu);
+    let settings = StreamSettings { noise_payload_type: Some(13), ..settings(A, Codec::Pcmu) };
+    bench.command(Command::Configure { unit: A, settings });
+    bench.run(3000 * MS);
+    let sent = bench.take_rtp(A);
+    let (noise, audio): (Vec<_>, Vec<_>) = sent.iter().partition(|s| s.payload_type() == 13);
+    // 200 ms of silence, then one of noise at once and each second.
+    assert_eq!((audio.len(), noise.len()), (10, 3));
+    assert!(noise.iter().all(|sent| sent.data[1] & 0x80 == 0));
+    // The quietest there is (§3.1).
+    assert_eq!(noise[0].payload()[0], 127);
+    let later = noise[1].timestamp().wrapping_sub(noise[0].timestamp());
+    assert_eq!(later, 8000);
+
+    bench.command(Command::Play {
+        unit: PLAYER,
+        source: clip(vec![5000; 800]),
+        looped: false,
+        paused: false,
+    });
+    bench.command(Command::Route { from: PLAYER, to: A });
+    bench.run(500 * MS);
+    let sent = bench.take_rtp(A);
+    let first = sent.iter().find(|sent| sent.payload_type() == 0).expect("the sound");
+    assert_eq!(first.data[1], 0x80);
+    // It goes on by the clock.
+    let since = (first.at - noise[0].at).as_millis() as u32 * 8;
+    let later = first.timestamp().wrapping_sub(noise[0].timestamp());
+    assert!(later.abs_diff(since) <= 160, "{later} and {since}");
+}
