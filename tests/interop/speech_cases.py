@@ -162,7 +162,7 @@ def sentence(world):
     folder = os.path.join(world.folder, "speech")
     os.makedirs(folder)
     path, said = spoken(folder)
-    faults = []
+    faults, figures = [], []
     print("        codec        Hz  MOS-LQO  ffmpeg's  at least", flush=True)
     for place, packets in enumerate(hear(world, folder, path)):
         name, _, _, rate, least, other = CODECS[place]
@@ -172,8 +172,10 @@ def sentence(world):
             value = speech_quality.mos(said[rate], by_ffmpeg(folder, place, path), rate)
             theirs, least = f"{value:.2f}", max(least, value - MARGIN)
         print(f"        {name:<9} {rate:>5}  {found:>7.2f}  {theirs:>8}  {least:>8.2f}", flush=True)
+        figures.append(f"{name} {found:.2f}")
         if found < least:
             faults.append(f"{name} {found:.2f}, not {least:.2f}")
+    print(f"quality: speech, MOS-LQO by PESQ: {', '.join(figures)}", flush=True)
     if faults:
         raise Failure("; ".join(faults))
 

@@ -38,17 +38,25 @@ fn check(from: Codec, to: Codec) {
         "loss % jitter ms  level dB  SNR dB  lost  gaps  disturbed  concealed ms  delay ms"
             .to_owned(),
     ];
-    let mut faults = Vec::new();
+    let (mut faults, mut lost, mut missing, mut delay_ms) = (Vec::new(), 0, 0, 0.0_f64);
     for lost_percent in [0, 1, 5, 10] {
         for jitter_ms in [0, 20, 40, 80] {
             let link = Link { lost_percent, jitter_ms };
             let seen = Seen::of(&say(from, to, HERTZ, FRAMES, link));
+            lost += seen.lost;
+            missing += seen.gaps;
+            delay_ms = delay_ms.max(seen.delay_ms);
             lines.push(format!("{lost_percent:>6} {jitter_ms:>9}  {}", seen.line()));
             let found = seen.faults(from, link).into_iter();
             faults.extend(found.map(|fault| format!("{lost_percent} % {jitter_ms} ms: {fault}")));
         }
     }
-    print_table(&format!("{HERTZ} Hz of {} over bad links", name(from)), &lines);
+    let from = name(from);
+    let closing = format!(
+        "{from} over bad links: {missing} gaps of 20 ms for {lost} lost packets, {delay_ms:.1} ms \
+         of delay at most"
+    );
+    print_table(&format!("{HERTZ} Hz of {from} over bad links"), &lines, &closing);
     assert!(faults.is_empty(), "{faults:#?}");
 }
 

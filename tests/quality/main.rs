@@ -12,9 +12,10 @@ mod pairs;
 
 use std::io::Write;
 
-/// Past the capture of the test runner, which shows only what failed.
-fn print_table(title: &str, lines: &[String]) {
-    let text = format!("\n{title}\n{}\n", lines.join("\n"));
+/// Past the capture of the test runner, which shows only what failed; `tests/run` repeats the
+/// closing line at its end.
+fn print_table(title: &str, lines: &[String], closing: &str) {
+    let text = format!("\n{title}\n{}\nquality: {closing}\n", lines.join("\n"));
     std::io::stdout()
         .lock()
         .write_all(text.as_bytes())

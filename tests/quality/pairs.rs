@@ -24,17 +24,43 @@ fn tone_passes_every_pair_of_codecs_at_its_level_with_the_noise_of_the_codecs_al
         "{:<7} {:<7} {:^23}  {:^20} {:>5} {:>6}",
         "from", "to", "level dB 300/1000/3000", "SNR dB", "gaps", "delay"
     )];
-    let mut faults = Vec::new();
+    let (mut faults, mut worst) = (Vec::new(), Worst::default());
     for from in CODECS {
         for to in CODECS {
-            check(from, to, &mut lines, &mut faults);
+            check(from, to, &mut lines, &mut faults, &mut worst);
         }
     }
-    print_table("A tone through every pair of codecs", &lines);
+    let pairs = CODECS.len() * CODECS.len();
+    let closing = format!(
+        "{pairs} pairs of codecs: level within {:.2} dB, SNR {:.1} dB at least, {} gaps, {:.1} ms \
+         of delay at most",
+        worst.level_db, worst.snr_db, worst.gaps, worst.delay_ms
+    );
+    print_table("A tone through every pair of codecs", &lines, &closing);
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-fn check(from: Codec, to: Codec, lines: &mut Vec<String>, faults: &mut Vec<String>) {
+/// Of all pairs.
+struct Worst {
+    level_db: f64,
+    snr_db: f64,
+    gaps: usize,
+    delay_ms: f64,
+}
+
+impl Default for Worst {
+    fn default() -> Self {
+        Self { level_db: 0.0, snr_db: f64::INFINITY, gaps: 0, delay_ms: 0.0 }
+    }
+}
+
+fn check(
+    from: Codec,
+    to: Codec,
+    lines: &mut Vec<String>,
+    faults: &mut Vec<String>,
+    worst: &mut Worst,
+) {
     let (mut levels, mut ratios) = (String::new(), String::new());
     let (mut missing, mut delay) = (0, 0.0_f64);
     for hertz in TONES {
@@ -48,6 +74,10 @@ fn check(from: Codec, to: Codec, lines: &mut Vec<String>, faults: &mut Vec<Strin
         levels += &format!("{level_db:>7.2}");
         ratios += &format!("{snr_db:>7.1}");
         missing += gap;
+        worst.level_db = worst.level_db.max(level_db.abs());
+        worst.snr_db = worst.snr_db.min(snr_db);
+        worst.gaps += gap;
+        worst.delay_ms = worst.delay_ms.max(heard.delay_ms);
         delay = delay.max(heard.delay_ms);
         let least = least_snr_db(from, to);
         if level_db.abs() > MOST_LEVEL_DB || snr_db < least || gap > 0 {
