@@ -1,6 +1,7 @@
 //! The sample scenarios in virtual time: whole calls with gateway, media and JavaScript, phones
 //! that speak, press keys and hang up at the wrong moment, and nothing left afterwards.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use branchline::scenario::worker::Answer;
@@ -178,7 +179,7 @@ fn greeting_survives_a_caller_who_hangs_up_in_the_menu() {
 #[test]
 fn voicemail_records_until_the_key() {
     let presses = vec![(seconds(8), '#')];
-    let row = dial(VOICEMAIL, "101", Manner { presses, ..Manner::default() });
+    let row = dial(VOICEMAIL, "101", Manner { plays: talk(8), presses, ..Manner::default() });
     assert!(row.custom_data.starts_with("message from 55: http://"), "{}", row.custom_data);
     let [record] = row.records.as_slice() else { panic!("{:?}", row.records) };
     // From the end of two prompts of half a second to the key at 8 s.
@@ -186,8 +187,19 @@ fn voicemail_records_until_the_key() {
 }
 
 #[test]
-fn voicemail_ends_at_its_limit() {
+fn voicemail_ends_when_the_caller_falls_silent() {
+    let row = dial(VOICEMAIL, "101", Manner { plays: talk(10), ..Manner::default() });
+    let [record] = row.records.as_slice() else { panic!("{:?}", row.records) };
+    // A second of prompts is talked over; five seconds after the last word it ends.
+    assert!((13_000..15_000).contains(&record.duration_ms), "{} ms", record.duration_ms);
     let row = dial(VOICEMAIL, "101", Manner::default());
+    let [record] = row.records.as_slice() else { panic!("{:?}", row.records) };
+    assert!((4_900..5_500).contains(&record.duration_ms), "{} ms", record.duration_ms);
+}
+
+#[test]
+fn voicemail_ends_at_its_limit() {
+    let row = dial(VOICEMAIL, "101", Manner { plays: talk(200), ..Manner::default() });
     let [record] = row.records.as_slice() else { panic!("{:?}", row.records) };
     assert!((119_000..121_500).contains(&record.duration_ms), "{} ms", record.duration_ms);
 }
@@ -229,6 +241,13 @@ fn people_of_the_loopback_trunk() {
     assert!(row.calls[0].end_reason.starts_with("486 "), "{}", row.calls[0].end_reason);
     let row = dial(SILENT, "7004", Manner::default());
     assert!(row.calls[0].end_reason.starts_with("408 "), "{}", row.calls[0].end_reason);
+}
+
+/// Words of half a second with as long a pause after each.
+fn talk(seconds: usize) -> Option<Arc<[i16]>> {
+    let word = (0..25).flat_map(|frame| sound::sine(400.0, 8000.0, frame * 160));
+    let words = word.chain([0; 4000]).collect::<Vec<_>>().repeat(seconds);
+    Some(words.into())
 }
 
 fn seconds(seconds: u64) -> Duration {

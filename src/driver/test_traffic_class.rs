@@ -5,7 +5,6 @@
 use std::mem::MaybeUninit;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
-use std::ptr;
 
 use rustix::net::sockopt;
 
