@@ -39,6 +39,9 @@ pub struct Heard {
     pub samples: Vec<i16>,
     /// From the end of the tone as it was said to its end as it was heard.
     pub delay_ms: f64,
+    /// What the talker's codec makes by itself of the packets that were not lost, in time.
+    pub alone: Vec<i16>,
+    pub alone_rate: Rate,
     /// Packets that the link lost.
     pub lost: usize,
     /// Of the talker's call.
@@ -51,6 +54,7 @@ pub fn say(from: Codec, to: Codec, hertz: f64, frames: usize, link: Link) -> Hea
     let mut talker = Talker::new(from);
     let mut random = Random::seeded(u64::from(link.lost_percent * 1000 + link.jitter_ms) + 1);
     let (start, mut lost) = (bench.now, 0);
+    let mut alone = Alone { decoder: Decoder::new(from), samples: Vec::new() };
     for number in 0..frames + SILENT_FRAMES {
         let said = if number < frames { AMPLITUDE } else { 0.0 };
         let packet = talker.packet(hertz, said);
@@ -58,7 +62,9 @@ pub fn say(from: Codec, to: Codec, hertz: f64, frames: usize, link: Link) -> Hea
         let may_be_lost = number + SILENT_FRAMES < frames;
         if may_be_lost && random.next_u32() % 100 < link.lost_percent {
             lost += 1;
+            alone.conceal();
         } else {
+            alone.decode(&packet);
             let delay = random.next_u32() % (link.jitter_ms * 1000 + 1);
             bench.send(Duration::from_micros(u64::from(delay)), packet);
         }
@@ -71,7 +77,10 @@ pub fn say(from: Codec, to: Codec, hertz: f64, frames: usize, link: Link) -> Hea
     let end = end.map_or(0, |end| end + 1);
     let heard_s = (first - start).as_secs_f64() + end as f64 / f64::from(to.rate().hertz());
     let delay_ms = (heard_s - frames as f64 * FRAME.as_secs_f64()) * 1000.0;
-    Heard { rate: to.rate(), samples: samples[..end].to_vec(), delay_ms, lost, figures }
+    let alone = alone.samples[..frames * from.rate().frame()].to_vec();
+    let (rate, alone_rate) = (to.rate(), from.rate());
+    let samples = samples[..end].to_vec();
+    Heard { rate, samples, delay_ms, alone, alone_rate, lost, figures }
 }
 
 pub fn name(codec: Codec) -> String {
@@ -102,6 +111,26 @@ fn hear(codec: Codec, sent: &[(Instant, Vec<u8>)]) -> (Instant, Vec<i16>) {
         samples.extend_from_slice(&decoded[..count]);
     }
     (*first_at, samples)
+}
+
+/// A decoder that is told at once what is lost.
+struct Alone {
+    decoder: Decoder,
+    samples: Vec<i16>,
+}
+
+impl Alone {
+    fn decode(&mut self, packet: &[u8]) {
+        let mut decoded = [0; 5760];
+        let count = self.decoder.decode(&packet[12..], &mut decoded);
+        self.samples.extend_from_slice(&decoded[..count]);
+    }
+
+    fn conceal(&mut self) {
+        let start = self.samples.len();
+        self.samples.resize(start + self.decoder.codec().rate().frame(), 0);
+        self.decoder.conceal(&mut self.samples[start..]);
+    }
 }
 
 struct Bench {
