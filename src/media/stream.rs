@@ -505,7 +505,7 @@ impl Stream {
         };
         Playout {
             discarded: before.discarded + counts.late + counts.early,
-            concealed: before.concealed + Duration::from_millis(20) * counts.concealed as u32,
+            concealed: before.concealed + Duration::from_millis(counts.concealed_ms),
             delay: Some(Duration::from_millis(counts.delay_ms.into())),
         }
     }
