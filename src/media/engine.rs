@@ -106,12 +106,14 @@ pub enum Command {
     Record {
         unit: UnitId,
         layout: Layout,
+        rate: Rate,
     },
     /// Record both directions of a call: what it says and what it hears.
     RecordCall {
         unit: UnitId,
         call: UnitId,
         layout: Layout,
+        rate: Rate,
     },
     /// Make a conference: who hears it hears all who are routed to it, but for itself. It works at
     /// this rate at most.
@@ -228,6 +230,15 @@ pub enum Layout {
     Stereo,
 }
 
+impl Layout {
+    pub const fn channels(self) -> usize {
+        match self {
+            Self::Mono => 1,
+            Self::Stereo => 2,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum Input<'a> {
     Command(Command),
@@ -262,7 +273,7 @@ pub enum Output {
     Unbind {
         socket: SocketId,
     },
-    /// Interleaved samples at 8000 Hz of a recorder, about a second each.
+    /// Interleaved samples of a recorder, a second or less each.
     Recorded {
         unit: UnitId,
         samples: Vec<i16>,
@@ -507,13 +518,13 @@ impl Engine {
                     stats::MARKS_DROPPED.add(1);
                 }
             }
-            Command::Record { unit, layout } => {
-                let recorder = Recorder::new(now, None, layout);
+            Command::Record { unit, layout, rate } => {
+                let recorder = Recorder::new(now, None, layout, rate);
                 self.insert(unit, Body::Recorder(Box::new(recorder)));
             }
-            Command::RecordCall { unit, call, layout } => {
+            Command::RecordCall { unit, call, layout, rate } => {
                 let call = self.units.key(call);
-                let recorder = Recorder::new(now, call, layout);
+                let recorder = Recorder::new(now, call, layout, rate);
                 let key = self.insert(unit, Body::Recorder(Box::new(recorder)));
                 if let (Some(key), Some(call)) = (key, call)
                     && !self.units.tap(key, call)

@@ -14,6 +14,7 @@ pub struct Recorder {
     /// The call whose both directions are recorded.
     pub call: Option<Key>,
     start: Instant,
+    rate: Rate,
     channels: usize,
     tracks: Vec<Track>,
     /// Interleaved samples from `begin` on.
@@ -43,14 +44,12 @@ struct Track {
 }
 
 impl Recorder {
-    pub fn new(now: Instant, call: Option<Key>, layout: Layout) -> Self {
-        let channels = match layout {
-            Layout::Mono => 1,
-            Layout::Stereo => 2,
-        };
+    pub fn new(now: Instant, call: Option<Key>, layout: Layout, rate: Rate) -> Self {
+        let channels = layout.channels();
         Self {
             call,
             start: now,
+            rate,
             channels,
             tracks: Vec::new(),
             block: Vec::new(),
@@ -73,16 +72,15 @@ impl Recorder {
         if self.muted {
             return;
         }
-        let age = self.age(now);
+        let (age, own) = (self.age(now), self.rate);
         let Some(track) = self.track(voice) else { return };
         let converted;
-        let samples = match frame.rate() {
-            Rate::Narrow => frame.samples(),
-            rate => {
-                let new = || Resampler::new(rate, Rate::Narrow);
-                converted = track.resampler.get_or_insert_with(new).process(frame);
-                converted.samples()
-            }
+        let samples = if frame.rate() == own {
+            frame.samples()
+        } else {
+            let new = || Resampler::new(frame.rate(), own);
+            converted = track.resampler.get_or_insert_with(new).process(frame);
+            converted.samples()
         };
         let count = samples.len();
         let Some(offset) = age.checked_sub(self.begin) else { return };
@@ -117,7 +115,7 @@ impl Recorder {
     pub fn finish(&mut self, now: Instant) -> (Vec<i16>, Duration) {
         let age = self.age(now);
         let left = age.saturating_sub(self.begin) as usize;
-        (self.take(left), Duration::from_micros(age * 125))
+        (self.take(left), Duration::from_micros(age * 1_000_000 / self.hertz()))
     }
 
     /// The first `frames` of the block, with silence where nothing was said.
@@ -133,11 +131,12 @@ impl Recorder {
     /// Samples since the beginning.
     fn age(&self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.start);
-        passed.as_secs() * 8000
-            + u64::from(samples_in(
-                Duration::from_nanos(passed.subsec_nanos().into()),
-                Rate::Narrow.hertz(),
-            ))
+        let part = Duration::from_nanos(passed.subsec_nanos().into());
+        passed.as_secs() * self.hertz() + u64::from(samples_in(part, self.rate.hertz()))
+    }
+
+    fn hertz(&self) -> u64 {
+        self.rate.hertz().into()
     }
 
     fn track(&mut self, voice: Voice) -> Option<&mut Track> {
@@ -159,7 +158,8 @@ enum Side {
     All,
 }
 
-/// Samples of a block: a second of one channel, half a second of two.
+/// Samples of a block, whatever the rate, so that each recorder takes as much memory: a second of
+/// one channel at 8 kHz, a sixth of it at 48 kHz.
 const BLOCK: usize = 8000;
 /// More than the calls and players of a session. Full: what else speaks is not heard, counted as
 /// `rtp_late`.
@@ -175,7 +175,7 @@ mod tests {
 
     fn recorder(layout: Layout) -> (Recorder, Instant) {
         let now = Instant::now();
-        (Recorder::new(now, None, layout), now)
+        (Recorder::new(now, None, layout, Rate::Narrow), now)
     }
 
     fn frame(sample: i16) -> Frame {
@@ -236,6 +236,25 @@ mod tests {
         recorder.write(start, FROM, &frame(1));
         let (samples, duration) = recorder.finish(start + 10 * MS);
         assert_eq!((samples, duration), (vec![0; 80], 10 * MS));
+    }
+
+    #[test]
+    fn recorder_at_48_khz_keeps_what_comes_at_any_rate() {
+        let start = Instant::now();
+        let mut recorder = Recorder::new(start, None, Layout::Mono, Rate::Full);
+        let mut full = Frame::silence(Rate::Full);
+        full.samples_mut().fill(100);
+        recorder.write(start, FROM, &full);
+        recorder.write(start + 20 * MS, FROM, &full);
+        for n in 0..2 {
+            recorder.write(start + n * 20 * MS, TO, &frame(1000));
+        }
+        let (samples, duration) = recorder.finish(start + 41 * MS);
+        assert_eq!((samples.len(), duration), (41 * 48, 41 * MS));
+        // The one that is converted has come up after the filter's delay.
+        assert_eq!(samples[0], 100);
+        assert!((1080..1120).contains(&samples[1500]), "{}", samples[1500]);
+        assert_eq!(samples[1920..], [0; 48]);
     }
 
     #[test]

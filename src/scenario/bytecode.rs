@@ -178,6 +178,7 @@ const FILES: &[(&str, &str)] = sources![
     "function",
     "transfer",
     "conference",
+    "recorder",
     "voice",
     "detect",
     "amd"

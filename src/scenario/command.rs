@@ -174,6 +174,18 @@ pub enum Command {
         conference: Object,
     },
 
+    CreateRecorder {
+        recorder: Object,
+        parameters: RecordParameters,
+    },
+    MuteRecorder {
+        recorder: Object,
+        muted: bool,
+    },
+    StopRecorder {
+        recorder: Object,
+    },
+
     SendMediaTo {
         from: Object,
         to: Object,
@@ -297,6 +309,8 @@ pub struct Speech {
 pub struct RecordParameters {
     pub stereo: bool,
     pub hd_audio: bool,
+    /// Of a recorder, for the history.
+    pub name: Option<String>,
     pub name_prefix: Option<String>,
     /// `RecordExpireTime` value: `""`, `-6m`, `-1y`, ...
     pub expire: Option<String>,

@@ -6,7 +6,8 @@ use std::string::String as Text;
 use rquickjs::{Array, Coerced, Ctx, FromJs, Function, Object, Result, String, TypedArray, Value};
 
 use super::event::{
-    CallAlerting, CallEvent, ConferenceEvent, HttpResult, PlayerEvent, Started, Statistics,
+    CallAlerting, CallEvent, ConferenceEvent, HttpResult, PlayerEvent, RecorderEvent, Started,
+    Statistics,
 };
 use super::worker::{Answer, Script};
 
@@ -364,6 +365,30 @@ pub fn conference_event<'js>(
         ConferenceEvent::Endpoint { change, endpoint } => {
             payload.set("endpointId", endpoint.as_str())?;
             format!("Conference.Endpoint{change}")
+        }
+    };
+    Ok((name, payload))
+}
+
+/// The event's string and what it carries beyond `recorder` and `name` (section 18).
+pub fn recorder_event<'js>(
+    ctx: &Ctx<'js>,
+    event: &RecorderEvent,
+) -> Result<(&'static str, Object<'js>)> {
+    let payload = Object::new(ctx.clone())?;
+    let name = match event {
+        RecorderEvent::Started { url } => {
+            payload.set("url", url.as_str())?;
+            "Recorder.Started"
+        }
+        RecorderEvent::Stopped { duration_s } => {
+            payload.set("cost", "0")?;
+            payload.set("duration", *duration_s as f64)?;
+            "Recorder.Stopped"
+        }
+        RecorderEvent::Error { error } => {
+            set_error(&payload, Some(error))?;
+            "Recorder.Error"
         }
     };
     Ok((name, payload))

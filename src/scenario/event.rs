@@ -19,6 +19,10 @@ pub enum Event {
         conference: Object,
         event: ConferenceEvent,
     },
+    Recorder {
+        recorder: Object,
+        event: RecorderEvent,
+    },
     /// A request to the access URL. The worker answers with `Output::HttpAnswer`.
     HttpRequest {
         request: u64,
@@ -224,6 +228,13 @@ pub enum ConferenceEvent {
         change: String,
         endpoint: String,
     },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum RecorderEvent {
+    Started { url: String },
+    Stopped { duration_s: u64 },
+    Error { error: String },
 }
 
 /// What came of a `Net.httpRequest`; `code` below 1 as section 21.2 of the reference has it.

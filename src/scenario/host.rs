@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::command::{Command, ExtraHeaders, HttpRequest, Object};
 use super::convert::Trouble;
-use super::event::{CallEvent, ConferenceEvent, Event, HttpResult, PlayerEvent};
+use super::event::{CallEvent, ConferenceEvent, Event, HttpResult, PlayerEvent, RecorderEvent};
 use super::heap::{Account, Charge};
 use super::worker::{Answer, Belongings, Limits, Output, Script, SessionId};
 use crate::config::is_reserved_header;
@@ -354,6 +354,11 @@ impl Host {
     pub fn fail_recording(&self, call: Object, error: String) {
         let event = CallEvent::RecordError { error };
         self.local.borrow_mut().push_back(Event::Call { call, event });
+    }
+
+    pub fn fail_recorder(&self, recorder: Object, error: String) {
+        let event = RecorderEvent::Error { error };
+        self.local.borrow_mut().push_back(Event::Recorder { recorder, event });
     }
 
     pub fn fail_player(&self, player: Object, error: String) {

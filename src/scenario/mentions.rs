@@ -139,6 +139,7 @@ const FILES: &[(&str, &[&str])] = &[
             "transferTo",
         ],
     ),
+    ("recorder", &["createRecorder", "RecorderEvents"]),
     ("detect", &["enableBeepDetection", "disableBeepDetection", "detectFaxTone"]),
     ("voice", &["handleMicStatus", "vad"]),
 ];
@@ -170,7 +171,6 @@ const MISSING: &[&str] = &[
     "PhoneNumber",
     "Pipecat",
     "PushService",
-    "RecorderEvents",
     "Silero",
     "SmartQueueEvents",
     "SmartQueueOperatorSettingsMode",
@@ -198,7 +198,6 @@ const REFUSED_OF_ENGINE: &[&str] = &[
     "callConference",
     "callWhatsappUser",
     "createASR",
-    "createRecorder",
     "createStreamingAgent",
     "createWebSocket",
     "disableStatisticsForIncomingWebsockets",

@@ -188,7 +188,7 @@ impl<'js> Natives<'_, 'js> {
                            expire: Value<'js>| {
             let name_prefix = optional(&ctx, prefix)?;
             let expire = optional(&ctx, expire)?;
-            let parameters = RecordParameters { stereo, hd_audio, name_prefix, expire };
+            let parameters = RecordParameters { stereo, hd_audio, name: None, name_prefix, expire };
             host.command(Command::RecordCall { call: call.0, parameters });
             Result::Ok(())
         };
@@ -314,6 +314,7 @@ impl<'js> Natives<'_, 'js> {
                     "transfer" => natives.transfers()?,
                     "detect" | "amd" => natives.detections()?,
                     "conference" => natives.conferences()?,
+                    "recorder" => natives.recorders()?,
                     "voice" => natives.voices()?,
                     _ => {}
                 }
@@ -481,6 +482,34 @@ impl<'js> Natives<'_, 'js> {
             let (code, error, endpoint) = (ENDPOINT_REFUSED, error.0, Some(id.0));
             host.conference_event(conference.0, ConferenceEvent::Error { code, error, endpoint });
         })
+    }
+
+    fn recorders(&self) -> Result<()> {
+        self.send("stopRecorder", |recorder| Command::StopRecorder { recorder })?;
+        let host = self.host.clone();
+        self.add("muteRecorder", move |recorder: Number, muted: bool| {
+            host.command(Command::MuteRecorder { recorder: recorder.0, muted });
+        })?;
+        let host = self.host.clone();
+        self.add("failRecorder", move |recorder: Number, error: Words| {
+            host.fail_recorder(recorder.0, error.0);
+        })?;
+        let host = self.host.clone();
+        let create = move |ctx: Ctx<'js>,
+                           recorder: Number,
+                           hd_audio: bool,
+                           name: Value<'js>,
+                           prefix: Value<'js>,
+                           expire: Value<'js>| {
+            let name = optional(&ctx, name)?;
+            let name_prefix = optional(&ctx, prefix)?;
+            let expire = optional(&ctx, expire)?;
+            let parameters =
+                RecordParameters { stereo: false, hd_audio, name, name_prefix, expire };
+            host.command(Command::CreateRecorder { recorder: recorder.0, parameters });
+            Result::Ok(())
+        };
+        self.add("createRecorder", create)
     }
 
     fn hashes(&self) -> Result<()> {

@@ -281,6 +281,11 @@ impl Runtime {
                     let (name, payload) = convert::conference_event(ctx, event)?;
                     prepare.call((f64::from(*conference), name, payload))
                 }
+                Event::Recorder { recorder, event } => {
+                    let Some(prepare) = function("prepareRecorder")? else { return Ok(None) };
+                    let (name, payload) = convert::recorder_event(ctx, event)?;
+                    prepare.call((f64::from(*recorder), name, payload))
+                }
                 Event::HttpRequest { method, path, content, headers, .. } => {
                     let payload = Object::new(ctx.clone())?;
                     payload.set("method", method.as_str())?;

@@ -69,7 +69,7 @@ impl Session {
                 self.play_progress_tone(exchange, call, &country);
             }
             Command::RecordCall { call, parameters } => {
-                self.record_call(exchange, call, parameters);
+                self.record_call(exchange, call, &parameters);
             }
             Command::HandleTones { call, telephone_event, in_band, info } => {
                 if let Some(call) = self.calls.get(&call) {
@@ -143,6 +143,13 @@ impl Session {
                 self.create_conference(exchange, conference, hd_audio);
             }
             Command::StopConference { conference } => self.stop_conference(exchange, conference),
+            Command::CreateRecorder { recorder, parameters } => {
+                self.create_recorder(exchange, recorder, &parameters);
+            }
+            Command::MuteRecorder { recorder, muted } => {
+                self.mute_recorder(exchange, recorder, muted);
+            }
+            Command::StopRecorder { recorder } => self.stop_recorder(exchange, recorder),
             Command::SendMediaTo { from, to } => self.send_media(exchange, from, to),
             Command::StopMediaTo { from, to } => self.stop_media(exchange, from, to),
             Command::HideTones { hidden } => self.hides_tones = hidden,

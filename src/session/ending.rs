@@ -129,7 +129,8 @@ impl Session {
         for player in std::mem::take(&mut self.players).into_values() {
             self.end_player(exchange, player);
         }
-        for unit in std::mem::take(&mut self.conferences).into_values() {
+        let conferences = std::mem::take(&mut self.conferences).into_values();
+        for unit in conferences.chain(std::mem::take(&mut self.recorders).into_values()) {
             exchange.close_unit(self.place, unit);
         }
     }

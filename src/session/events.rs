@@ -505,11 +505,12 @@ impl Session {
                 self.log_line(exchange, "no place for another player");
                 self.on_finished(exchange, role, unit);
             }
-            (MediaEvent::OpenFailed { unit }, Role::Recorder(object)) => {
+            (MediaEvent::OpenFailed { unit }, Role::Recorder(_)) => {
                 exchange.forget_unit(unit);
                 // Its file was asked for before.
                 exchange.disk(Operation::FinishRecording { recording: unit.0 });
-                self.recording_failed(now, exchange, object, unit, "no place for another recorder");
+                let error = "no place for another recorder".to_owned();
+                self.recording_failed(now, exchange, unit, error);
             }
             (MediaEvent::OpenFailed { unit }, Role::Conference(object)) => {
                 self.on_conference_refused(exchange, object, unit);

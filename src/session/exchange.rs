@@ -42,7 +42,7 @@ pub enum Role {
     /// The player behind `say`, `startPlayback` and `playProgressTone` of a call.
     Playback(Object),
     Player(Object),
-    /// The recorder of a call.
+    /// What records a call, or a recorder of the script.
     Recorder(Object),
     Conference(Object),
     /// A call that is over: its figures are to come.

@@ -66,6 +66,7 @@ pub struct Session {
     calls: BTreeMap<Object, Call>,
     players: BTreeMap<Object, Player>,
     conferences: BTreeMap<Object, UnitId>,
+    recorders: BTreeMap<Object, UnitId>,
     recordings: BTreeMap<UnitId, Recording>,
     /// As many as calls that ended since media was last heard.
     ended: Vec<quality::Ended>,
@@ -114,6 +115,7 @@ impl Session {
             calls: BTreeMap::new(),
             players: BTreeMap::new(),
             conferences: BTreeMap::new(),
+            recorders: BTreeMap::new(),
             recordings: BTreeMap::new(),
             ended: Vec::new(),
             questions: quality::Questions::default(),
@@ -219,7 +221,7 @@ impl Session {
         if let Some(call) = self.calls.get(&object) {
             return Some(call.unit);
         }
-        if let Some(unit) = self.conferences.get(&object) {
+        if let Some(unit) = self.conferences.get(&object).or_else(|| self.recorders.get(&object)) {
             return Some(*unit);
         }
         match self.players.get(&object)?.stage {

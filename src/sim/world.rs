@@ -79,6 +79,8 @@ impl Default for Plan {
 pub struct Recorded {
     pub file: String,
     pub channels: u16,
+    /// Samples per second.
+    pub rate: u32,
     pub samples: Vec<i16>,
     pub is_finished: bool,
 }
@@ -517,10 +519,11 @@ impl World {
                 self.bindings.push(operation);
                 return;
             }
-            Operation::OpenRecording { recording, file, channels, .. } => {
+            Operation::OpenRecording { recording, file, channels, rate } => {
                 let entry = self.recordings.entry(recording).or_default();
                 entry.file = file;
                 entry.channels = channels;
+                entry.rate = rate;
                 return;
             }
             Operation::FinishRecording { recording } => {

@@ -17,6 +17,7 @@ mod names;
 mod nat;
 mod outgoing;
 mod playing;
+mod recording;
 mod srtp;
 mod threads;
 mod transfer;

@@ -92,17 +92,18 @@ impl Recordings {
     /// stays. One that is not under way takes none.
     pub fn append(&mut self, recording: u64, gap: u64, samples: &[i16]) -> Result<(), String> {
         let Some(entry) = self.open.get(&recording) else { return Ok(()) };
+        // Silence for what was lost, left as a hole in the file; more than a minute of it would be
+        // another fault.
+        let most_gap = MOST_GAP_S * u64::from(entry.channels) * u64::from(entry.rate);
+        let gap_bytes = gap.min(most_gap) * 2;
         self.buffer.clear();
-        // Silence for what was lost; more than a minute of it would be another fault.
-        let gap = usize::try_from(gap).unwrap_or(usize::MAX).min(MOST_GAP_SAMPLES);
-        self.buffer.resize(gap * 2, 0);
         self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
-        let added = self.buffer.len() as u64;
+        let added = gap_bytes + self.buffer.len() as u64;
         let result = match entry.data_bytes + added > MOST_DATA_BYTES {
             true => Err(io::Error::other("a WAV file holds 4 GiB at most")),
             false => self.check_room(&entry.file).and_then(|()| {
                 // At its place: what a write that failed half-way left is written over.
-                let place = HEADER_BYTES as u64 + entry.data_bytes;
+                let place = HEADER_BYTES as u64 + entry.data_bytes + gap_bytes;
                 entry.file.write_all_at(&self.buffer, place)
             }),
         };
@@ -196,8 +197,8 @@ fn remove(path: &Path) {
 /// Files open at one time. Full: the recording is refused, counted as `recordings_failed_total`.
 const MOST_OPEN: usize = 256;
 
-/// A minute of silence in stereo at 8 kHz.
-const MOST_GAP_SAMPLES: usize = 60 * 2 * 8000;
+/// Seconds of silence that stand for samples that were lost, at most.
+const MOST_GAP_S: u64 = 60;
 
 /// A second of stereo.
 const BUFFER_BYTES: usize = 32 << 10;
@@ -238,6 +239,20 @@ mod tests {
         assert_eq!(samples, [1, -2, 3, -4, 0, 0, i16::MAX, i16::MIN]);
         assert_eq!(recordings.finish(1), None);
         assert!(!folder.path("unfinished/a.wav").exists());
+    }
+
+    #[test]
+    fn lost_samples_are_a_silence_of_a_minute_at_most_at_any_rate() {
+        let folder = TestFolder::new();
+        let mut recordings = recordings(&folder, 0);
+        recordings.begin(1, "a.wav".into(), 1, 48_000).unwrap();
+        recordings.append(1, 48_000, &[1]).unwrap();
+        recordings.append(1, u64::MAX, &[2]).unwrap();
+        assert_eq!(recordings.finish(1), Some(Ok(44 + 2 * (61 * 48_000 + 2))));
+        let (format, samples) = read(&folder, "a.wav");
+        assert_eq!((format.sample_rate, samples.len()), (48_000, 61 * 48_000 + 2));
+        assert_eq!((samples[47_999], samples[48_000], samples[48_001]), (0, 1, 0));
+        assert_eq!(samples.last(), Some(&2));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn joined_calls_hear_each_other_over_real_sockets() {
     world.handle.send(Command::Route { from: a, to: b });
     let recorder = UnitId(3);
     let layout = Layout::Mono;
-    world.handle.send(Command::RecordCall { unit: recorder, call: a, layout });
+    world.handle.send(Command::RecordCall { unit: recorder, call: a, layout, rate: Rate::Narrow });
     let mut packet = vec![0x80, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4];
     packet.extend([0x55; 160]);
     peer_a.send_to(&packet, at_a).unwrap();

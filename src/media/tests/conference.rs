@@ -137,7 +137,7 @@ fn player_is_heard_by_all_and_a_recorder_hears_everybody() {
         looped: false,
         paused: false,
     });
-    bench.command(Command::Record { unit: recorder, layout: Layout::Mono });
+    bench.command(Command::Record { unit: recorder, layout: Layout::Mono, rate: Rate::Narrow });
     bench.command(Command::Route { from: CONFERENCE, to: recorder });
     bench.command(Command::Route { from: player, to: CONFERENCE });
     bench.run(60 * MS);

@@ -275,7 +275,12 @@ fn digits_pass_between_streams_of_different_clocks() {
 fn recording_of_calls_of_any_codec_has_both_sides() {
     for codec in ALL {
         let mut bench = Bench::joined(codec, codec);
-        bench.command(Command::RecordCall { unit: RECORDER, call: A, layout: Layout::Stereo });
+        bench.command(Command::RecordCall {
+            unit: RECORDER,
+            call: A,
+            layout: Layout::Stereo,
+            rate: Rate::Narrow,
+        });
         let mut talkers = [(Talker::new(A, codec), 600.0), (Talker::new(B, codec), 900.0)];
         talk(&mut bench, &mut talkers, 100);
         bench.command(Command::Close { unit: RECORDER });
@@ -286,6 +291,32 @@ fn recording_of_calls_of_any_codec_has_both_sides() {
         for (side, hertz) in [(side(0), 900.0), (side(1), 600.0)] {
             let level = amplitude(&side, hertz);
             assert!((level / 8000.0 - 1.0).abs() < 0.15, "{codec:?} {hertz}: {level}");
+        }
+    }
+}
+
+/// What is above 4 kHz is lost at 8 kHz, and kept with `hd_audio`.
+#[test]
+fn recording_at_48_khz_keeps_what_the_codec_carries() {
+    for codec in [Codec::G722, Codec::Opus, Codec::L16(Rate::Full)] {
+        let mut bench = Bench::joined(codec, codec);
+        let (layout, rate) = (Layout::Stereo, Rate::Full);
+        bench.command(Command::RecordCall { unit: RECORDER, call: A, layout, rate });
+        let mut talkers = [(Talker::new(A, codec), 5000.0), (Talker::new(B, codec), 6000.0)];
+        talk(&mut bench, &mut talkers, 100);
+        bench.command(Command::Close { unit: RECORDER });
+        let recorded = std::mem::take(&mut bench.recorded);
+        assert_eq!(recorded.len(), 2 * 2 * 48_000);
+        let closed = bench.events.iter().find_map(|event| match event {
+            Event::Closed { unit: RECORDER, figures } => Some(figures.recorded),
+            _ => None,
+        });
+        assert_eq!(closed, Some(2000 * MS));
+        for (first, hertz) in [(0, 6000.0), (1, 5000.0)] {
+            let side: Vec<i16> =
+                recorded.iter().skip(first).step_by(2).copied().skip(24_000).collect();
+            let level = amplitude_at(Rate::Full, &side, hertz);
+            assert!((level / 8000.0 - 1.0).abs() < 0.2, "{codec:?} {hertz}: {level}");
         }
     }
 }

@@ -166,7 +166,12 @@ fn after_everything_closed_nothing_is_left() {
     let tone = Source::Tone(Arc::new(Script::progress("US")));
     bench.command(Command::Play { unit: PLAYER, source: tone, looped: true, paused: false });
     bench.command(Command::Route { from: PLAYER, to: A });
-    bench.command(Command::RecordCall { unit: RECORDER, call: A, layout: Layout::Mono });
+    bench.command(Command::RecordCall {
+        unit: RECORDER,
+        call: A,
+        layout: Layout::Mono,
+        rate: Rate::Narrow,
+    });
     bench.run(500 * MS);
     for unit in [A, PLAYER, RECORDER, B] {
         bench.command(Command::Close { unit });
@@ -187,7 +192,7 @@ fn after_everything_closed_nothing_is_left() {
 fn routes_that_cannot_be_are_not_made() {
     let mut bench = Bench::new();
     bench.call(A, Codec::Pcmu);
-    bench.command(Command::Record { unit: RECORDER, layout: Layout::Mono });
+    bench.command(Command::Record { unit: RECORDER, layout: Layout::Mono, rate: Rate::Narrow });
     let source = clip(vec![1; 160]);
     bench.command(Command::Play { unit: PLAYER, source, looped: true, paused: false });
     bench.command(Command::Route { from: RECORDER, to: A });
@@ -238,13 +243,17 @@ fn figures_of_a_clean_call_are_clean() {
 fn full_table_refuses_calls_players_and_recorders() {
     let mut bench = Bench::new();
     for n in 0..8 {
-        bench.command(Command::Record { unit: UnitId(n), layout: Layout::Mono });
+        bench.command(Command::Record {
+            unit: UnitId(n),
+            layout: Layout::Mono,
+            rate: Rate::Narrow,
+        });
     }
     bench.command(Command::Open { unit: UnitId(20), address: HOST });
     let source = clip(vec![0; 160]);
     let unit = UnitId(21);
     bench.command(Command::Play { unit, source, looped: false, paused: false });
-    bench.command(Command::Record { unit: UnitId(22), layout: Layout::Mono });
+    bench.command(Command::Record { unit: UnitId(22), layout: Layout::Mono, rate: Rate::Narrow });
     let refused = [20, 21, 22].map(|unit| Event::OpenFailed { unit: UnitId(unit) });
     assert_eq!(bench.take_events(), refused);
     assert_eq!(bench.engine.usage(), Usage { units: 8, sockets: 0 });

@@ -308,7 +308,12 @@ fn recording_of_a_replaced_call_goes_on_with_the_new_one() {
     let c = UnitId(3);
     let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
     bench.call(c, Codec::Pcmu);
-    bench.command(Command::RecordCall { unit: RECORDER, call: B, layout: Layout::Mono });
+    bench.command(Command::RecordCall {
+        unit: RECORDER,
+        call: B,
+        layout: Layout::Mono,
+        rate: Rate::Narrow,
+    });
     bench.command(Command::Replace { old: B, new: c });
     bench.command(Command::Close { unit: B });
     let loud = Codec::Pcmu.encode(8000);
@@ -330,4 +335,32 @@ fn calls_that_hear_each_other_and_replace_each_other_hear_nobody() {
     bench.command(Command::Close { unit: A });
     bench.rtp(B, &rtp(0, 1, 0, &[1; 160]));
     assert_eq!(bench.take_rtp(B).len(), 0);
+}
+
+#[test]
+fn peer_that_was_held_misses_no_number() {
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    // Longer than half the numbers there are, which would put the index of SRTP out of step.
+    let mut number = 0u16;
+    let mut talk = |bench: &mut Bench, count: u32| {
+        for _ in 0..count {
+            bench.rtp(A, &rtp(0, number, u32::from(number) * 160, &[0x55; 160]));
+            bench.run(20 * MS);
+            number = number.wrapping_add(1);
+        }
+    };
+    talk(&mut bench, 10);
+    let last = bench.take_rtp(B).pop().unwrap();
+    let held = StreamSettings { sends: false, ..settings(B, Codec::Pcmu) };
+    bench.command(Command::Configure { unit: B, settings: held });
+    talk(&mut bench, 40_000);
+    assert_eq!(bench.take_rtp(B), []);
+    bench.command(Command::Configure { unit: B, settings: settings(B, Codec::Pcmu) });
+    talk(&mut bench, 1);
+    let next = bench.take_rtp(B).remove(0);
+    assert_eq!(next.sequence(), last.sequence().wrapping_add(1));
+    assert!(next.marker());
+    // As much later as the clock is.
+    let step = next.timestamp().wrapping_sub(last.timestamp());
+    assert!(step.abs_diff(40_001 * 160) <= 160, "{step}");
 }

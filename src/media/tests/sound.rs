@@ -81,7 +81,7 @@ fn packets_have_the_length_that_was_agreed() {
 fn recording_of_a_call_has_both_sides_in_their_channels_and_places() {
     let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
     let layout = Layout::Stereo;
-    bench.command(Command::RecordCall { unit: RECORDER, call: A, layout });
+    bench.command(Command::RecordCall { unit: RECORDER, call: A, layout, rate: Rate::Narrow });
     bench.run(1000 * MS);
     let (one, two) = (Codec::Pcmu.encode(1000), Codec::Pcmu.encode(2000));
     // A says one second of 1000s and from its middle on hears 2000s.
@@ -116,7 +116,12 @@ fn recording_of_a_call_has_both_sides_in_their_channels_and_places() {
 fn recorder_mixes_its_sources_and_playback_into_a_recorded_call_is_recorded() {
     let mut bench = Bench::new();
     bench.call(A, Codec::Pcmu);
-    bench.command(Command::RecordCall { unit: RECORDER, call: A, layout: Layout::Mono });
+    bench.command(Command::RecordCall {
+        unit: RECORDER,
+        call: A,
+        layout: Layout::Mono,
+        rate: Rate::Narrow,
+    });
     let source = clip(vec![1000; 1600]);
     bench.command(Command::Play { unit: PLAYER, source, looped: false, paused: false });
     bench.command(Command::Route { from: PLAYER, to: A });
@@ -127,7 +132,7 @@ fn recorder_mixes_its_sources_and_playback_into_a_recorded_call_is_recorded() {
     bench.recorded.clear();
 
     let other = UnitId(9);
-    bench.command(Command::Record { unit: other, layout: Layout::Mono });
+    bench.command(Command::Record { unit: other, layout: Layout::Mono, rate: Rate::Narrow });
     bench.command(Command::Route { from: A, to: other });
     let source = clip(vec![1000; 1600]);
     let second = UnitId(10);

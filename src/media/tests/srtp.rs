@@ -140,7 +140,12 @@ fn digits_are_heard_and_pressed_through_protection() {
 #[test]
 fn sound_is_recorded_in_the_clear() {
     let (mut bench, mut peer, _) = pair(false);
-    bench.command(Command::RecordCall { unit: RECORDER, call: A, layout: Layout::Stereo });
+    bench.command(Command::RecordCall {
+        unit: RECORDER,
+        call: A,
+        layout: Layout::Stereo,
+        rate: Rate::Narrow,
+    });
     // 0x80 is the loudest of µ-law.
     for n in 0..50u16 {
         bench.rtp(A, &peer.protect(rtp(0, n, u32::from(n) * 160, &[0x80; 160])));

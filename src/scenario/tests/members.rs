@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::scenario::command::{CallPstn, CallSip, RecordParameters, Sound, Speech, UrlSound};
+use crate::scenario::event::RecorderEvent;
 
 #[test]
 fn started_tells_the_urls_and_numbers_of_the_session() {
@@ -374,6 +375,7 @@ fn call_methods_send_their_commands() {
                 parameters: RecordParameters {
                     stereo: true,
                     hd_audio: true,
+                    name: None,
                     name_prefix: Some("p".into()),
                     expire: Some("-1y".into()),
                 }
@@ -413,6 +415,59 @@ fn transcription_is_refused_by_an_event() {
         call.addEventListener(CallEvents.RecordError, e => Logger.write(e.error));
         call.record({ transcribe: true });";
     assert_eq!(log_of(source), ["Transcription is not available on this gateway"]);
+}
+
+#[test]
+fn recorders_take_both_forms_and_tell_their_events() {
+    let source =
+        "const r = VoxEngine.createRecorder({ hd_audio: true, name: 'n', recordNamePrefix: 'p',
+          expire: RecordExpireTime.ONEYEAR });
+        const s = VoxEngine.createRecorder('old', true);
+        const refused = VoxEngine.createRecorder({ transcribe: true });
+        for (const one of [r, refused])
+          for (const name in RecorderEvents) one.addEventListener(RecorderEvents[name], e =>
+            Logger.write([e.name, e.url, e.cost, e.duration, e.error, e.recorder === one].join()));
+        VoxEngine.callPSTN('1', '2').sendMediaTo(r);
+        r.mute(true); r.mute(false); s.stop(); s.stop(); s.mute(true); Logger.write(r.id());";
+    let (mut stage, outputs) = Stage::run(source);
+    let parameters =
+        |name: &str| RecordParameters { name: Some(name.into()), ..RecordParameters::default() };
+    let hd = RecordParameters {
+        hd_audio: true,
+        name_prefix: Some("p".into()),
+        expire: Some("-1y".into()),
+        ..parameters("n")
+    };
+    let is_recorders = |command: &Command| {
+        matches!(
+            command,
+            Command::CreateRecorder { .. }
+                | Command::MuteRecorder { .. }
+                | Command::StopRecorder { .. }
+                | Command::SendMediaTo { .. }
+        )
+    };
+    let commands: Vec<Command> = commands(&outputs).into_iter().filter(is_recorders).collect();
+    assert_eq!(
+        commands,
+        [
+            Command::CreateRecorder { recorder: 1, parameters: hd },
+            Command::CreateRecorder { recorder: 2, parameters: parameters("old") },
+            Command::SendMediaTo { from: 4, to: 1 },
+            Command::MuteRecorder { recorder: 1, muted: true },
+            Command::MuteRecorder { recorder: 1, muted: false },
+            Command::StopRecorder { recorder: 2 },
+        ]
+    );
+    let refusal = "Recorder.Error,,,,Transcription is not available on this gateway,true";
+    assert_eq!(logs(&outputs).last().map(String::as_str), Some(refusal));
+    let mut heard = |event| logs(&stage.event(Event::Recorder { recorder: 1, event }));
+    let started = heard(RecorderEvent::Started { url: "u".into() });
+    assert_eq!(started, ["Recorder.Started,u,,,,true"]);
+    let stopped = heard(RecorderEvent::Stopped { duration_s: 3 });
+    assert_eq!(stopped, ["Recorder.Stopped,,0,3,,true"]);
+    // It is over.
+    assert_eq!(heard(RecorderEvent::Error { error: "e".into() }), [""; 0]);
 }
 
 #[test]
