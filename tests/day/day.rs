@@ -412,9 +412,9 @@ impl Day {
         let call = self.peers[place].unit;
         let layout = if self.random.bool() { Layout::Mono } else { Layout::Stereo };
         match self.random.bool() {
-            true => self.command(Command::RecordCall { unit, call, layout }),
+            true => self.command(Command::RecordCall { unit, call, rate: Rate::Narrow, layout }),
             false => {
-                self.command(Command::Record { unit, layout });
+                self.command(Command::Record { unit, rate: Rate::Narrow, layout });
                 self.command(Command::Route { from: call, to: unit });
             }
         }
