@@ -258,6 +258,10 @@ impl Stream {
             self.heard_codec = settings.codec;
             self.outgoing.set_clock_rate(now, settings.codec.clock_rate());
         }
+        // What its source said meanwhile was not for this peer: it did not lose it.
+        if before.is_some_and(|before| before.sends != settings.sends) {
+            self.outgoing.begin_anew();
+        }
         let encoding = encoding(&settings);
         let keeps = |packetizer: &Packetizer| packetizer.makes(settings.codec, encoding);
         if !settings.sends || !self.packetizer.as_deref().is_some_and(keeps) {
@@ -505,7 +509,7 @@ impl Stream {
         };
         Playout {
             discarded: before.discarded + counts.late + counts.early,
-            concealed: before.concealed + Duration::from_millis(20) * counts.concealed as u32,
+            concealed: before.concealed + Duration::from_millis(counts.concealed_ms),
             delay: Some(Duration::from_millis(counts.delay_ms.into())),
         }
     }

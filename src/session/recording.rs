@@ -1,4 +1,5 @@
-//! Recordings of calls and of what is sent to recorders: a recorder in media, a file on the disk thread, events in between.
+//! Recordings of calls and of what is sent to recorders: a recorder in media, a file on the disk
+//! thread, events in between.
 //!
 //! The file is complete, and `RecordStopped` fires, when the disk thread has given it its name.
 

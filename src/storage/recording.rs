@@ -1,5 +1,5 @@
-//! Name of a recording's file, and the header of one that is not Opus: WAVE with 16-bit PCM (RIFF, "Multimedia Programming
-//! Interface and Data Specifications 1.0", 1991, chapter 3).
+//! Name of a recording's file, and the header of one that is not Opus: WAVE with 16-bit PCM
+//! (RIFF, "Multimedia Programming Interface and Data Specifications 1.0", 1991, chapter 3).
 //!
 //! ```text
 //!  0 "RIFF" size-8 | 8 "WAVE" | 12 "fmt " 16 | 20 tag 1, channels | 24 rate, bytes per second |

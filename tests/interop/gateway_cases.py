@@ -14,6 +14,7 @@ import reliable_cases
 import sample_cases
 import soak_cases
 import sound_cases
+import speech_cases
 import srtp_cases
 import torture_cases
 import transport_cases
@@ -25,7 +26,8 @@ LANES = {
               + srtp_cases.CASES + modify_cases.CASES + detect_cases.CASES),
     "edges": (http_cases.CASES + hostile_cases.CASES + operator_cases.CASES + dns_cases.CASES
               + trunk_presets_cases.CASES + transport_cases.CASES + torture_cases.CASES
-              + flow_cases.CASES + sound_cases.CASES + soak_cases.CASES + quality_cases.CASES),
+              + flow_cases.CASES + sound_cases.CASES + soak_cases.CASES + quality_cases.CASES
+              + speech_cases.CASES),
 }
 # They take all of the machine: when the rest is done.
 ALONE = flood_cases.CASES

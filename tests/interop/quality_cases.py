@@ -99,7 +99,10 @@ def compare(media, seen, theirs, share):
     if share == 0:
         if seen["mos"] < 4.2:
             raise Failure(f"MOS {seen['mos']} over a good link")
-    elif not 3.4 < seen["mos"] < 4.2 or not 3.2 < seen["mos_at_peer"] < 4.25:
+        return
+    # Of Opus, on the fullband scale, the E-model leaves 3.3 with 5 % lost (G.107.2 and our table).
+    least, at_peer = (2.9, 2.9) if seen["codec"].startswith("opus") else (3.4, 3.2)
+    if not least < seen["mos"] < 4.2 or not at_peer < seen["mos_at_peer"] < 4.25:
         raise Failure(f"MOS {seen['mos']} and {seen['mos_at_peer']} with {share} % lost")
 
 

@@ -75,6 +75,9 @@ def cases_lane(cases, results):
             if missing := [tool for tool in needs if not shutil.which(tool)]:
                 results.skip(name, f"no {', '.join(missing)} here")
                 continue
+            if reason := getattr(case, "missing", str)():
+                results.skip(name, reason)
+                continue
             results.record(name, lambda case=case: case(world), None)
         if world.gateway:
             lane = threading.current_thread().name

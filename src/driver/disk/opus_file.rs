@@ -1,5 +1,5 @@
-//! A recording as Opus in Ogg: encoded here, on the disk thread, in pages that `media::sound::ogg_writer`
-//! lays out.
+//! A recording as Opus in Ogg: encoded here, on the disk thread, in pages that
+//! `media::sound::ogg_writer` lays out.
 
 use std::fmt;
 use std::fs::File;

@@ -1,9 +1,9 @@
 //! Files of recordings: WAV, or Opus in Ogg.
 //!
 //! A recording grows in `data_dir/unfinished` and moves to `data_dir/recordings` when it ends, so
-//! that every file there is whole. The sizes of WAV are written at the end, and the samples are on the
-//! disk (`fdatasync`) before the file gets its name. What a crash or power cut leaves unfinished
-//! becomes a whole file at the next start, as long as it is.
+//! that every file there is whole. The sizes of WAV are written at the end, and the samples are on
+//! the disk (`fdatasync`) before the file gets its name. What a crash or power cut leaves
+//! unfinished becomes a whole file at the next start, as long as it is.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -336,3 +336,31 @@ fn calls_that_hear_each_other_and_replace_each_other_hear_nobody() {
     bench.rtp(B, &rtp(0, 1, 0, &[1; 160]));
     assert_eq!(bench.take_rtp(B).len(), 0);
 }
+
+#[test]
+fn peer_that_was_held_misses_no_number() {
+    let mut bench = Bench::joined(Codec::Pcmu, Codec::Pcmu);
+    // Longer than half the numbers there are, which would put the index of SRTP out of step.
+    let mut number = 0u16;
+    let mut talk = |bench: &mut Bench, count: u32| {
+        for _ in 0..count {
+            bench.rtp(A, &rtp(0, number, u32::from(number) * 160, &[0x55; 160]));
+            bench.run(20 * MS);
+            number = number.wrapping_add(1);
+        }
+    };
+    talk(&mut bench, 10);
+    let last = bench.take_rtp(B).pop().unwrap();
+    let held = StreamSettings { sends: false, ..settings(B, Codec::Pcmu) };
+    bench.command(Command::Configure { unit: B, settings: held });
+    talk(&mut bench, 40_000);
+    assert_eq!(bench.take_rtp(B), []);
+    bench.command(Command::Configure { unit: B, settings: settings(B, Codec::Pcmu) });
+    talk(&mut bench, 1);
+    let next = bench.take_rtp(B).remove(0);
+    assert_eq!(next.sequence(), last.sequence().wrapping_add(1));
+    assert!(next.marker());
+    // As much later as the clock is.
+    let step = next.timestamp().wrapping_sub(last.timestamp());
+    assert!(step.abs_diff(40_001 * 160) <= 160, "{step}");
+}
