@@ -50,6 +50,11 @@ impl Packetizer {
         self.encoder.codec() == codec && self.settings == settings
     }
 
+    /// What share of our packets gets lost on the way, as the peer reports it.
+    pub fn expect_loss(&mut self, percent: u8) {
+        self.encoder.expect_loss(percent);
+    }
+
     /// Takes 20 ms in, or of silence; their last sample. Where something else was heard before:
     /// after which sample.
     pub fn put(&mut self, frame: Option<&Frame>, after: Option<i16>) -> i16 {

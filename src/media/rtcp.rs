@@ -22,6 +22,8 @@ pub struct Control {
     /// What the peer says it did not get of ours, and the jitter it sees, in our timestamp units.
     pub lost_by_peer: u32,
     pub jitter_at_peer: u32,
+    /// Of what we sent since its report before, in percent, rounded up.
+    pub percent_lost: u8,
     /// It reported of what we send.
     pub has_report: bool,
     pub wanted: Reports,
@@ -46,6 +48,7 @@ impl Control {
             round_trip: None,
             lost_by_peer: 0,
             jitter_at_peer: 0,
+            percent_lost: 0,
             has_report: false,
             wanted: Reports::default(),
             extended: None,
@@ -172,6 +175,7 @@ impl Control {
                 continue;
             };
             (self.jitter_at_peer, self.has_report) = (jitter, true);
+            self.percent_lost = ((lost >> 24) * 100).div_ceil(256) as u8;
             // A signed number of 24 bits: duplicates can make it negative.
             let lost = ((lost << 8) as i32) >> 8;
             self.lost_by_peer = lost.max(0) as u32;
@@ -291,12 +295,12 @@ mod tests {
         let epoch = Instant::now();
         let mut ours = control(epoch);
         // A block about SSRC 9 with loss 5.
-        let mut rr = vec![0x81, 201, 0, 7, 0, 0, 0, 2, 0, 0, 0, 9, 0, 0, 0, 5];
+        let mut rr = vec![0x81, 201, 0, 7, 0, 0, 0, 2, 0, 0, 0, 9, 64, 0, 0, 5];
         rr.extend([0; 16]);
         assert!(ours.receive(epoch, epoch, 1, &rr));
-        assert_eq!(ours.lost_by_peer, 0);
+        assert_eq!((ours.lost_by_peer, ours.percent_lost), (0, 0));
         assert!(ours.receive(epoch, epoch, 9, &rr));
-        assert_eq!(ours.lost_by_peer, 5);
+        assert_eq!((ours.lost_by_peer, ours.percent_lost), (5, 25));
         // Cut short, of version 1, beginning with BYE, claiming blocks it has not.
         assert!(!ours.receive(epoch, epoch, 9, &rr[..20]));
         assert!(!ours.receive(epoch, epoch, 9, &[0x41, 201, 0, 1, 0, 0, 0, 2]));

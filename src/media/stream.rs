@@ -542,6 +542,9 @@ impl Stream {
         if !self.control.receive(now, epoch, self.outgoing.ssrc, data) {
             return stats::RTP_INVALID.add(1);
         }
+        if let Some(packetizer) = &mut self.packetizer {
+            packetizer.expect_loss(self.control.percent_lost);
+        }
         if settings.receives {
             self.be_heard(now, news);
         }

@@ -11,6 +11,7 @@ use crate::media::format::OpusSettings;
 pub struct Encoder {
     encoder: libopus::Encoder,
     has_dtx: bool,
+    has_fec: bool,
 }
 
 impl Encoder {
@@ -31,9 +32,10 @@ impl Encoder {
         encoder.set(libopus::VARIABLE_BITRATE, i32::from(!settings.cbr));
         encoder.set(libopus::DTX, i32::from(settings.dtx));
         encoder.set(libopus::INBAND_FEC, i32::from(settings.fec));
-        encoder.set(libopus::LOSS_PERCENT, if settings.fec { EXPECTED_LOSS } else { 0 });
         encoder.set(libopus::DEPTH, 16);
-        Self { encoder, has_dtx: settings.dtx }
+        let mut new = Self { encoder, has_dtx: settings.dtx, has_fec: settings.fec };
+        new.expect_loss(0);
+        new
     }
 
     /// One packet; 0: nothing is to be sent.
@@ -44,7 +46,9 @@ impl Encoder {
     }
 
     pub fn expect_loss(&mut self, percent: u8) {
-        self.encoder.set(libopus::LOSS_PERCENT, percent.min(100).into());
+        // Never less than what is usual: the first loss after a clean time comes unannounced.
+        let percent = if self.has_fec { i32::from(percent).clamp(EXPECTED_LOSS, 100) } else { 0 };
+        self.encoder.set(libopus::LOSS_PERCENT, percent);
     }
 }
 
@@ -95,7 +99,7 @@ const LEAST_BITRATE: u32 = 6000;
 const MOST_BITRATE: u32 = 510_000;
 /// 0 to 10: half the work of 9 for a difference that is hard to hear in speech.
 const COMPLEXITY: i32 = 5;
-/// Percent of packets, until the peer reports its own: where there is none expected, there is no
+/// Percent of packets, until the peer reports more: where there is none expected, there is no
 /// error correction.
 const EXPECTED_LOSS: i32 = 10;
 /// Samples of the shortest frame, 2.5 ms: all lengths are multiples of it.
